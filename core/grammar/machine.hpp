@@ -1,0 +1,45 @@
+// What a grammar must say so that checks, masks and forced bytes can be computed for it.
+//
+// A state of the text written so far is a *set of items*. An item says: the text goes on with a string of `re`, and then as
+// `cont` says. The regular part is shared by all grammars of the process (re.hpp), so token masks are cached per `re`, once;
+// only tokens that run past the end of `re` ask the machine what follows.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "grammar/re.hpp"
+
+namespace espalier {
+
+using Cont = std::uint32_t;   // what follows; hash-consed by the machine that made it; 0 is never used
+using Text = std::uint32_t;   // captured bytes, hash-consed; 0 = this item captures nothing, 1 = captured "" so far
+
+struct Item {
+  Re re;
+  Cont cont;
+  Text text = 0;   // items that capture remember the bytes of their lexeme (uniqueItems, enumerations decided by value …)
+  auto operator<=>(const Item&) const = default;
+};
+
+struct Expansion {
+  std::vector<Item> items;  // closed: an item whose `re` may be empty is accompanied by what follows it
+  bool accepts = false;     // the whole text may end here
+};
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+  // The text begins.
+  virtual const Expansion& start() = 0;
+  // The lexeme of an item (…, cont, text) has ended with `tag`: what may come now. Remembered by the machine. Every item
+  // returned must be able to reach the end of a text where the machine claims to be exact.
+  virtual const Expansion& after(Cont cont, Tag tag, Text text) = 0;
+  virtual bool exact() const = 0;
+};
+
+// Captured bytes.
+Text text_append(Text, std::uint8_t);
+std::string_view text_view(Text);
+
+}  // namespace espalier

@@ -1,0 +1,1 @@
+"""Espalier: decoding from language models, where every method composes with every other."""
