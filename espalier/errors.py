@@ -1,0 +1,40 @@
+"""The errors that this library raises on purpose: each says what was given, why it cannot work and what to write instead."""
+
+from __future__ import annotations
+
+
+class EspalierError(Exception):
+    """Any error that Espalier raises on purpose; its text is meant for the person who wrote the input."""
+
+
+class InvalidInput(EspalierError, ValueError):
+    """A value that cannot work, found before any model runs (an impossible parameter, an empty prompt, a wrong pair)."""
+
+
+class LoadError(EspalierError):
+    """Weights, a tokenizer or a configuration that cannot be found or read."""
+
+
+class ContextOverflow(InvalidInput):
+    """More tokens than the model's context holds."""
+
+
+class LimitExceeded(EspalierError):
+    """A budget (time, states, memory) was used up; names the place that used it."""
+
+
+class DeadEnd(EspalierError):
+    """No token may follow this prefix; decoders back up when a guide may lead there, so users see it only if all ways are shut."""
+
+
+class Unsatisfiable(EspalierError):
+    """No text at all satisfies what was asked."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `InvalidInput(message)` unless the condition holds.
+
+    >>> require(1 + 1 == 2, "arithmetic is broken")
+    """
+    if not condition:
+        raise InvalidInput(message)
