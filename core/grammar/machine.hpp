@@ -35,6 +35,9 @@ class Machine {
   // The lexeme of an item (…, cont, text) has ended with `tag`: what may come now. Remembered by the machine. Every item
   // returned must be able to reach the end of a text where the machine claims to be exact.
   virtual const Expansion& after(Cont cont, Tag tag, Text text) = 0;
+  // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed set that
+  // agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
+  virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
   virtual bool exact() const = 0;
 };
 
