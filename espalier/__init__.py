@@ -1,1 +1,51 @@
-"""Espalier: decoding from language models, where every method composes with every other."""
+"""Espalier: decoding from language models, where every method composes with every other.
+
+A decoder is a generator that asks about prefixes; a scorer answers with a row of log-weights per prefix; one loop carries
+the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any leaf alone.
+"""
+
+from espalier import drafting, models, shaping, stop, verification
+from espalier.decode import sample, speculate
+from espalier.errors import EspalierError, InvalidInput
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Row, Rows
+from espalier.run import Keep, Loop, run, settle
+from espalier.scorer import Ask, Model, Scorer, Shaper
+from espalier.search.beam import beam
+from espalier.shaping import bias, frequency, min_p, presence, repetition, temperature, top_k, top_p
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Ask",
+    "EspalierError",
+    "InvalidInput",
+    "Keep",
+    "Loop",
+    "Model",
+    "Prefix",
+    "Rng",
+    "Row",
+    "Rows",
+    "Scorer",
+    "Shaper",
+    "beam",
+    "bias",
+    "drafting",
+    "frequency",
+    "min_p",
+    "models",
+    "presence",
+    "repetition",
+    "run",
+    "sample",
+    "settle",
+    "shaping",
+    "speculate",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "verification",
+]

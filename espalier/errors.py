@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from espalier.prefix import Prefix
+
 
 class EspalierError(Exception):
     """Any error that Espalier raises on purpose; its text is meant for the person who wrote the input."""
@@ -24,7 +29,11 @@ class LimitExceeded(EspalierError):
 
 
 class DeadEnd(EspalierError):
-    """No token may follow this prefix; decoders back up when a guide may lead there, so users see it only if all ways are shut."""
+    """No token may follow `prefix`. Decoders catch it and back up; nobody else sees it."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        super().__init__(f"no token is allowed after {prefix!r}")
+        self.prefix = prefix
 
 
 class Unsatisfiable(EspalierError):

@@ -1,0 +1,85 @@
+"""The decoders that everything else builds on: plain sampling and speculation."""
+
+from __future__ import annotations
+
+from espalier.drafting.draft import Drafter
+from espalier.errors import DeadEnd, LimitExceeded, Unsatisfiable
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.run import Decoder, Keep
+from espalier.scorer import Ask, Scorer
+from espalier.stop import Stop
+from espalier.verification.verifier import Verifier, check_pair
+
+
+def sample(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[Prefix]:
+    """x, extended by one token at a time, each drawn from its row, until `stop`.
+
+    Guarantee: the law of the text is the product of the rows' laws; with temperature 0, or on `scorer | temperature(0)`,
+    that is greedy decoding. One pass per token.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> [x] = es.run(sample(model | es.temperature(0), es.Prefix(), es.stop.budget(3), es.Rng(0)))
+    >>> len(x.written())
+    3
+    """
+    dead = DeadEnds(scorer)
+    while not stop(x):
+        [row] = yield Ask(scorer, [x])
+        try:
+            x = yield Keep(x + row.draw(rng))
+        except DeadEnd as end:
+            x = dead.back_up(end)
+    return x
+
+
+def speculate(scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: Verifier, rng: Rng) -> Decoder[Prefix]:
+    """x, extended by what `drafter` proposes and `verify` accepts, until `stop`; one pass scores a whole draft.
+
+    Guarantee: the verifier's (`verify.guarantee`), for every scorer: shapers with history and constraints are evaluated on
+    each node's own path. With an empty draft this is `sample`. Leviathan et al. 2023 (arXiv 2211.17192); trees: Miao et
+    al. 2023, "SpecInfer" (arXiv 2305.09781).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> verify, drafter = es.verification.SampleMatch(), es.drafting.PromptLookup()
+    >>> [x] = es.run(speculate(model, es.Prefix(), es.stop.budget(3), drafter, verify, es.Rng(0)))
+    >>> [y] = es.run(sample(model, es.Prefix(), es.stop.budget(3), es.Rng(0)))
+    >>> x.ids() == y.ids()  # matching makes the same draws in the same order
+    True
+    """
+    check_pair(drafter, verify)
+    drafter, want, own, dead = drafter.begin(x), drafter.want | verify.want, rng.split(), DeadEnds(scorer)
+    while not stop(x):
+        draft = (yield from drafter.propose(x, own)).pruned(scorer.viable)
+        rows = yield Ask(scorer, draft.prefixes, want)
+        try:
+            for y in verify(draft, rows, rng):
+                x = yield Keep(y)
+                if stop(x):
+                    break
+        except DeadEnd as end:
+            x = dead.back_up(end)
+        drafter.observe(x, draft, rows)
+    return x
+
+
+class DeadEnds:
+    """Backs up over prefixes that nothing may follow; how often is limited, and nothing is left is `Unsatisfiable`.
+
+    Shutting a way and drawing again from what remains leaves the law that a mask which knew of the dead end would give.
+    """
+
+    def __init__(self, scorer: Scorer, limit: int = 10_000) -> None:
+        self.scorer, self.limit, self.met = scorer, limit, 0
+
+    def back_up(self, end: DeadEnd) -> Prefix:
+        """The prefix to go on from: the dead end's parent, from which the way into it is now shut."""
+        x, self.met = end.prefix, self.met + 1
+        if x is x.origin or x.parent is None:
+            raise Unsatisfiable("nothing that the model can say satisfies the constraint, from the first token on") from end
+        if self.met > self.limit:
+            raise LimitExceeded(f"backed up over {self.limit} dead ends; the constraint allows beginnings with no completion")
+        self.scorer.forbid(x.parent, x.last)
+        return x.parent

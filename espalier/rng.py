@@ -1,0 +1,54 @@
+"""Randomness: the two coin flips through which every random choice of the library goes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from espalier.errors import InvalidInput
+
+
+class Rng:
+    """A source of coin flips, reproducible from its seed and independent of everything else that runs.
+
+    All random choices of the library are `categorical` draws or `flip`s of an `Rng` that is handed in. A test can therefore
+    hand in one that replays every outcome and so compute the exact law of any decoder (`espalier.testing.exact_law`).
+
+    >>> rng = Rng(0)
+    >>> rng.categorical(torch.tensor([0.0, 1.0, 0.0]))
+    1
+    >>> [Rng(7).flip(0.5) for _ in range(2)]  # the same seed, the same flips
+    [True, True]
+    """
+
+    def __init__(self, seed: int | np.random.SeedSequence = 0) -> None:
+        if isinstance(seed, int) and seed < 0:
+            raise InvalidInput(f"seed={seed}: a seed is a whole number that is not negative; try seed=0")
+        self._seeds = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        self._bits = np.random.Generator(np.random.PCG64(self._seeds))
+
+    def categorical(self, weights: Tensor) -> int:
+        """An index drawn with probability proportional to its weight.
+
+        `weights`: [V], non-negative, not all zero, need not sum to one. One uniform number is used per draw. The sums are
+        taken in float64. Raises InvalidInput if no weight is positive and finite.
+        """
+        cumulative = torch.cumsum(weights, 0, dtype=torch.float64)
+        total = float(cumulative[-1])
+        if not (0 < total < math.inf):
+            raise InvalidInput(f"the weights to draw from sum to {total}; a draw needs at least one positive, finite weight")
+        at = int(torch.searchsorted(cumulative, self._bits.random() * total, right=True))
+        if at >= len(cumulative) or weights[at] <= 0:  # a product rounded up to the total: take the last possible index
+            at = int(weights.nonzero()[-1])
+        return at
+
+    def flip(self, p: float) -> bool:
+        """True with probability p (values outside [0, 1] count as the nearer end)."""
+        return bool(self._bits.random() < p)
+
+    def split(self) -> Rng:
+        """A new, independent source; the n-th split of an equal source is equal."""
+        return Rng(self._seeds.spawn(1)[0])

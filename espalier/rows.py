@@ -1,0 +1,197 @@
+"""Rows: the answers of scorers, lazy about constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from espalier.errors import DeadEnd
+from espalier.prefix import Prefix
+
+if TYPE_CHECKING:
+    from espalier.rng import Rng
+    from espalier.scorer import Shaper
+
+_CHECKS = 4  # refusals after which the full mask is cheaper than more checks
+
+
+class Limit(Protocol):
+    """What a constraint says of one row: a check of one token, and the mask of all."""
+
+    def allowed(self, token: int) -> bool: ...
+    def mask(self) -> Tensor: ...  # bool [V], True = allowed
+
+
+class Rows(Sequence["Row"]):
+    """N rows of log-weights [N, V], each with what restricts it and the shapers that follow the restriction.
+
+    `rows[i]` is a `Row`, `rows[a:b]` are rows again. `extras` holds what was wanted besides, e.g. extras["hidden"] [N, D].
+    """
+
+    __slots__ = ("after", "extras", "limits", "logits", "prefixes")
+
+    def __init__(
+        self,
+        logits: Tensor,
+        prefixes: Sequence[Prefix],
+        extras: Mapping[str, Tensor] | None = None,
+        limits: Sequence[Limit | None] | None = None,
+        after: tuple[Shaper, ...] = (),
+    ) -> None:
+        self.logits, self.prefixes, self.extras = logits, prefixes, dict(extras or {})
+        self.limits, self.after = limits, after
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    def __getitem__(self, at):  # type: ignore[no-untyped-def]  # int -> Row, slice -> Rows
+        if isinstance(at, slice):
+            extras = {name: value[at] for name, value in self.extras.items()}
+            limits = self.limits[at] if self.limits is not None else None
+            return Rows(self.logits[at], self.prefixes[at], extras, limits, self.after)
+        limit = self.limits[at] if self.limits is not None else None
+        return Row(self.logits[at], self.prefixes[at], limit, self.after)
+
+    def __iter__(self) -> Iterator[Row]:
+        for i in range(len(self)):
+            yield self[i]
+
+    def with_logits(self, logits: Tensor, *, keep_limits: bool = True) -> Rows:
+        """These rows with other log-weights; without their limits and later shapers if those are already in them."""
+        limits, after = (self.limits, self.after) if keep_limits else (None, ())
+        return Rows(logits, self.prefixes, self.extras, limits, after)
+
+    def limited(self, limits: Sequence[Limit | None]) -> Rows:
+        """These rows under these limits instead of the ones they have."""
+        return Rows(self.logits, self.prefixes, self.extras, limits, self.after)
+
+    def take(self, at: Sequence[int]) -> Rows:
+        """The rows at these places, in this order."""
+        index = torch.tensor(at, device=self.logits.device)
+        extras = {name: value[index] for name, value in self.extras.items()}
+        limits = [self.limits[i] for i in at] if self.limits is not None else None
+        return Rows(self.logits[index], [self.prefixes[i] for i in at], extras, limits, self.after)
+
+    def followed_by(self, shaper: Shaper) -> Rows:
+        """These rows with one more shaper after the constraint."""
+        return Rows(self.logits, self.prefixes, self.extras, self.limits, (*self.after, shaper))
+
+    def dense(self) -> Tensor:
+        """[N, V] natural-log probabilities of all rows."""
+        return torch.stack([row.dense() for row in self])
+
+
+class Row:
+    """The law of the next token after one prefix, after shapers, constraint, temperature and truncation.
+
+    `argmax`, `draw` and `top` check single tokens first and ask for the full mask only when checks are refused, so a
+    constraint costs as much as the model disagrees with it; the law is the same either way. `logp`, `probs` and `dense`
+    need the mask. All raise `DeadEnd` if no token is allowed.
+    """
+
+    __slots__ = ("_dense", "_logz", "after", "limit", "logits", "prefix")
+
+    def __init__(self, logits: Tensor, prefix: Prefix, limit: Limit | None, after: tuple[Shaper, ...]) -> None:
+        self.logits, self.prefix, self.limit, self.after = logits, prefix, limit, after
+        self._dense: Tensor | None = None
+        self._logz: float | None = None
+
+    def allowed(self, token: int) -> bool:
+        """Whether the constraint lets this token follow (True if there is no constraint)."""
+        return self.limit is None or self.limit.allowed(token)
+
+    def argmax(self) -> int:
+        """The most probable allowed token; the first of equals. No shaper after the constraint changes which it is."""
+        best = int(self.logits.argmax())
+        if self.limit is None:
+            return best
+        if self.logits[best] > -torch.inf and self.limit.allowed(best):
+            return best
+        for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
+            if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
+                return self._first_of_equals(token)
+        return int(self._restricted().argmax())
+
+    def _first_of_equals(self, token: int) -> int:
+        assert self.limit is not None
+        equal = (self.logits[:token] == self.logits[token]).nonzero().flatten().tolist()
+        return next((t for t in equal if self.limit.allowed(t)), token)
+
+    def draw(self, rng: Rng) -> int:
+        """A token drawn from exactly this row's law.
+
+        With a constraint and no truncation this is rejection without replacement: a refused token's weight becomes zero
+        and the rest is drawn again, which leaves the law restricted to the allowed tokens.
+        """
+        if any(shaper_is_greedy(shaper) for shaper in self.after):
+            return self.argmax()
+        if self._dense is None and self.limit is not None and self._checks_suffice():
+            weights = self._tempered(torch.log_softmax(self.logits, -1)).exp()
+            for _ in range(_CHECKS):
+                token = rng.categorical(weights)
+                if self.limit.allowed(token):
+                    return token
+                weights[token] = 0
+                if not bool(weights.any()):
+                    raise DeadEnd(self.prefix)
+        return rng.categorical(self.probs())
+
+    def _checks_suffice(self) -> bool:
+        from espalier.scorer import TEMPER
+
+        return all(shaper.stage == TEMPER for shaper in self.after)
+
+    def top(self, k: int) -> list[tuple[int, float]]:
+        """The k most probable tokens with their log-probabilities, best first; fewer if fewer are possible."""
+        values, tokens = self.dense().topk(min(k, len(self.logits)))
+        return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]
+
+    def logp(self, token: int) -> float:
+        """The natural-log probability of one token."""
+        return float(self.dense()[token])
+
+    def probs(self) -> Tensor:
+        """[V] probabilities."""
+        return self.dense().exp()
+
+    def dense(self) -> Tensor:
+        """[V] natural-log probabilities; computed once per row."""
+        if self._dense is None:
+            logp = self._restricted()
+            for shaper in self.after:
+                logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
+            self._dense = logp
+        return self._dense
+
+    @property
+    def log_normaliser(self) -> float:
+        """log Σ p(v) over the allowed tokens v, p before the constraint: how much of the model's mass the constraint leaves."""
+        if self._logz is None:
+            self._restricted()
+        assert self._logz is not None
+        return self._logz
+
+    def _restricted(self) -> Tensor:
+        logp = torch.log_softmax(self.logits, -1)
+        self._logz = 0.0
+        if self.limit is not None:
+            logp = logp.masked_fill(~self.limit.mask().to(logp.device), -torch.inf)
+            logz = torch.logsumexp(logp, -1)
+            self._logz = float(logz)
+            if self._logz == -torch.inf:
+                raise DeadEnd(self.prefix)
+            logp = logp - logz
+        return logp
+
+    def _tempered(self, logp: Tensor) -> Tensor:
+        for shaper in self.after:
+            logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
+        return logp
+
+
+def shaper_is_greedy(shaper: Shaper) -> bool:
+    """Whether the shaper leaves only the most probable token (temperature 0)."""
+    return bool(getattr(shaper, "greedy", False))

@@ -1,0 +1,196 @@
+"""The loop: steps all live decoders, gathers what they ask, and makes at most one forward pass per model and turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from espalier.errors import InvalidInput
+from espalier.prefix import Prefix
+from espalier.rows import Rows
+from espalier.scorer import Ask, Model
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keep:
+    """What a decoder yields when a prefix has settled: it will be part of the result. Answered with the prefix."""
+
+    prefix: Prefix
+
+
+Decoder: TypeAlias = Generator["Ask | tuple[Ask, ...] | Keep", Any, T]
+Trace: TypeAlias = Callable[[str, Any], None]  # ("pass", (model, asks, rows)) or ("keep", (decoder's number, prefix))
+
+
+class _Task:
+    """A decoder (or one of several asks of one) as a stack of generators: scorers are asked in its name."""
+
+    __slots__ = ("missing", "number", "parent", "parts", "slot", "stack")
+
+    def __init__(self, generator: Generator[Any, Any, Any], number: int, parent: _Task | None = None, slot: int = 0) -> None:
+        self.stack = [generator]
+        self.number, self.parent, self.slot = number, parent, slot
+        self.parts: list[Any] = []
+        self.missing = 0
+
+
+class Loop:
+    """Decoders that run side by side. `add` one at any time, `turn` makes one pass per model, `cancel` forgets one.
+
+    `results[number]` is what a finished decoder returned, `errors[number]` what it raised; `kept` receives what settles.
+    """
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.results: dict[int, Any] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.kept: list[tuple[int, Prefix]] = []
+        self.passes = 0
+        self._trace = trace
+        self._waiting: list[tuple[_Task, Ask]] = []
+        self._live: dict[int, _Task] = {}
+        self._added = 0
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def add(self, decoder: Decoder[Any]) -> int:
+        """Starts a decoder, up to its first question, and returns its number."""
+        number, self._added = self._added, self._added + 1
+        task = self._live[number] = _Task(decoder, number)
+        self._advance(task, None)
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Stops a decoder; what only it held is freed."""
+        task = self._live.pop(number, None)
+        if task is not None:
+            self._waiting = [(waiting, ask) for waiting, ask in self._waiting if waiting.number != number]
+            for generator in reversed(task.stack):
+                generator.close()
+
+    def turn(self) -> None:
+        """Answers every question that waits: one forward pass per model."""
+        waiting, self._waiting = self._waiting, []
+        groups: dict[int, list[tuple[_Task, Ask]]] = {}
+        for task, ask in waiting:
+            groups.setdefault(id(ask.scorer), []).append((task, ask))
+        for group in groups.values():
+            asks = [ask for _, ask in group]
+            try:
+                answers = self._forward(asks)
+            except Exception as error:
+                for task, _ in group:
+                    self._advance(task, None, error)
+            else:
+                for (task, _), rows in zip(group, answers, strict=True):
+                    self._advance(task, rows)
+
+    def _forward(self, asks: Sequence[Ask]) -> list[Rows]:
+        model = asks[0].scorer
+        assert isinstance(model, Model)
+        places: dict[Prefix, int] = {}
+        for ask in asks:
+            for prefix in ask.prefixes:
+                places.setdefault(prefix, len(places))
+        rows = model.forward(list(places), frozenset().union(*(ask.want for ask in asks)))
+        self.passes += 1
+        if self._trace is not None:
+            self._trace("pass", (model, asks, rows))
+        if len(asks) == 1 and len(places) == len(asks[0].prefixes):
+            return [rows]
+        return [rows.take([places[prefix] for prefix in ask.prefixes]) for ask in asks]
+
+    def _advance(self, task: _Task, value: Any, error: BaseException | None = None) -> None:
+        while task.stack:
+            try:
+                message = task.stack[-1].send(value) if error is None else task.stack[-1].throw(error)
+            except StopIteration as end:
+                task.stack.pop()
+                value, error = end.value, None
+                continue
+            except Exception as raised:
+                task.stack.pop()
+                error = raised
+                continue
+            value, error = None, None
+            if isinstance(message, Ask):
+                if isinstance(message.scorer, Model):
+                    self._waiting.append((task, message))
+                    return
+                task.stack.append(message.scorer.answer(message.prefixes, message.want))
+            elif isinstance(message, Keep):
+                self.kept.append((task.number, message.prefix))
+                if self._trace is not None:
+                    self._trace("keep", (task.number, message.prefix))
+                value = message.prefix
+            elif isinstance(message, tuple) and message:
+                task.parts, task.missing = [None] * len(message), len(message)
+                for slot, ask in enumerate(message):
+                    self._advance(_Task(_ask(ask), task.number, task, slot), None)
+                return
+            else:
+                error = InvalidInput(f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, or Keep(x)")
+        self._finish(task, value, error)
+
+    def _finish(self, task: _Task, value: Any, error: BaseException | None) -> None:
+        parent = task.parent
+        if parent is None:
+            if self._live.pop(task.number, None) is not None:
+                if error is not None:
+                    self.errors[task.number] = error
+                else:
+                    self.results[task.number] = value
+            return
+        parent.parts[task.slot] = error if error is not None else value
+        parent.missing -= 1
+        if parent.missing == 0:
+            failed = next((part for part in parent.parts if isinstance(part, BaseException)), None)
+            self._advance(parent, parent.parts, failed)
+
+
+def _ask(ask: Ask) -> Generator[Ask, Rows, Rows]:
+    return (yield ask)
+
+
+def run(*decoders: Decoder[T], trace: Trace | None = None) -> list[T]:
+    """What each decoder returns, in order; all of them share every forward pass.
+
+    The result of a decoder does not depend on which others run beside it. If one raises, the others are closed and the
+    error is raised here.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> [x] = run(es.sample(model, es.Prefix(), es.stop.budget(3), es.Rng(0)))
+    >>> len(x)
+    3
+    """
+    loop = Loop(trace)
+    numbers = [loop.add(decoder) for decoder in decoders]
+    while loop and not loop.errors:
+        loop.turn()
+    for number in numbers:
+        loop.cancel(number)
+    for error in loop.errors.values():
+        raise error
+    return [loop.results[number] for number in numbers]
+
+
+def settle(decoder: Decoder[Any], trace: Trace | None = None) -> Iterator[Prefix]:
+    """The prefixes that settle while one decoder runs, as they do, and its result last."""
+    loop = Loop(trace)
+    number = loop.add(decoder)
+    try:
+        while True:
+            yield from (prefix for _, prefix in loop.kept)
+            loop.kept.clear()
+            if not loop:
+                break
+            loop.turn()
+        if loop.errors:
+            raise loop.errors[number]
+        yield loop.results[number]
+    finally:
+        loop.cancel(number)

@@ -1,0 +1,129 @@
+"""Scorers: whatever answers "what may come after this prefix?" with a row of log-weights over the vocabulary."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from torch import Tensor
+
+from espalier.errors import InvalidInput
+from espalier.prefix import Prefix
+from espalier.rows import Rows
+
+if TYPE_CHECKING:
+    from espalier.text.vocab import Vocab
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ask:
+    """The only question there is: the rows of `scorer` after each of `prefixes`, with the extras in `want`.
+
+    Yield one from a decoder and get a `Rows` back; yield a tuple of asks to have them answered in the same turn.
+    `want` may name "hidden" (the last hidden state, [N, D]) or "layers" (all of them, [N, L + 1, D]).
+    """
+
+    scorer: Scorer
+    prefixes: Sequence[Prefix]
+    want: frozenset[str] = frozenset()
+
+
+Answer: TypeAlias = Generator["Ask | tuple[Ask, ...]", Any, Rows]
+
+LOGITS, CONSTRAINT, TEMPER, TRUNCATE = 0, 1, 2, 3
+_STAGES = ("logits (penalties, bias, contrast)", "constraint", "temperature", "truncation (top-k, top-p, min-p)")
+
+
+class Scorer(ABC):
+    """Prefix → row of log-weights over `vocab_size` tokens. Models are scorers; so is everything built from scorers.
+
+    `scorer | shaper` reshapes rows, `scorer * guide` restricts them. On a row the order is always: model, shapers of
+    logits, log-softmax, constraint, temperature, truncation; building another order raises `InvalidInput`.
+    """
+
+    vocab_size: int
+    vocab: Vocab | None = None
+    stage: int = LOGITS
+
+    @abstractmethod
+    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
+        """The rows [N, V] after N prefixes: a generator that may ask other scorers, and returns `Rows`."""
+
+    def __or__(self, shaper: Shaper) -> Scorer:
+        return Shaped(self, shaper)
+
+    def __mul__(self, guide: object) -> Scorer:
+        from espalier.constraints.constrain import Constrained
+
+        return Constrained.over(self, guide)
+
+    def forbid(self, prefix: Prefix, token: int) -> None:
+        """From now on no text goes on with `token` after `prefix`: a decoder found that this way is shut (a dead end)."""
+        raise InvalidInput(f"{type(self).__name__} has no constraint, so no way can be shut in it")
+
+    def viable(self, prefix: Prefix) -> bool:
+        """False if a constraint in this scorer refuses the prefix, so that there is no use in scoring it."""
+        return True
+
+    def admit(self, stage: int, name: str) -> None:
+        """Raise if something that works at `stage` cannot come after what this scorer already does."""
+        if stage < self.stage:
+            raise InvalidInput(
+                f"{name} works on {_STAGES[stage]} but was put after {_STAGES[self.stage]}, where its effect would be "
+                f"another one; write it earlier: model | penalties * constraint | temperature | truncation"
+            )
+
+
+class Model(Scorer):
+    """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given."""
+
+    @abstractmethod
+    def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
+        """The rows [N, V] of the tokens that follow N prefixes; row i depends on `prefixes[i]` alone."""
+
+    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
+        rows: Rows = yield Ask(self, prefixes, want)
+        return rows
+
+
+class Shaper(ABC):
+    """A function of rows: [N, V] log-weights and their N prefixes → [N, V] log-weights.
+
+    `stage` says where on a row it works: LOGITS sees unnormalised logits; TEMPER and TRUNCATE see the normalised,
+    constrained log-probabilities. Rows are shaped one by one in effect: row i may depend on prefix i only.
+    """
+
+    stage: ClassVar[int] = LOGITS
+
+    @abstractmethod
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        """The shaped log-weights [N, V]; never changes its input in place."""
+
+    def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
+        """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
+
+
+class Shaped(Scorer):
+    """A scorer whose rows pass through a shaper. At LOGITS it is applied at once; later stages wait for the constraint."""
+
+    def __init__(self, inner: Scorer, shaper: Shaper) -> None:
+        if not isinstance(shaper, Shaper):
+            raise InvalidInput(f"scorer | {shaper!r}: expected a shaper such as es.temperature(0.7)")
+        inner.admit(shaper.stage, type(shaper).__name__)
+        shaper.check(inner.vocab_size)
+        self.inner, self.shaper = inner, shaper
+        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, shaper.stage
+
+    def forbid(self, prefix: Prefix, token: int) -> None:
+        self.inner.forbid(prefix, token)
+
+    def viable(self, prefix: Prefix) -> bool:
+        return self.inner.viable(prefix)
+
+    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
+        rows: Rows = yield Ask(self.inner, prefixes, want)
+        if self.shaper.stage == LOGITS:
+            return rows.with_logits(self.shaper(rows.logits, prefixes))
+        return rows.followed_by(self.shaper)

@@ -1,0 +1,114 @@
+"""When to stop: conditions on a prefix, combined with `|`. A stop answers with the reason, or None to go on."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from espalier.errors import require
+from espalier.prefix import Prefix
+
+if TYPE_CHECKING:
+    from espalier.text.vocab import Vocab
+
+
+class Stop(ABC):
+    """prefix → "stop" (the model or a stop string ended it), "length", "time", or None: go on. Only `deadline` reads a clock.
+
+    Decoders ask after every single token, so a condition that first holds inside an accepted draft cuts the draft there.
+
+    >>> s = budget(2) | end({7})
+    >>> s(Prefix([1]) + 5), s(Prefix([1]) + 7), s(Prefix([1]) + 5 + 5)
+    (None, 'stop', 'length')
+    """
+
+    @abstractmethod
+    def __call__(self, x: Prefix) -> str | None:
+        """The reason to stop at x, or None."""
+
+    def __or__(self, other: Stop) -> Stop:
+        return Either(self, other)
+
+
+class Either(Stop):
+    """Stops when either of two conditions does; the first one's reason goes first."""
+
+    def __init__(self, first: Stop, second: Stop) -> None:
+        self.first, self.second = first, second
+
+    def __call__(self, x: Prefix) -> str | None:
+        return self.first(x) or self.second(x)
+
+
+class budget(Stop):  # noqa: N801 - reads as a function
+    """Stops ("length") after this many written tokens."""
+
+    def __init__(self, tokens: int) -> None:
+        require(tokens >= 1, f"max_tokens={tokens}: at least one token must be allowed; try max_tokens=64")
+        self.tokens = tokens
+
+    def __call__(self, x: Prefix) -> str | None:
+        return "length" if len(x) - len(x.origin) >= self.tokens else None
+
+
+class end(Stop):  # noqa: N801
+    """Stops ("stop") when the last written token is one of these."""
+
+    def __init__(self, tokens: Iterable[int]) -> None:
+        self.tokens = frozenset(tokens)
+
+    def __call__(self, x: Prefix) -> str | None:
+        return "stop" if x is not x.origin and x.last in self.tokens else None
+
+
+class strings(Stop):  # noqa: N801
+    """Stops ("stop") when the written bytes contain one of these strings, also where it straddles tokens.
+
+    Only matches that end in the node asked about are looked for: decoders ask about every node on the way.
+    """
+
+    def __init__(self, wanted: Iterable[str | bytes], vocab: Vocab) -> None:
+        self.wanted = [s.encode() if isinstance(s, str) else bytes(s) for s in wanted]
+        require(all(self.wanted), "a stop string is empty, so it would stop everything at once; remove it")
+        self.vocab = vocab
+        self._reach = max((len(s) for s in self.wanted), default=1) - 1
+
+    def __call__(self, x: Prefix) -> str | None:
+        if x is x.origin:
+            return None
+        new = self.vocab.join(x.tokens)
+        before = b""
+        node = x.parent
+        while node is not None and len(before) < self._reach and node is not x.origin:
+            before = self.vocab.join(node.tokens) + before
+            node = node.parent
+        text = before[max(0, len(before) - self._reach) :] + new
+        return "stop" if any(s in text for s in self.wanted) else None
+
+    def cut(self, text: bytes) -> int | None:
+        """Where the first match in a text begins (the earliest to be complete, the longest of these), or None."""
+        found = [(text.index(s) + len(s), text.index(s)) for s in self.wanted if s in text]
+        return min(found)[1] if found else None
+
+    def held(self, text: bytes) -> int:
+        """How many bytes at the end of a text may still turn out to be the beginning of a stop string."""
+        return max(
+            (n for s in self.wanted for n in range(1, min(len(s), len(text) + 1)) if text.endswith(s[:n])), default=0
+        )
+
+
+class deadline(Stop):  # noqa: N801
+    """Stops ("time") when this many seconds have passed since it was first asked."""
+
+    def __init__(self, seconds: float) -> None:
+        require(seconds > 0, f"max_seconds={seconds}: a time budget must be positive; leave it out for none")
+        self.seconds = seconds
+        self._until: float | None = None
+
+    def __call__(self, x: Prefix) -> str | None:
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self.seconds
+        return "time" if now >= self._until else None

@@ -1,0 +1,42 @@
+"""The interface of verifiers, and which drafters go with which."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.errors import InvalidInput
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+
+
+class Verifier(ABC):
+    """A pure function: a draft and the target's rows for its prefixes → the accepted path and one more token.
+
+    `guarantee`: "greedy" = the same tokens as taking the most probable token at each step; "sampling" = the same law as
+    drawing each token from its row (with temperature 0 that is greedy too); "lossy" = neither.
+    `accepts`: the kinds of draft for which the guarantee holds.
+    """
+
+    guarantee: ClassVar[Literal["greedy", "sampling", "lossy"]]
+    accepts: ClassVar[frozenset[Kind]]
+    want: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        """The accepted nodes of the draft from the top, then one prefix that goes a token further; never empty.
+
+        Lazy: a decoder that stops at an accepted node asks for no more, so nothing is drawn past the end of a text."""
+
+
+def check_pair(drafter: Drafter, verifier: Verifier) -> None:
+    """Raise `InvalidInput` if the verifier's guarantee does not hold for this drafter's drafts."""
+    if drafter.kind not in verifier.accepts:
+        raise InvalidInput(
+            f"{type(verifier).__name__} was given {type(drafter).__name__}, whose drafts are {drafter.kind}, but it is "
+            f"{verifier.guarantee} only for drafts that are {' or '.join(sorted(verifier.accepts))}; "
+            "es.verification.SampleMatch() accepts every draft"
+        )
