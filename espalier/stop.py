@@ -42,7 +42,7 @@ class Either(Stop):
         return self.first(x) or self.second(x)
 
 
-class budget(Stop):  # noqa: N801 - reads as a function
+class budget(Stop):
     """Stops ("length") after this many written tokens."""
 
     def __init__(self, tokens: int) -> None:
@@ -53,7 +53,7 @@ class budget(Stop):  # noqa: N801 - reads as a function
         return "length" if len(x) - len(x.origin) >= self.tokens else None
 
 
-class end(Stop):  # noqa: N801
+class end(Stop):
     """Stops ("stop") when the last written token is one of these."""
 
     def __init__(self, tokens: Iterable[int]) -> None:
@@ -63,7 +63,7 @@ class end(Stop):  # noqa: N801
         return "stop" if x is not x.origin and x.last in self.tokens else None
 
 
-class strings(Stop):  # noqa: N801
+class strings(Stop):
     """Stops ("stop") when the written bytes contain one of these strings, also where it straddles tokens.
 
     Only matches that end in the node asked about are looked for: decoders ask about every node on the way.
@@ -94,12 +94,10 @@ class strings(Stop):  # noqa: N801
 
     def held(self, text: bytes) -> int:
         """How many bytes at the end of a text may still turn out to be the beginning of a stop string."""
-        return max(
-            (n for s in self.wanted for n in range(1, min(len(s), len(text) + 1)) if text.endswith(s[:n])), default=0
-        )
+        return max((n for s in self.wanted for n in range(1, min(len(s), len(text) + 1)) if text.endswith(s[:n])), default=0)
 
 
-class deadline(Stop):  # noqa: N801
+class deadline(Stop):
     """Stops ("time") when this many seconds have passed since it was first asked."""
 
     def __init__(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Print the requirements of pyproject.toml, one a line: the package's own plus what builds it, and with "dev" the test tools."""
+"""Print the requirements of pyproject.toml, one a line: the package's own, what builds it, and with "dev" the test tools."""
 
 import sys
 import tomllib

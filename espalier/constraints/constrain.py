@@ -54,7 +54,8 @@ class Constrained(Scorer):
         from espalier.constraints.tokens import TokenGuide
 
         require(
-            isinstance(guide, Guide), f"scorer * {guide!r}: expected a guide such as es.regex('[a-z]+') or es.json_schema(…)"
+            isinstance(guide, Guide),
+            f"scorer * {guide!r}: expected a guide such as es.regex('[a-z]+') or es.json_schema(…)",
         )
         if inner.vocab is None:
             raise InvalidInput(

@@ -27,9 +27,7 @@ class NGram(Model):
     (1, 1.0)
     """
 
-    def __init__(
-        self, texts: Iterable[Sequence[int]], vocab_size: int, order: int = 3, vocab: Vocab | None = None
-    ) -> None:
+    def __init__(self, texts: Iterable[Sequence[int]], vocab_size: int, order: int = 3, vocab: Vocab | None = None) -> None:
         require(order >= 1, f"order={order}: an n-gram model looks at n - 1 ≥ 0 tokens; try order=3")
         self.vocab_size, self.order, self.vocab = vocab_size, order, vocab
         self.passes = 0

@@ -34,9 +34,7 @@ class Table(Model):
         self._rows: dict[tuple[int, ...], Tensor] = {}
 
     @classmethod
-    def random(
-        cls, vocab_size: int, depth: int, seed: int, vocab: Vocab | None = None, scale: float = 1.5
-    ) -> Table:
+    def random(cls, vocab_size: int, depth: int, seed: int, vocab: Vocab | None = None, scale: float = 1.5) -> Table:
         """A table of independent normal logits with this scale, one row per context of up to `depth` tokens."""
 
         def row(context: tuple[int, ...]) -> Tensor:

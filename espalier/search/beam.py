@@ -42,9 +42,7 @@ def beam(scorer: Scorer, x: Prefix, stop: Stop, width: int, alpha: float = 1.0) 
     while live and not _settled(live, done, width, alpha):
         rows = yield Ask(scorer, [h.prefix for h in live])
         grown = [
-            (h.logp + logp, h.prefix, token)
-            for h, row in zip(live, rows, strict=True)
-            for token, logp in _top(row, 2 * width)
+            (h.logp + logp, h.prefix, token) for h, row in zip(live, rows, strict=True) for token, logp in _top(row, 2 * width)
         ]
         grown.sort(key=lambda candidate: -candidate[0])
         live = []

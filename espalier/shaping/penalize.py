@@ -13,7 +13,7 @@ from espalier.prefix import Prefix
 from espalier.scorer import Shaper
 
 
-class repetition(Shaper):  # noqa: N801
+class repetition(Shaper):
     """Divides the positive logits of tokens that occurred (in the prompt too) by a factor, multiplies the negative ones.
 
     Keskar et al. 2019, "CTRL" (arXiv 1909.05858), with the sign rule that transformers uses.
@@ -34,7 +34,7 @@ class repetition(Shaper):  # noqa: N801
         return weights
 
 
-class presence(Shaper):  # noqa: N801
+class presence(Shaper):
     """Subtracts an amount from the logit of every token that was written (prompts do not count).
 
     >>> presence(0.5)(torch.zeros(1, 3), [Prefix([0]) + 1 + 1]).tolist()
@@ -46,10 +46,10 @@ class presence(Shaper):  # noqa: N801
         self.amount = amount
 
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        return _subtract(weights, [{token: self.amount for token in x.written()} for x in prefixes])
+        return _subtract(weights, [dict.fromkeys(x.written(), self.amount) for x in prefixes])
 
 
-class frequency(Shaper):  # noqa: N801
+class frequency(Shaper):
     """Subtracts an amount from the logit of every token for each time that it was written (prompts do not count).
 
     >>> frequency(0.5)(torch.zeros(1, 3), [Prefix([0]) + 1 + 1]).tolist()
@@ -65,7 +65,7 @@ class frequency(Shaper):  # noqa: N801
         return _subtract(weights, amounts)
 
 
-class bias(Shaper):  # noqa: N801
+class bias(Shaper):
     """Adds a number to the logits of chosen tokens; -inf forbids one.
 
     >>> bias({1: 2.0})(torch.zeros(1, 3), [Prefix()]).tolist()

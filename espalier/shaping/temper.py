@@ -14,7 +14,7 @@ from espalier.prefix import Prefix
 from espalier.scorer import TEMPER, Shaper
 
 
-class temperature(Shaper):  # noqa: N801 - reads as a function: scorer | temperature(0.7)
+class temperature(Shaper):
     """The law proportional to p^(1/T); T = 0 leaves only the most probable token (the first of equals).
 
     >>> temperature(2.0)(torch.tensor([[0.0, -2.0]]), []).tolist()
@@ -25,7 +25,8 @@ class temperature(Shaper):  # noqa: N801 - reads as a function: scorer | tempera
 
     def __init__(self, t: float) -> None:
         require(
-            0 <= t < math.inf, f"temperature={t}: it cannot be negative or infinite; 0 is greedy, 1 leaves the law as it is"
+            0 <= t < math.inf,
+            f"temperature={t}: it cannot be negative or infinite; 0 is greedy, 1 leaves the law as it is",
         )
         self.t, self.greedy = t, t == 0
 

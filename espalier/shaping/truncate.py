@@ -16,7 +16,7 @@ from espalier.scorer import TRUNCATE, Shaper
 _HEAD = 512  # how many tokens are sorted before all of them are: their mass is nearly always enough
 
 
-class top_k(Shaper):  # noqa: N801
+class top_k(Shaper):
     """Keeps the k most probable tokens, and those that tie with the k-th. Fan, Lewis, Dauphin 2018 (arXiv 1805.04833).
 
     >>> top_k(1)(torch.tensor([[-1.0, -2.0]]), []).tolist()
@@ -34,11 +34,11 @@ class top_k(Shaper):  # noqa: N801
         return weights.masked_fill(weights < least, -torch.inf)
 
 
-class top_p(Shaper):  # noqa: N801
+class top_p(Shaper):
     """Keeps the smallest set of most probable tokens whose mass is at least p. Holtzman et al. 2020 (arXiv 1904.09751).
 
-    >>> top_p(0.6)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp().tolist() == [[0.5, 0.30000001192092896, 0.0]]
-    True
+    >>> top_p(0.6)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    tensor([[ True,  True, False]])
     """
 
     stage: ClassVar[int] = TRUNCATE
@@ -53,14 +53,14 @@ class top_p(Shaper):  # noqa: N801
         size = weights.shape[-1]
         values, tokens = weights.topk(min(_HEAD, size), -1)
         if values.shape[-1] < size and bool((values.double().exp().sum(-1) < self.p).any()):
-            values, tokens = weights.sort(-1, descending=True, stable=True)
+            values, tokens = weights.sort(dim=-1, descending=True, stable=True)
         mass = values.double().exp().cumsum(-1)
         before = mass - values.double().exp()
         keep = (before < self.p) & (values > -torch.inf)
         return torch.full_like(weights, -torch.inf).scatter(-1, tokens, values.masked_fill(~keep, -torch.inf))
 
 
-class min_p(Shaper):  # noqa: N801
+class min_p(Shaper):
     """Keeps the tokens that are at least p times as probable as the most probable one. Nguyen et al. 2024 (arXiv 2407.01082).
 
     >>> min_p(0.5)(torch.tensor([[0.6, 0.3, 0.1]]).log(), []).exp()[0, 2].item()
