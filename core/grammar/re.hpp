@@ -4,12 +4,14 @@
 // first asked for and remembered. So nothing is compiled ahead, and two grammars that contain the same string body, number
 // or white space share its states and everything that is cached per state (token masks above all).
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace espalier {
@@ -48,6 +50,10 @@ Re mark(Re, Tag);          // r, and when it ends the end carries `tag`. Interse
 Re codepoint();            // one well-formed UTF-8 code point
 Re text();                 // any well-formed UTF-8 string
 Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ranges);  // one code point of these inclusive ranges
+
+// Bodies of JSON strings (without the quotes, escapes allowed everywhere) that stand for a text of `r`: apply it to what the
+// schema says about the decoded text, lengths and patterns included. json_string(x) & json_string(y) = json_string(x & y).
+Re json_string(Re);
 
 // A pattern of the dialect of docs/constraints.md. `search` = unanchored unless ^ / $ say otherwise (JSON Schema's `pattern`).
 Re parse(std::string_view pattern, bool search = false);

@@ -1,0 +1,7 @@
+// What each part of the engine adds to the Python module espalier._grammar.
+#pragma once
+#include <nanobind/nanobind.h>
+
+namespace espalier {
+void bind_engine(nanobind::module_&);   // expressions, machines and matchers
+}

@@ -1,0 +1,174 @@
+#include "grammar/matcher.hpp"
+
+#include <algorithm>
+
+#include "grammar/re_store.hpp"
+
+namespace espalier {
+
+namespace {
+
+std::size_t hash(std::span<const Item> items, bool accepts) {
+  std::uint64_t h = accepts;
+  for (const Item& i : items) {
+    h = (h ^ (static_cast<std::uint64_t>(i.re) << 32 | i.cont)) * 0x9e3779b97f4a7c15ull;
+    h = (h ^ (h >> 29) ^ i.text) * 0xff51afd7ed558ccdull;
+  }
+  return h ^ (h >> 32);
+}
+
+bool inert(const re::Store& store, Re r) { return store.node(r).kind <= re::Kind::Epsilon || store.node(r).kind == re::Kind::Tag; }
+
+}  // namespace
+
+Matcher::Matcher(std::shared_ptr<Machine> machine, std::string name, Limits limits)
+    : machine_(std::move(machine)), name_(std::move(name)), limits_(limits) {
+  states_.push_back({{}, false});
+}
+
+State Matcher::intern(std::vector<Item>& items, bool accepts) {
+  const re::Store& store = re::Store::get();
+  std::erase_if(items, [&](const Item& i) { return inert(store, i.re); });
+  if (items.empty() && !accepts) return 0;
+  if (items.size() > 1) {
+    std::sort(items.begin(), items.end());
+    items.erase(std::unique(items.begin(), items.end()), items.end());
+  }
+  const std::size_t h = hash(items, accepts);
+  const auto [begin, end] = ids_.equal_range(h);
+  for (auto at = begin; at != end; ++at) {
+    const Data& d = states_[at->second];
+    if (d.accepts == accepts && d.items == items) return at->second;
+  }
+  Budget::charge(1, sizeof(Data) + sizeof(Item) * items.size() + 48);
+  states_.push_back({items, accepts});
+  const State s = static_cast<State>(states_.size() - 1);
+  ids_.emplace(h, s);
+  return s;
+}
+
+State Matcher::start() {
+  if (start_) return start_;
+  const Expansion& e = machine_->start();
+  std::vector<Item> items = e.items;
+  return start_ = intern(items, e.accepts);
+}
+
+bool Matcher::step(std::span<const Item> from, std::uint8_t byte, std::vector<Item>& out) {
+  re::Store& store = re::Store::get();
+  bool accepts = false;
+  for (const Item& item : from) {
+    const Re r = store.step(item.re, byte);
+    if (r == re::kEmpty) continue;
+    const Text text = item.text ? text_append(item.text, byte) : 0;
+    if (!inert(store, r)) out.push_back({r, item.cont, text});
+    if (!store.ended(r)) continue;
+    const auto tags = store.ends(r);   // stable: end sets are never moved
+    for (const Tag tag : tags) {
+      const Expansion& e = machine_->after(item.cont, tag, text);
+      out.insert(out.end(), e.items.begin(), e.items.end());
+      accepts |= e.accepts;
+    }
+  }
+  if (out.size() > 1) {
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+  }
+  return accepts;
+}
+
+State Matcher::advance(State s, std::string_view bytes) {
+  if (s == 0 || bytes.empty()) return s;
+  std::vector<Item> now = states_[s].items, next;
+  bool accepts = false;
+  for (const char c : bytes) {
+    Budget::tick();
+    next.clear();
+    accepts = step(now, static_cast<std::uint8_t>(c), next);
+    now.swap(next);
+    if (now.empty() && !accepts) return 0;
+  }
+  return intern(now, accepts);
+}
+
+bool Matcher::matches(std::string_view bytes) {
+  const State s = advance(start(), bytes);
+  return s && accepts(s);
+}
+
+std::string Matcher::forced(State s, std::size_t limit) {
+  std::string out;
+  re::Store& store = re::Store::get();
+  std::vector<Item> now = states_[s].items, next;
+  bool accepts = states_[s].accepts;
+  while (!accepts && out.size() < limit) {
+    int only = -1;
+    for (const Item& item : now) {
+      const re::Row& row = store.row(item.re);
+      for (int b = 0; b < 256; ++b) {
+        if (b == only || row.to[row.cls[b]] == re::kEmpty) continue;
+        if (store.step(item.re, static_cast<std::uint8_t>(b)) == re::kEmpty) continue;
+        if (only >= 0) return out;
+        only = b;
+      }
+    }
+    if (only < 0) return out;
+    Budget::tick();
+    next.clear();
+    accepts = step(now, static_cast<std::uint8_t>(only), next);
+    now.swap(next);
+    out.push_back(static_cast<char>(only));
+  }
+  return out;
+}
+
+namespace {
+
+class RegularMachine final : public Machine {
+ public:
+  explicit RegularMachine(Re r) : end_{{}, true} {
+    const EngineGuard guard(engine_lock());
+    re::Store& store = re::Store::get();
+    if (store.live(r)) start_ = {{{r, 1, 0}}, store.nullable(r)};
+  }
+  const Expansion& start() override { return start_; }
+  const Expansion& after(Cont, Tag tag, Text) override { return tag == 0 ? end_ : none_; }
+  bool exact() const override { return true; }
+
+ private:
+  Expansion start_, end_, none_;
+};
+
+struct Texts {
+  std::deque<std::string> views{"", ""};
+  std::unordered_map<std::string_view, Text> ids{{views[1], 1}};
+};
+
+Texts& texts() {
+  static Texts* all = new Texts;
+  return *all;
+}
+
+}  // namespace
+
+std::shared_ptr<Machine> regular_machine(Re r) { return std::make_shared<RegularMachine>(r); }
+
+Text text_append(Text t, std::uint8_t byte) {
+  const EngineGuard guard(engine_lock());
+  Texts& all = texts();
+  std::string s = all.views[t];
+  s.push_back(static_cast<char>(byte));
+  if (const auto at = all.ids.find(s); at != all.ids.end()) return at->second;
+  Budget::charge(0, 2 * s.size() + 64);
+  all.views.push_back(std::move(s));
+  const Text id = static_cast<Text>(all.views.size() - 1);
+  all.ids.emplace(all.views.back(), id);
+  return id;
+}
+
+std::string_view text_view(Text t) {
+  const EngineGuard guard(engine_lock());
+  return texts().views[t];
+}
+
+}  // namespace espalier

@@ -1,0 +1,52 @@
+// Runs a machine over bytes. States are hash-consed sets of items, so equal situations share everything that is remembered.
+#pragma once
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "grammar/budget.hpp"
+#include "grammar/machine.hpp"
+
+namespace espalier {
+
+using State = std::uint32_t;   // of one matcher; 0 = no text of the language begins like this
+
+class Matcher {
+ public:
+  Matcher(std::shared_ptr<Machine> machine, std::string name, Limits limits = {});
+
+  State start();
+  State advance(State, std::string_view bytes);
+  bool accepts(State s) const { return states_[s].accepts; }
+  std::string forced(State, std::size_t limit);   // the bytes that every continuation begins with, while the text may not end
+  bool matches(std::string_view bytes);
+
+  std::span<const Item> items(State s) const { return states_[s].items; }
+  Machine& machine() { return *machine_; }
+  std::shared_ptr<Machine> shared_machine() const { return machine_; }
+  const Limits& limits() const { return limits_; }
+  const std::string& name() const { return name_; }
+  std::size_t size() const { return states_.size(); }
+
+  // The items after one more byte are appended to `out`; true if the text may end there.
+  bool step(std::span<const Item> from, std::uint8_t byte, std::vector<Item>& out);
+
+ private:
+  struct Data {
+    std::vector<Item> items;
+    bool accepts;
+  };
+  State intern(std::vector<Item>&, bool accepts);
+  std::shared_ptr<Machine> machine_;
+  std::string name_;
+  Limits limits_;
+  std::deque<Data> states_;
+  std::unordered_multimap<std::size_t, State> ids_;
+  State start_ = 0;
+};
+
+// A machine for one expression.
+std::shared_ptr<Machine> regular_machine(Re);
+
+}  // namespace espalier

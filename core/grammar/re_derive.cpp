@@ -1,0 +1,244 @@
+// Derivatives (Brzozowski 1964; Owens, Reppy and Turon 2009), whole rows at a time, and the search that tells whether a
+// language with & or ~ in it is empty.
+#include <algorithm>
+#include <unordered_set>
+
+#include "grammar/budget.hpp"
+#include "grammar/re_store.hpp"
+
+namespace espalier::re {
+
+// Splits the classes of `p` until they respect the row of `r`.
+void Store::refine(Partition& p, std::uint32_t& classes, Re r) {
+  const Row& row = this->row(r);
+  std::uint8_t fresh[256];
+  std::uint16_t first[256];   // class of p -> class of row seen first; 256 = none yet
+  std::fill(first, first + classes, 256);
+  std::vector<std::array<std::uint8_t, 3>> extra;
+  for (int b = 0; b < 256; ++b) {
+    const std::uint8_t c = p[b], d = row.cls[b];
+    if (first[c] == 256) first[c] = d;
+    if (first[c] == d) { fresh[b] = c; continue; }
+    auto at = std::find_if(extra.begin(), extra.end(), [&](const auto& e) { return e[0] == c && e[1] == d; });
+    if (at == extra.end()) {
+      extra.push_back({c, d, static_cast<std::uint8_t>(classes++)});
+      at = extra.end() - 1;
+    }
+    fresh[b] = (*at)[2];
+  }
+  std::copy(fresh, fresh + 256, p.begin());
+}
+
+Partition Store::partition(Re r, std::uint32_t& classes) {
+  const Node n = nodes_[r];
+  Partition p{};
+  classes = 1;
+  switch (n.kind) {
+    case Kind::Empty: case Kind::Epsilon: case Kind::Tag: case Kind::All: break;
+    case Kind::Bytes:
+      for (int b = 0; b < 256; ++b) p[b] = sets_[n.a].has(b);
+      classes = 2;
+      break;
+    case Kind::Cat:
+      refine(p, classes, n.a);
+      for (Re head = n.a, tail = n.b; ended(head) && tail != kEpsilon;) {
+        std::tie(head, tail) = split(tail);
+        refine(p, classes, head);
+      }
+      break;
+    case Kind::Not: case Kind::Repeat: refine(p, classes, n.a); break;
+    case Kind::Alt: case Kind::And:
+      for (const Re x : std::vector<Re>(operands(n).begin(), operands(n).end())) refine(p, classes, x);
+      break;
+    case Kind::Json:
+      if (n.lo == 0) {
+        refine(p, classes, n.a);
+        ByteSet special;
+        special.add(0, 0x1f);
+        special.add('"');
+        refine(p, classes, bytes(special));
+        ByteSet escape;
+        escape.add('\\');
+        refine(p, classes, bytes(escape));
+      } else {
+        for (const char* c = n.lo == 1 ? "\"\\/bfnrtu" : n.lo == 3 ? "\\" : n.lo == 4 ? "u" : "0123456789"; *c; ++c) p[static_cast<unsigned char>(*c)] = static_cast<std::uint8_t>(classes++);
+        if (n.lo == 2 || n.lo == 5) {
+          for (int d = 0; d < 6; ++d) p['a' + d] = p['A' + d] = static_cast<std::uint8_t>(classes++);
+        }
+      }
+  }
+  return p;
+}
+
+const Row& Store::make_row(Re r) {
+  static thread_local int depth = 0;
+  struct Depth {
+    Depth() { if (++depth > 4000) { --depth; throw GrammarError("a regular expression nested deeper than 4,000 levels"); } }
+    ~Depth() { --depth; }
+  } guard;
+  std::uint32_t classes = 1;
+  const Partition p = partition(r, classes);
+  // one derivative per class; classes with equal derivatives are joined, those without any are class 0
+  std::vector<Re> to{kEmpty};
+  std::array<int, 256> renamed;
+  renamed.fill(-1);
+  Partition final_classes{};
+  bool pending = false;
+  for (int b = 0; b < 256; ++b) {
+    int& c = renamed[p[b]];
+    if (c < 0) {
+      const Re d = derive(r, static_cast<std::uint8_t>(b));
+      c = static_cast<int>(std::find(to.begin(), to.end(), d) - to.begin());
+      if (c == static_cast<int>(to.size())) {
+        to.push_back(d);
+        pending |= d != kEmpty && !(nodes_[d].flags & kLive);
+      }
+    }
+    final_classes[b] = static_cast<std::uint8_t>(c);
+  }
+  if (rows_[r]) return *rows_[r];   // made meanwhile, below
+  if (to.size() == 257) {   // every byte goes on, each in its own way
+    to.erase(to.begin());
+    for (std::uint8_t& c : final_classes) --c;
+  }
+  const std::string key(final_classes.begin(), final_classes.end());
+  const auto [at, fresh] = partitions_.try_emplace(key, nullptr);
+  if (fresh) {
+    partition_pool_.push_back(final_classes);
+    at->second = partition_pool_.back().data();
+  }
+  Budget::charge(0, sizeof(Row) + sizeof(Re) * to.size() + 16);
+  auto targets = std::make_unique<Re[]>(to.size());
+  std::copy(to.begin(), to.end(), targets.get());
+  row_pool_.push_back({at->second, targets.get(), static_cast<std::uint32_t>(to.size()), pending});
+  target_pool_.push_back(std::move(targets));
+  return *(rows_[r] = &row_pool_.back());
+}
+
+Re Store::derive(Re r, std::uint8_t byte) {
+  const Node n = nodes_[r];
+  switch (n.kind) {
+    case Kind::Empty: case Kind::Epsilon: case Kind::Tag: return kEmpty;
+    case Kind::All: return kAll;
+    case Kind::Bytes: return sets_[n.a].has(byte) ? kEpsilon : kEmpty;
+    case Kind::Cat: return derive_cat(r, byte);
+    case Kind::Not: return negate(raw_step(n.a, byte));
+    case Kind::Repeat: {
+      const Re head = raw_step(n.a, byte);
+      if (head == kEmpty) return kEmpty;
+      return cat(head, repeat(n.a, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1));
+    }
+    case Kind::Json: return derive_json(n, byte);
+    case Kind::Alt: case Kind::And: break;
+  }
+  const auto view = operands(n);
+  std::vector<Re> parts(view.begin(), view.end());
+  for (Re& x : parts) {
+    x = raw_step(x, byte);
+    if (x == kEmpty && n.kind == Kind::And) return kEmpty;
+  }
+  return n.kind == Kind::Alt ? alt(std::move(parts)) : both(std::move(parts));
+}
+
+// x1·x2·x3… : the first that takes the byte, and those after it while all before them may be empty.
+Re Store::derive_cat(Re r, std::uint8_t byte) {
+  std::vector<Re> parts;
+  std::vector<Tag> marks{0};
+  for (;;) {
+    const auto [head, tail] = split(r);
+    const Re d = raw_step(head, byte);
+    if (d != kEmpty) {
+      const Re whole = cat(d, tail);
+      for (const Tag t : marks) parts.push_back(mark(whole, t));
+    }
+    if (!ended(head) || tail == kEpsilon) break;
+    const auto e = ends(head);
+    if (!(e.size() == 1 && e[0] == 0)) {
+      std::vector<Tag> next;
+      for (const Tag s : marks) {
+        for (const Tag t : e) next.push_back(std::max(s, t));
+      }
+      marks = std::move(next);
+    }
+    r = tail;
+  }
+  if (parts.empty()) return kEmpty;
+  return parts.size() == 1 ? parts[0] : alt(std::move(parts));
+}
+
+// A JSON string body: phase 0 between characters, 1 after a backslash, 2 in the digits of \uXXXX, 3 after a high surrogate,
+// 4 after its backslash, 5 in the digits of the low one. hi = high surrogate << 20 | digits << 16 | value.
+Re Store::derive_json(const Node& n, std::uint8_t byte) {
+  if (n.lo == 0) {
+    if (byte < 0x20 || byte == '"') return kEmpty;
+    if (byte == '\\') return json(n.a, 1);
+    return json(raw_step(n.a, byte));
+  }
+  return json_escape(n, byte);
+}
+
+Re Store::json_escape(const Node& n, std::uint8_t byte) {
+  const auto decoded = [&](std::uint32_t c) {
+    Re r = n.a;
+    const auto put = [&](std::uint32_t b) { r = raw_step(r, static_cast<std::uint8_t>(b)); };
+    if (c < 0x80) { put(c); }
+    else if (c < 0x800) { put(0xc0 | c >> 6); put(0x80 | (c & 63)); }
+    else if (c < 0x10000) { put(0xe0 | c >> 12); put(0x80 | (c >> 6 & 63)); put(0x80 | (c & 63)); }
+    else { put(0xf0 | c >> 18); put(0x80 | (c >> 12 & 63)); put(0x80 | (c >> 6 & 63)); put(0x80 | (c & 63)); }
+    return json(r);
+  };
+  switch (n.lo) {
+    case 1: {
+      if (byte == 'u') return json(n.a, 2);
+      static constexpr char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+      for (int i = 0; from[i]; ++i) {
+        if (byte == static_cast<std::uint8_t>(from[i])) return decoded(static_cast<std::uint8_t>(to[i]));
+      }
+      return kEmpty;
+    }
+    case 3: return byte == '\\' ? json(n.a, 4, n.hi) : kEmpty;
+    case 4: return byte == 'u' ? json(n.a, 5, n.hi) : kEmpty;
+    default: break;
+  }
+  const int digit = byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10 : -1;
+  if (digit < 0) return kEmpty;
+  const std::uint32_t count = (n.hi >> 16 & 15) + 1, value = (n.hi & 0xffff) << 4 | static_cast<std::uint32_t>(digit), high = n.hi >> 20;
+  if (count < 4) return json(n.a, n.lo, high << 20 | count << 16 | value);
+  if (n.lo == 5) return value >= 0xdc00 && value < 0xe000 ? decoded(0x10000 + (high << 10) + (value - 0xdc00)) : kEmpty;
+  if (value >= 0xd800 && value < 0xdc00) return json(n.a, 3, (value - 0xd800) << 20);
+  return value >= 0xdc00 && value < 0xe000 ? kEmpty : decoded(value);
+}
+
+Re Store::json(Re r, std::uint32_t phase, std::uint32_t read) {
+  if (r == kEmpty || (r == kEpsilon && phase == 0)) return r;
+  return intern({.kind = Kind::Json, .a = r, .lo = phase, .hi = read});
+}
+
+// Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
+bool Store::search(Re root) {
+  const auto known = [&](Re r) { return nodes_[r].flags & (kLive | kDead); };
+  struct Frame { Re r; std::uint32_t next; };
+  std::vector<Frame> path{{root, 0}};
+  std::unordered_set<Re> seen{root};
+  const auto found = [&] {
+    for (const Frame& f : path) nodes_[f.r].flags |= kLive;
+    return true;
+  };
+  while (!path.empty()) {
+    Budget::tick();
+    const Row& row = this->row(path.back().r);
+    Frame& top = path.back();
+    if (top.next == 0) {
+      for (std::uint32_t c = 0; c < row.classes; ++c) {
+        if (nodes_[row.to[c]].flags & kLive) return found();
+      }
+    }
+    if (top.next >= row.classes) { path.pop_back(); continue; }
+    const Re to = row.to[top.next++];
+    if (!known(to) && seen.insert(to).second) path.push_back({to, 0});
+  }
+  for (const Re r : seen) nodes_[r].flags |= kDead;
+  return false;
+}
+
+}  // namespace espalier::re

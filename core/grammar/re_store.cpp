@@ -1,0 +1,163 @@
+// Interning: equal expressions get equal ids.
+#include "grammar/re_store.hpp"
+
+#include <algorithm>
+
+#include "grammar/budget.hpp"
+
+namespace espalier::re {
+
+namespace {
+
+std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
+  h ^= v + 0x9e3779b97f4a7c15ull + (h << 6) + (h >> 2);
+  return h * 0xff51afd7ed558ccdull;
+}
+
+std::uint64_t hash(const Node& n, std::span<const Re> operands) {
+  std::uint64_t h = static_cast<std::uint64_t>(n.kind) + 1;
+  if (n.kind == Kind::Alt || n.kind == Kind::And) {
+    for (const Re r : operands) h = mix(h, r);
+  } else {
+    h = mix(mix(h, n.a), n.b);
+    h = mix(mix(h, n.lo), n.hi);
+  }
+  return h ^ (h >> 29);
+}
+
+}  // namespace
+
+Store& Store::get() {
+  static Store* store = new Store;   // never destroyed: ids may be held by objects that outlive main()
+  return *store;
+}
+
+Store::Store() : slots_(1 << 12) {
+  end_set({});
+  end_set({0});
+  intern({.kind = Kind::Empty});
+  intern({.kind = Kind::Epsilon});
+  intern({.kind = Kind::All});
+  using Range = std::pair<std::uint32_t, std::uint32_t>;
+  const Range all[] = {{0, 0xd7ff}, {0xe000, 0x10ffff}};
+  codepoint_ = codepoints(all);
+  text_ = repeat(codepoint_, 0, kInf);
+}
+
+std::uint32_t Store::end_set(std::vector<Tag> tags) {
+  std::sort(tags.begin(), tags.end());
+  tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
+  const auto [at, fresh] = end_ids_.try_emplace(tags, static_cast<std::uint32_t>(end_sets_.size()));
+  if (fresh) end_sets_.push_back(std::move(tags));
+  return at->second;
+}
+
+std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
+  const auto product = [&](std::uint32_t x, std::uint32_t y) {   // both end: the tag of whichever has one
+    if (x <= 1 && y <= 1) return x & y;
+    if (x == 0 || y == 0) return 0u;
+    std::vector<Tag> tags;
+    for (const Tag s : end_sets_[x]) {
+      for (const Tag t : end_sets_[y]) tags.push_back(std::max(s, t));
+    }
+    return end_set(std::move(tags));
+  };
+  switch (n.kind) {
+    case Kind::Empty: case Kind::Bytes: return 0;
+    case Kind::Epsilon: case Kind::All: return 1;
+    case Kind::Tag: return end_set({n.a});
+    case Kind::Cat: return product(nodes_[n.a].ends, nodes_[n.b].ends);
+    case Kind::Not: return nodes_[n.a].ends == 0;
+    case Kind::Repeat: return n.lo == 0 ? 1u : nodes_[n.a].ends;
+    case Kind::Json: return n.lo == 0 ? nodes_[n.a].ends : 0;
+    case Kind::And: {
+      std::uint32_t e = nodes_[operands[0]].ends;
+      for (const Re r : operands.subspan(1)) e = product(e, nodes_[r].ends);
+      return e;
+    }
+    case Kind::Alt: break;
+  }
+  std::uint32_t e = 0;
+  for (const Re r : operands) {
+    const std::uint32_t x = nodes_[r].ends;
+    if (x == e || x == 0) continue;
+    if (e <= 1 && x <= 1) { e |= x; continue; }
+    std::vector<Tag> tags = end_sets_[e];
+    tags.insert(tags.end(), end_sets_[x].begin(), end_sets_[x].end());
+    e = end_set(std::move(tags));
+  }
+  return e;
+}
+
+std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const {
+  std::uint8_t flags = 0;
+  const auto inherit = [&](Re r) { return static_cast<std::uint8_t>(nodes_[r].flags & (kCheck | kTagged)); };
+  const auto text = [&](Re r) { return nodes_[r].flags & kText; };
+  switch (n.kind) {
+    case Kind::Empty: return kText | kDead;
+    case Kind::Epsilon: flags = kText; break;
+    case Kind::All: break;
+    case Kind::Tag: flags = kText | kTagged; break;
+    case Kind::Bytes: flags = sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText; break;
+    case Kind::Cat: flags = inherit(n.a) | inherit(n.b) | (text(n.a) & text(n.b)); break;
+    case Kind::Not: flags = kCheck; break;
+    case Kind::Repeat: flags = inherit(n.a) | text(n.a); break;
+    case Kind::Json: flags = inherit(n.a) | (n.lo ? kCheck : text(n.a)); break;
+    case Kind::Alt: case Kind::And: {
+      const bool all = n.kind == Kind::Alt;
+      std::uint8_t known = all ? kText : 0;
+      for (const Re r : operands) {
+        flags |= inherit(r);
+        known = all ? known & text(r) : known | text(r);
+      }
+      flags |= known | (all ? 0 : kCheck);
+    }
+  }
+  if (n.ends || !(flags & kCheck)) flags |= kLive;
+  return flags;
+}
+
+bool Store::same(const Node& x, std::span<const Re> operands, const Node& y) const {
+  if (x.kind != y.kind) return false;
+  if (x.kind == Kind::Alt || x.kind == Kind::And) {
+    return y.b == operands.size() && std::equal(operands.begin(), operands.end(), pool_.begin() + y.a);
+  }
+  return x.a == y.a && x.b == y.b && x.lo == y.lo && x.hi == y.hi;
+}
+
+void Store::grow() {
+  std::vector<std::uint32_t> slots(slots_.size() * 2);
+  for (const std::uint32_t s : slots_) {
+    if (!s) continue;
+    const Node& n = nodes_[s - 1];
+    const bool nary = n.kind == Kind::Alt || n.kind == Kind::And;
+    std::size_t i = hash(n, nary ? operands(n) : std::span<const Re>{}) & (slots.size() - 1);
+    while (slots[i]) i = (i + 1) & (slots.size() - 1);
+    slots[i] = s;
+  }
+  slots_ = std::move(slots);
+}
+
+// `operands` must not point into pool_.
+Re Store::intern(Node n, std::span<const Re> operands) {
+  if (nodes_.size() * 2 > slots_.size()) grow();
+  std::size_t i = hash(n, operands) & (slots_.size() - 1);
+  for (; slots_[i]; i = (i + 1) & (slots_.size() - 1)) {
+    if (same(n, operands, nodes_[slots_[i] - 1])) return slots_[i] - 1;
+  }
+  Budget::charge(1, sizeof(Node) + sizeof(Row*) + 8 + 4 * operands.size());
+  if (nodes_.size() >= 0xfffffff0u || pool_.size() + operands.size() >= 0xfffffff0u) throw GrammarError("the store of expressions is full");
+  n.ends = ends_of(n, operands);
+  n.flags = flags_of(n, operands);
+  if (!operands.empty()) {
+    n.a = static_cast<std::uint32_t>(pool_.size());
+    n.b = static_cast<std::uint32_t>(operands.size());
+    pool_.insert(pool_.end(), operands.begin(), operands.end());
+  }
+  nodes_.push_back(n);
+  rows_.push_back(nullptr);
+  slots_[i] = static_cast<std::uint32_t>(nodes_.size());
+  return static_cast<Re>(nodes_.size() - 1);
+}
+
+}  // namespace espalier::re

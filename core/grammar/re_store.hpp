@@ -1,0 +1,121 @@
+// The store behind re.hpp: nodes, their derivatives, and what is known about them. Not for use outside re_*.cpp and the masks.
+#pragma once
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "grammar/re.hpp"
+
+namespace espalier::re {
+
+enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json };
+
+enum Flag : std::uint8_t {
+  kText = 1,      // every string of the language is well-formed UTF-8 (known, not guessed)
+  kCheck = 2,     // contains & or ~ or an escape: only a search tells whether the language is empty
+  kTagged = 4,    // some end carries a tag
+  kLive = 8,      // known not to be empty
+  kDead = 16,     // known to be empty
+};
+
+struct Node {
+  Kind kind;
+  std::uint8_t flags = 0;
+  std::uint32_t ends = 0;         // index of the set of tags with which the text may end here
+  std::uint32_t a = 0, b = 0;     // Cat: head, tail. Repeat, Not, Json: a. Bytes: a = set. Alt, And: operands [a, a + b). Tag: a
+  std::uint32_t lo = 0, hi = 0;   // Repeat: bounds. Json: phase and what was read of an escape
+};
+
+// All derivatives of a node: the bytes fall into a few classes.
+struct Row {
+  const std::uint8_t* cls;        // 256 class numbers, shared by all rows with the same partition
+  Re* to;                         // class -> derivative
+  std::uint32_t classes;
+  bool pending;                   // some derivative may be empty without being kEmpty: ask live()
+};
+
+using Partition = std::array<std::uint8_t, 256>;
+
+class Store {
+ public:
+  static Store& get();
+  Store();
+
+  Re bytes(const ByteSet&);
+  Re literal(std::string_view);
+  Re cat(Re, Re);
+  Re alt(std::vector<Re>);
+  Re both(std::vector<Re>);
+  Re negate(Re);
+  Re repeat(Re, std::uint32_t lo, std::uint32_t hi);
+  Re tag(Tag);
+  Re mark(Re r, Tag t) { return cat(r, tag(t)); }
+  Re json(Re, std::uint32_t phase = 0, std::uint32_t read = 0);
+  Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>>);
+  Re text() const { return text_; }
+  Re codepoint() const { return codepoint_; }
+  Re clamp(Re, std::uint32_t length);   // agrees with r on all strings up to `length` bytes; few values for counted repeats
+
+  Re step(Re r, std::uint8_t byte) {
+    const Row& row = this->row(r);
+    Re& to = row.to[row.cls[byte]];
+    if (row.pending && !live(to)) to = kEmpty;
+    return to;
+  }
+  const Row& row(Re r) { return rows_[r] ? *rows_[r] : make_row(r); }
+  bool live(Re r) {
+    const std::uint8_t flags = nodes_[r].flags;
+    return flags & kLive || (!(flags & kDead) && search(r));
+  }
+  const Node& node(Re r) const { return nodes_[r]; }
+  std::span<const Tag> ends(Re r) const { return end_sets_[nodes_[r].ends]; }
+  bool ended(Re r) const { return nodes_[r].ends != 0; }
+  bool nullable(Re r) const { const auto e = ends(r); return !e.empty() && e[0] == 0; }
+  std::span<const Re> operands(const Node& n) const { return {pool_.data() + n.a, n.b}; }
+  const ByteSet& set(Re r) const { return sets_[nodes_[r].a]; }
+  std::size_t size() const { return nodes_.size(); }
+  std::string show(Re, int depth = 6) const;
+
+ private:
+  Re intern(Node, std::span<const Re> operands = {});
+  bool same(const Node&, std::span<const Re>, const Node&) const;
+  std::uint32_t end_set(std::vector<Tag>);
+  std::uint32_t ends_of(const Node&, std::span<const Re>);
+  std::uint8_t flags_of(const Node&, std::span<const Re>) const;
+  void grow();
+  std::pair<Re, Re> split(Re r) const { return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon}; }
+  bool merge_heads(std::vector<Re>&);
+  bool factor(std::vector<Re>&);
+  const Row& make_row(Re);
+  Partition partition(Re, std::uint32_t& classes);
+  void refine(Partition&, std::uint32_t& classes, Re);
+  Re derive(Re, std::uint8_t);
+  Re derive_cat(Re, std::uint8_t);
+  Re derive_json(const Node&, std::uint8_t);
+  Re json_escape(const Node&, std::uint8_t);
+  Re raw_step(Re r, std::uint8_t byte) { const Row& row = this->row(r); return row.to[row.cls[byte]]; }
+  bool search(Re);
+
+  std::vector<Node> nodes_;
+  std::vector<Row*> rows_;
+  std::deque<Row> row_pool_;
+  std::vector<std::unique_ptr<Re[]>> target_pool_;
+  std::vector<std::uint32_t> slots_;          // open addressing: node + 1
+  std::vector<Re> pool_;
+  std::vector<ByteSet> sets_;
+  std::unordered_map<std::string, std::uint32_t> set_ids_;
+  std::unordered_map<std::string, const std::uint8_t*> partitions_;
+  std::deque<Partition> partition_pool_;
+  std::deque<std::vector<Tag>> end_sets_;
+  std::map<std::vector<Tag>, std::uint32_t> end_ids_;
+  std::map<std::vector<std::pair<std::uint32_t, std::uint32_t>>, Re> codepoint_ids_;
+  std::unordered_map<std::uint64_t, Re> clamp_ids_;
+  Re text_ = kEmpty, codepoint_ = kEmpty;
+  std::uint32_t factor_depth_ = 0;
+};
+
+}  // namespace espalier::re
