@@ -30,10 +30,7 @@ State Matcher::intern(std::vector<Item>& items, bool accepts) {
   const re::Store& store = re::Store::get();
   std::erase_if(items, [&](const Item& i) { return inert(store, i.re); });
   if (items.empty() && !accepts) return 0;
-  if (items.size() > 1) {
-    std::sort(items.begin(), items.end());
-    items.erase(std::unique(items.begin(), items.end()), items.end());
-  }
+  settle(items);
   const std::size_t h = hash(items, accepts);
   const auto [begin, end] = ids_.equal_range(h);
   for (auto at = begin; at != end; ++at) {
@@ -45,6 +42,28 @@ State Matcher::intern(std::vector<Item>& items, bool accepts) {
   const State s = static_cast<State>(states_.size() - 1);
   ids_.emplace(h, s);
   return s;
+}
+
+void Matcher::settle(std::vector<Item>& items) {
+  if (items.size() < 2) return;
+  std::sort(items.begin(), items.end());
+  items.erase(std::unique(items.begin(), items.end()), items.end());
+  bool joined = false;
+  for (std::size_t i = 0; i + 1 < items.size(); ++i) {
+    Item& x = items[i];
+    if (x.cont == 0) continue;
+    for (std::size_t j = i + 1; j < items.size() && items[j].re == x.re; ++j) {
+      if (items[j].cont == 0 || items[j].text != x.text) continue;
+      if (const Cont c = machine_->join(x.cont, items[j].cont)) {
+        x.cont = c;
+        items[j].cont = 0;
+        joined = true;
+      }
+    }
+  }
+  if (!joined) return;
+  std::erase_if(items, [](const Item& i) { return i.cont == 0; });
+  std::sort(items.begin(), items.end());
 }
 
 State Matcher::start() {
@@ -70,10 +89,7 @@ bool Matcher::step(std::span<const Item> from, std::uint8_t byte, std::vector<It
       accepts |= e.accepts;
     }
   }
-  if (out.size() > 1) {
-    std::sort(out.begin(), out.end());
-    out.erase(std::unique(out.begin(), out.end()), out.end());
-  }
+  settle(out);
   return accepts;
 }
 

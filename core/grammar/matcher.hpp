@@ -38,6 +38,7 @@ class Matcher {
     bool accepts;
   };
   State intern(std::vector<Item>&, bool accepts);
+  void settle(std::vector<Item>&);   // sorted, each once, joined where the machine can
   std::shared_ptr<Machine> machine_;
   std::string name_;
   Limits limits_;
