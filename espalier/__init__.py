@@ -7,6 +7,7 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 from espalier import drafting, models, shaping, stop, verification
 from espalier.decode import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
+from espalier.lm import LanguageModel, raw
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
@@ -22,6 +23,7 @@ __all__ = [
     "EspalierError",
     "InvalidInput",
     "Keep",
+    "LanguageModel",
     "Loop",
     "Model",
     "Prefix",
@@ -37,6 +39,7 @@ __all__ = [
     "min_p",
     "models",
     "presence",
+    "raw",
     "repetition",
     "run",
     "sample",

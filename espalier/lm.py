@@ -1,0 +1,245 @@
+"""A language model as people use it: text in, text out, with everything between on the one loop."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from espalier import stop as stops
+from espalier.completion import Completion, Meter, Stats, TimedDrafter
+from espalier.decode import sample, speculate
+from espalier.drafting.draft import Drafter
+from espalier.errors import ContextOverflow, InvalidInput, require
+from espalier.options import Options
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.run import Decoder, Loop, Trace
+from espalier.scorer import Model, Scorer
+from espalier.stop import Stop
+from espalier.verification import SampleMatch
+
+if TYPE_CHECKING:
+    from espalier.constraints.guide import Guide
+    from espalier.text.tokenizer import Tokenizer
+
+Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
+
+
+class raw(str):  # noqa: N801 - reads as a function: es.raw("Once upon")
+    """A prompt that the model goes on with as it is: no chat template is applied."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One completion on its way: its decoder, and what has been kept and shown of it so far."""
+
+    decoder: Decoder[Prefix]
+    meter: Meter
+    stop: Stop
+    strings: stops.strings | None
+    stats: Stats
+    guide: Guide | None
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    settled: bytes = b""
+    shown: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+
+class LanguageModel:
+    """A model, its tokenizer and its chat template.
+
+    `generate` returns a completion, `stream` yields text as it settles; `scorer` and `prompt` are the parts for decoders of
+    your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`.
+    """
+
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model") -> None:
+        require(
+            model.vocab_size == tokenizer.vocab.size,
+            f"{name}: the model has {model.vocab_size} tokens but its tokenizer {tokenizer.vocab.size}; they do not belong together",
+        )
+        self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
+        model.vocab = tokenizer.vocab
+
+    @property
+    def scorer(self) -> Model:
+        """The model as a scorer."""
+        return self.model
+
+    @property
+    def context(self) -> int:
+        """How many tokens the model can look at, prompt and output together."""
+        return int(getattr(self.model, "context", 1 << 30))
+
+    def prompt(self, prompt: Prompt) -> Prefix:
+        """The prefix of a prompt: a text (as a user's message if the model has a chat template), `es.raw(text)`, or messages.
+
+        Raises `InvalidInput` for an empty prompt and `ContextOverflow` for one that leaves no room for output.
+        """
+        if isinstance(prompt, Prefix):
+            x = prompt
+        elif isinstance(prompt, raw) or (isinstance(prompt, str) and self.tokenizer.template is None):
+            require(prompt != "", "the prompt is empty; a model needs something to go on from")
+            x = Prefix(self.tokenizer.encode(str(prompt), special=True))
+        elif isinstance(prompt, str):
+            require(prompt.strip() != "", "the prompt is empty; write what the model should answer")
+            x = Prefix(self.tokenizer.chat([{"role": "user", "content": prompt}]))
+        else:
+            require(len(prompt) > 0, "the list of messages is empty; write [{'role': 'user', 'content': …}]")
+            x = Prefix(self.tokenizer.chat(list(prompt)))
+        require(len(x) > 0, "the prompt has no tokens; a model needs something to go on from")
+        if len(x) >= self.context:
+            raise ContextOverflow(
+                f"the prompt has {len(x)} tokens, but {self.name} sees at most {self.context} with its output; shorten the prompt"
+            )
+        return x
+
+    def generate(self, prompt: Prompt, **options: Any) -> Any:
+        """The completion of a prompt (see `Options` for the parameters); with `schema=`, the parsed and validated value.
+
+        With n > 1 the completion holds all of them: `out[i]`, `for c in out`. The i-th depends on the seed and i alone, not
+        on what else runs. Raises `InvalidInput` before any model runs, and `InvalidInput` if `schema=` was given but the text
+        could not be completed within `max_tokens` (never a value that does not satisfy the schema).
+        """
+        completion = self.complete(prompt, **options)
+        if options.get("schema") is None:
+            return completion
+        unfinished = [c for c in completion if c.finish_reason != "stop"]
+        if unfinished:
+            raise InvalidInput(
+                f"the text under the schema was cut off after {len(unfinished[0].tokens)} tokens ({unfinished[0].finish_reason}); "
+                "raise max_tokens, or use lm.complete(…) to get what was written"
+            )
+        return completion.parsed if len(completion) == 1 else [c.parsed for c in completion]
+
+    def complete(self, prompt: Prompt, **options: Any) -> Completion:
+        """The completion of a prompt, also under a schema: its value is `.parsed`, None if the text is not finished."""
+        return self.complete_all([prompt], **options)[0]
+
+    def complete_all(self, prompts: Sequence[Prompt], *, trace: Trace | None = None, **options: Any) -> list[Completion]:
+        """The completions of several prompts, decoded side by side in shared passes; each is what it would be alone."""
+        wanted = _options(options)
+        guide = wanted.guide()
+        requests = [self.request(self.prompt(prompt), wanted, rng, guide) for prompt in prompts for rng in wanted.rngs()]
+        loop = Loop(trace)
+        numbers = {loop.add(request.decoder): request for request in requests}
+        self._drive(loop, numbers)
+        done = [self._completion(request, loop.results[number], wanted) for number, request in numbers.items()]
+        groups = [done[at : at + wanted.n] for at in range(0, len(done), wanted.n)]
+        for group in groups:
+            for completion in group:
+                completion.siblings = group
+        return [group[0] for group in groups]
+
+    def stream(self, prompt: Prompt, **options: Any) -> Iterator[str]:
+        """The text of one completion in pieces, each as soon as it cannot change any more.
+
+        Guarantee: the pieces joined are the text of `generate`; no piece splits a character, shows a part of a stop string,
+        or is taken back.
+        """
+        wanted = _options(options)
+        require(wanted.n == 1, f"n={wanted.n}: a stream is one text; use generate for several")
+        [rng] = wanted.rngs()
+        request = self.request(self.prompt(prompt), wanted, rng, wanted.guide())
+        return self._stream(request)
+
+    def _stream(self, request: Request) -> Iterator[str]:
+        loop = Loop()
+        number = loop.add(request.decoder)
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        hold = request.guide is not None and request.guide.exactness != "exact"
+        try:
+            while loop:
+                loop.turn()
+                self._settle(loop, {number: request})
+                if loop.errors:
+                    raise loop.errors[number]
+                if loop and not hold and (piece := decode(self._show(request, final=False))):
+                    yield piece
+            if piece := decode(self._show(request, final=True), True):
+                yield piece
+        finally:
+            loop.cancel(number)
+
+    def request(self, x: Prefix, wanted: Options, rng: Rng, guide: Guide | None) -> Request:
+        """A decoder for one completion of x, with the meters that read it."""
+        stats = Stats(prompt_tokens=len(x))
+        meter = Meter(self.model, stats)
+        scorer: Scorer = wanted.scorer(meter, guide)
+        strings = stops.strings([wanted.stop] if isinstance(wanted.stop, str) else wanted.stop, self.vocab) if wanted.stop else None
+        stop: Stop = stops.end(self.vocab.end)
+        if strings is not None:
+            stop = stop | strings
+        stop = stop | stops.budget(min(wanted.max_tokens, self.context - len(x)))
+        if wanted.max_seconds is not None:
+            stop = stop | stops.deadline(wanted.max_seconds)
+        drafter = self._drafter(wanted)
+        if drafter is None:
+            decoder = sample(scorer, x, stop, rng)
+        else:
+            decoder = speculate(scorer, x, stop, TimedDrafter(drafter, stats), wanted.verifier or SampleMatch(), rng)
+        return Request(decoder, meter, stop, strings, stats, guide)
+
+    def _drafter(self, wanted: Options) -> Drafter | None:
+        if isinstance(wanted.drafter, str):
+            raise InvalidInput("drafter='auto' is not available yet; pass es.drafting.PromptLookup()")
+        return wanted.drafter
+
+    def _drive(self, loop: Loop, requests: Mapping[int, Request]) -> None:
+        while loop:
+            loop.turn()
+            self._settle(loop, requests)
+            for error in loop.errors.values():
+                for number in requests:
+                    loop.cancel(number)
+                raise error
+
+    def _settle(self, loop: Loop, requests: Mapping[int, Request]) -> None:
+        """Books what was kept in this turn: tokens, their log-probabilities, their bytes."""
+        now = time.perf_counter()
+        for number, x in loop.kept:
+            request = requests[number]
+            if not request.tokens:
+                request.stats.first_token_seconds = now - request.started
+            depth = len(x) - len(x.origin)
+            if depth <= len(request.tokens):  # the decoder backed up over a dead end
+                del request.tokens[depth - 1 :], request.logprobs[depth - 1 :]
+                request.settled = self.vocab.join(request.tokens)
+            request.tokens.append(x.last)
+            request.logprobs.append(request.meter.logp(x))
+            request.settled += self.vocab.join([x.last])
+            request.stats.seconds = now - request.started
+        loop.kept.clear()
+
+    def _show(self, request: Request, final: bool) -> bytes:
+        """The bytes that may be shown now and were not shown yet."""
+        text, until = request.settled, len(request.settled)
+        if request.strings is not None:
+            cut = request.strings.cut(text)
+            until = cut if cut is not None else until if final else until - request.strings.held(text)
+        new = text[request.shown : until]
+        request.shown = max(request.shown, until)
+        return new
+
+    def _completion(self, request: Request, x: Prefix, wanted: Options) -> Completion:
+        request.meter.note()
+        reason = request.stop(x) or "length"
+        text = self._show(request, final=True).decode("utf-8", errors="replace")
+        completion = Completion(text, request.tokens, request.logprobs, reason, request.stats)
+        if wanted.schema is not None and reason == "stop":
+            from espalier.constraints import parse
+
+            completion.parsed = parse(wanted.schema, text)
+        return completion
+
+
+def _options(options: Mapping[str, Any]) -> Options:
+    known = set(Options.__dataclass_fields__)
+    wrong = sorted(set(options) - known)
+    require(not wrong, f"unknown option {', '.join(wrong)}; there are: {', '.join(sorted(known))}")
+    return Options(**options)

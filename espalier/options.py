@@ -1,0 +1,115 @@
+"""What a request asks for besides its prompt, checked before any model runs."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from espalier import shaping, stop
+from espalier.errors import require
+from espalier.rng import Rng
+from espalier.scorer import Scorer
+
+if TYPE_CHECKING:
+    from espalier.constraints.guide import Guide
+    from espalier.drafting.draft import Drafter
+    from espalier.verification.verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The parameters of `generate`; the defaults are greedy decoding of at most 256 tokens.
+
+    `temperature` 0 is greedy; `seed` None is a fresh one. `schema`, `regex`, `grammar`, `choices` and `constraint`
+    (a guide) exclude each other. `drafter` is a drafter, "auto" or None. Raises `InvalidInput` for impossible values.
+
+    >>> Options(temperature=0.7, top_p=0.9).temperature
+    0.7
+    """
+
+    max_tokens: int = 256
+    max_seconds: float | None = None
+    stop: str | Sequence[str] = ()
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] | None = None
+    seed: int | None = None
+    n: int = 1
+    schema: Any = None
+    regex: str | None = None
+    grammar: str | None = None
+    choices: Sequence[str] | None = None
+    constraint: Guide | None = None
+    drafter: Drafter | str | None = None
+    verifier: Verifier | None = None
+    heal: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, f"n={self.n}: ask for at least one completion")
+        require(self.max_tokens >= 1, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")
+        given = [name for name in ("schema", "regex", "grammar", "choices", "constraint") if getattr(self, name) is not None]
+        require(len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint=")
+        require(
+            self.drafter is None or self.drafter == "auto" or not isinstance(self.drafter, str),
+            f'drafter={self.drafter!r}: use "auto", None, or a drafter such as es.drafting.PromptLookup()',
+        )
+        self.shapers()
+        if self.max_seconds is not None:
+            stop.deadline(self.max_seconds)
+
+    def shapers(self) -> tuple[list[Any], list[Any]]:
+        """The shapers before and after the constraint."""
+        before: list[Any] = []
+        if self.repetition_penalty != 1:
+            before.append(shaping.repetition(self.repetition_penalty))
+        if self.presence_penalty:
+            before.append(shaping.presence(self.presence_penalty))
+        if self.frequency_penalty:
+            before.append(shaping.frequency(self.frequency_penalty))
+        if self.logit_bias:
+            before.append(shaping.bias(self.logit_bias))
+        after: list[Any] = [shaping.temperature(self.temperature)] if self.temperature != 1 else []
+        after += [shaping.top_k(self.top_k)] if self.top_k is not None else []
+        after += [shaping.top_p(self.top_p)] if self.top_p is not None else []
+        after += [shaping.min_p(self.min_p)] if self.min_p is not None else []
+        return before, after
+
+    def guide(self) -> Guide | None:
+        """The guide that the request names, or None."""
+        from espalier import constraints
+
+        if self.schema is not None:
+            return constraints.json_schema(self.schema)
+        if self.regex is not None:
+            return constraints.regex(self.regex)
+        if self.grammar is not None:
+            return constraints.cfg(self.grammar)
+        if self.choices is not None:
+            return constraints.choices(self.choices)
+        return self.constraint
+
+    def scorer(self, model: Scorer, guide: Guide | None) -> Scorer:
+        """model | logit shapers * guide | temperature | truncation."""
+        before, after = self.shapers()
+        for shaper in before:
+            model = model | shaper
+        if guide is not None:
+            model = model * guide
+        for shaper in after:
+            model = model | shaper
+        return model
+
+    def rngs(self) -> list[Rng]:
+        """One source of randomness per completion; the i-th depends on the seed and i alone."""
+        seed = secrets.randbits(63) if self.seed is None else self.seed
+        require(seed >= 0, f"seed={seed}: a seed is a whole number that is not negative; try seed=0")
+        return [Rng(np.random.SeedSequence(seed, spawn_key=(i,) if i else ())) for i in range(self.n)]
