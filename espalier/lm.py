@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
 
 
-class raw(str):  # noqa: N801 - reads as a function: es.raw("Once upon")
+class raw(str):
     """A prompt that the model goes on with as it is: no chat template is applied."""
 
     __slots__ = ()
@@ -61,7 +61,7 @@ class LanguageModel:
     def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model") -> None:
         require(
             model.vocab_size == tokenizer.vocab.size,
-            f"{name}: the model has {model.vocab_size} tokens but its tokenizer {tokenizer.vocab.size}; they do not belong together",
+            f"{name}: the model has {model.vocab_size} tokens but its tokenizer {tokenizer.vocab.size}; they do not match",
         )
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
@@ -95,7 +95,7 @@ class LanguageModel:
         require(len(x) > 0, "the prompt has no tokens; a model needs something to go on from")
         if len(x) >= self.context:
             raise ContextOverflow(
-                f"the prompt has {len(x)} tokens, but {self.name} sees at most {self.context} with its output; shorten the prompt"
+                f"the prompt has {len(x)} tokens, but {self.name} sees at most {self.context}, output included; shorten it"
             )
         return x
 
@@ -112,7 +112,7 @@ class LanguageModel:
         unfinished = [c for c in completion if c.finish_reason != "stop"]
         if unfinished:
             raise InvalidInput(
-                f"the text under the schema was cut off after {len(unfinished[0].tokens)} tokens ({unfinished[0].finish_reason}); "
+                f"the text under the schema was cut off ({unfinished[0].finish_reason}) after {len(unfinished[0].tokens)} tokens; "
                 "raise max_tokens, or use lm.complete(…) to get what was written"
             )
         return completion.parsed if len(completion) == 1 else [c.parsed for c in completion]
@@ -171,7 +171,9 @@ class LanguageModel:
         stats = Stats(prompt_tokens=len(x))
         meter = Meter(self.model, stats)
         scorer: Scorer = wanted.scorer(meter, guide)
-        strings = stops.strings([wanted.stop] if isinstance(wanted.stop, str) else wanted.stop, self.vocab) if wanted.stop else None
+        strings = (
+            stops.strings([wanted.stop] if isinstance(wanted.stop, str) else wanted.stop, self.vocab) if wanted.stop else None
+        )
         stop: Stop = stops.end(self.vocab.end)
         if strings is not None:
             stop = stop | strings

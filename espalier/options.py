@@ -57,7 +57,9 @@ class Options:
         require(self.n >= 1, f"n={self.n}: ask for at least one completion")
         require(self.max_tokens >= 1, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")
         given = [name for name in ("schema", "regex", "grammar", "choices", "constraint") if getattr(self, name) is not None]
-        require(len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint=")
+        require(
+            len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint="
+        )
         require(
             self.drafter is None or self.drafter == "auto" or not isinstance(self.drafter, str),
             f'drafter={self.drafter!r}: use "auto", None, or a drafter such as es.drafting.PromptLookup()',

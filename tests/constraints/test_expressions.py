@@ -107,9 +107,7 @@ def test_code_points_are_exactly_their_utf8(lo: int, hi: int) -> None:
             assert g.re_nullable(run(r, chr(c).encode())) == (lo <= c <= hi), hex(c)
 
 
-@pytest.mark.parametrize(
-    "bad", [b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xff", b"\xe0\x80\x80", b"\xf8"]
-)
+@pytest.mark.parametrize("bad", [b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xff", b"\xe0\x80\x80", b"\xf8"])
 def test_text_refuses_what_is_not_utf8(bad: bytes) -> None:
     assert run(g.re_text(), b"a" + bad) == 0
 
