@@ -1,0 +1,99 @@
+"""The cache folder: models that were fetched and converted, each complete or absent."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from espalier.errors import LoadError
+
+
+def home() -> Path:
+    """The cache folder: `$ESPALIER_HOME`, or `~/.cache/espalier`."""
+    return Path(os.environ.get("ESPALIER_HOME") or Path.home() / ".cache" / "espalier").expanduser()
+
+
+def place(name: str) -> Path:
+    """Where a model of this name lies once it is complete."""
+    return home() / "models" / name
+
+
+def complete(name: str) -> Path | None:
+    """The folder of a cached model, or None if it is not there."""
+    folder = place(name)
+    return folder if (folder / "config.json").exists() else None
+
+
+def size(folder: Path) -> int:
+    """The bytes that a folder takes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def _locked(name: str, waiting: Callable[[], object]) -> Iterator[None]:
+    path = home() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def disk_error(error: OSError, what: str) -> LoadError:
+    """What to tell a person whose disk refused to take `what`."""
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        advice = "free some space, or point ESPALIER_HOME to a larger disk"
+    else:
+        advice = "set ESPALIER_HOME to a folder that can be written"
+    return LoadError(f"{what} cannot be stored under {home()}: {reason}; {advice}. Nothing was left half-written")
+
+
+def require_space(needed: int, what: str) -> None:
+    """Raises `LoadError` if the disk of the cache folder has less than `needed` bytes free."""
+    folder = home()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LoadError(
+            f"{what} needs {needed / 1e6:.0f} MB under {folder}, where {free / 1e6:.0f} MB are free; free some space, or point "
+            "ESPALIER_HOME to a larger disk"
+        )
+
+
+def build(name: str, fill: Callable[[Path], object], waiting: Callable[[], object] = lambda: None) -> Path:
+    """The folder of the model `name`, made by `fill(folder)` unless it is there already.
+
+    Guarantee: the folder appears whole or not at all: `fill` works in a temporary folder beside it, which is renamed at the
+    end and removed after any error or interruption. One process fills, others wait (`waiting()` is called once) and use what
+    it made. What a killed process left behind is removed by the next one. A disk that is full is a `LoadError`.
+    """
+    if (done := complete(name)) is not None:
+        return done
+    target = place(name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(name, waiting):
+            if (done := complete(name)) is not None:
+                return done
+            for left in target.parent.glob(f".{name}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+            work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+            try:
+                fill(work)
+                work.chmod(0o755)
+                work.rename(target)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise disk_error(error, f"the model {name!r}") from error
+    return target

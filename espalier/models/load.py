@@ -1,0 +1,126 @@
+"""Loading a language model by name: a folder, a GGUF file, a hub id, or a built-in."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from espalier.errors import LoadError
+from espalier.models import cache
+from espalier.models.folder import Weights, read_folder, read_gguf
+from espalier.models.sources import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
+
+
+def say(text: str) -> None:
+    """Tells a person something beside the result: on stderr, never mixed with what the command prints."""
+    print(f"espalier: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    """A progress bar on stderr if that is a terminal, else one line per stage."""
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                say(f"{stage} {name} ({total / 1e6:.0f} MB), once")
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def move(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(f"{stage} {name}", total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield move
+
+
+def _builtin(model: Builtin) -> Path:
+    if (done := cache.complete(model.name)) is not None:
+        return done
+    if model.terms:
+        say(model.terms)
+
+    def fill(folder: Path) -> None:
+        with _progress(model.name) as progress:
+            fetch(model, folder, progress)
+
+    return cache.build(model.name, fill, lambda: say(f"another process is fetching {model.name}; waiting for it"))
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = list(HUB_FILES)
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError, OSError):
+        pass
+    if not hub_answers():
+        raise LoadError(
+            f"the Hugging Face hub cannot be reached and {name!r} is not in its local cache; give a folder or a .gguf file, or "
+            f"one of the built-in models: {', '.join(BUILTIN)}"
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LoadError(
+            f"the Hugging Face hub does not give {name!r} ({reason}); check the name, and `hf auth login` if it is gated"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{name!r} could not be downloaded from the Hugging Face hub: {error}") from error
+
+
+def locate(name: str | os.PathLike[str] | None = None) -> Path:
+    """Where the weights of a model lie, fetched first if they must be: a folder, or a `.gguf` file.
+
+    `name` is a folder or file, a hub id ("org/name"), or a built-in (default "smollm2-135m-instruct"). Raises `LoadError`.
+    """
+    text = DEFAULT if name is None else os.fspath(name)
+    if not text.strip():
+        raise LoadError(f"the name of a model is empty; write a folder, a .gguf file, a hub id or one of {', '.join(BUILTIN)}")
+    path = Path(text).expanduser()
+    if text.lower() in BUILTIN and not path.exists():
+        return _builtin(BUILTIN[text.lower()])
+    if path.exists():
+        return path
+    if text.startswith((".", "/", "~")) or path.suffix in (".gguf", ".safetensors") or text.count("/") > 1:
+        raise LoadError(f"there is no file or folder {text!r}")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        for model in BUILTIN.values():
+            if model.hub.lower() == text.lower() and cache.complete(model.name) is not None:
+                return cache.place(model.name)
+        return _from_hub(text)
+    close = difflib.get_close_matches(text.lower(), BUILTIN, 1, 0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise LoadError(
+        f"no model is called {text!r}; {hint}write one of {', '.join(BUILTIN)}, a folder, a .gguf file or a hub id "
+        "like 'org/name'"
+    )
+
+
+def read(name: str | os.PathLike[str] | None = None) -> Weights:
+    """The configuration, tensors and tokenizer of a model, found as `locate` does. Raises `LoadError`."""
+    path = locate(name)
+    if path.is_dir():
+        return read_folder(path)
+    if path.suffix == ".safetensors":
+        raise LoadError(f"{path} holds only weights; give the folder that it lies in, with config.json and tokenizer.json")
+    return read_gguf(path)

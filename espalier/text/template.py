@@ -1,0 +1,68 @@
+"""Chat templates: the jinja2 programs that models ship, run in a sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from espalier.errors import InvalidInput
+
+Message = Mapping[str, Any]
+
+
+class _Generation(Extension):
+    """The `{% generation %}` tag marks what the assistant said (for training); when rendering it is just its content."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # jinja2's own filter escapes <, >, & and ' for HTML: models were trained on plain JSON.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InvalidInput(f"the model's chat template refuses these messages: {message}")
+
+
+@lru_cache(maxsize=32)
+def _compiled(source: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    return environment.from_string(source)
+
+
+def render(source: str, messages: Sequence[Message], **variables: Any) -> str:
+    """The text that a chat template makes of these messages (each a mapping with `role` and `content`).
+
+    Raises `InvalidInput` if the template refuses the messages (say, roles that do not alternate) or cannot be run. The
+    template cannot reach anything but the variables it is given.
+
+    >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [{"role": "user", "content": "Hi"}])
+    '<user>Hi'
+    """
+    try:
+        return _compiled(source).render(messages=list(messages), **variables)
+    except jinja2.TemplateError as error:
+        raise InvalidInput(f"the model's chat template cannot be applied to these messages: {error}") from error
