@@ -112,7 +112,7 @@ class LanguageModel:
         unfinished = [c for c in completion if c.finish_reason != "stop"]
         if unfinished:
             raise InvalidInput(
-                f"the text under the schema was cut off ({unfinished[0].finish_reason}) after {len(unfinished[0].tokens)} tokens; "
+                f"the text was cut off ({unfinished[0].finish_reason}) after {len(unfinished[0].tokens)} tokens, incomplete; "
                 "raise max_tokens, or use lm.complete(…) to get what was written"
             )
         return completion.parsed if len(completion) == 1 else [c.parsed for c in completion]

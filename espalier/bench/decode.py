@@ -1,0 +1,168 @@
+"""`espalier bench decode`: plain decoding and prompt lookup against peers, the cost of a pass, the loop's own overhead."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import espalier as es
+from espalier.bench.peers import OpenVino, Ours, Peer, Transformers
+from espalier.bench.report import emit, machine, median, resident_mb, show
+from espalier.drafting.draft import Draft
+from espalier.lm import LanguageModel
+
+NODES = (1, 2, 4, 8, 16, 32)
+PROMPTS = (
+    "Explain to a child why the sky is blue, then explain it again to a physicist.",
+    "Write a short story about a lighthouse keeper who finds a message in a bottle.",
+    "List the planets of the solar system and one remarkable fact about each of them.",
+    "Summarize: The meeting was moved from Monday to Tuesday because the room was taken on Monday. Everyone agreed to Tuesday.",
+)
+TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def load_prompts(lm: LanguageModel, path: Path | None, limit: int, context: int) -> list[list[int]]:
+    """The first `limit` prompts as tokens, each cut or repeated to exactly `context` tokens."""
+    texts = list(PROMPTS)
+    if path is not None:
+        texts = [json.loads(line)["turns"][0] for line in path.read_text("utf-8").splitlines() if line.strip()]
+    prompts = []
+    for text in texts[:limit]:
+        ids = lm.prompt(text).ids()
+        prompts.append((ids * (1 + context // len(ids)))[:context])
+    return prompts
+
+
+def decode_bench(
+    load: Callable[[str], LanguageModel],
+    folder: Path,
+    dtypes: Sequence[str],
+    prompts_file: Path | None = None,
+    limit: int = 4,
+    context: int = 128,
+    tokens: int = 48,
+    rounds: int = 3,
+    openvino: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Measures all systems for each dtype, prints a table and JSON lines, and returns the results."""
+    results = []
+    for dtype in dtypes:
+        before = resident_mb()
+        lm = load(dtype)
+        peers: list[Peer] = [Ours(f"espalier {dtype}", lm), Ours(f"espalier {dtype} + lookup", lm, es.drafting.PromptLookup())]
+        prompts = load_prompts(lm, prompts_file, limit, context)
+        peers[0].continue_greedily(prompts[0], 4)
+        memory = {peer.name: resident_mb() - before for peer in peers}
+        if dtype in TORCH:
+            before = resident_mb()
+            theirs = Transformers.load(folder, TORCH[dtype])
+            peers.append(Transformers(f"transformers {dtype}", theirs))
+            peers.append(Transformers(f"transformers {dtype} + lookup", theirs, prompt_lookup_num_tokens=8))
+            peers[2].continue_greedily(prompts[0], 4)
+            memory |= {peer.name: resident_mb() - before for peer in peers[2:]}
+        if openvino is not None and OpenVino.installed():
+            peers.append(OpenVino("openvino-genai", openvino))
+        rows = throughput(peers, prompts, tokens, rounds)
+        for row in rows:
+            row |= {"dtype": dtype, "context": context, "memory_mb": round(memory.get(row["system"], float("nan")), 1)}
+        nodes = node_cost(lm, prompts[0], rounds=max(10, 5 * rounds))
+        results += [*rows, {"bench": "nodes", "system": f"espalier {dtype}", "context": context, "ms": nodes}]
+        show(
+            f"decode, {dtype}, context {context}, {tokens} tokens",
+            ["system", "ms/token", "tokens/s", "first token ms", "tokens/pass", "ratio", "same text", "memory MiB"],
+            [
+                [r["system"], r["ms_per_token"], r["tokens_per_s"], r["first_token_ms"]]
+                + [r["tokens_per_pass"], r["ratio"], r["same_text"], r["memory_mb"]]
+                for r in rows
+            ],
+        )
+        show("ms per pass against tree nodes", ["nodes", *map(str, nodes)], [["ms", *nodes.values()]])
+    results.append({"bench": "loop", "system": "espalier", "us_per_token": loop_overhead()})
+    show("the loop itself, with a free model", ["", "µs per token"], [["espalier", results[-1]["us_per_token"]]])
+    about = machine()
+    emit({**result, **about} for result in results)
+    return results
+
+
+def throughput(peers: Sequence[Peer], prompts: Sequence[Sequence[int]], tokens: int, rounds: int) -> list[dict[str, Any]]:
+    """Milliseconds per token of each peer: all peers on one prompt, then on the next, several rounds; medians.
+
+    Decoding time is the time for `tokens` tokens minus the time for one, so the prompt's pass does not count.
+    """
+    first: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    each: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    per_pass: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    same: dict[str, list[bool]] = {peer.name: [] for peer in peers}
+    for _ in range(rounds):
+        for prompt in prompts:
+            reference: list[int] = []
+            for peer in peers:
+                one, _text = timed(peer, prompt, 1)
+                all_, text = timed(peer, prompt, tokens)
+                reference = reference or text
+                first[peer.name].append(one)
+                each[peer.name].append((all_ - one) / (tokens - 1))
+                same[peer.name].append(text == reference)
+                per_pass[peer.name].append(tokens / peer.passes if peer.passes else float("nan"))
+    base = next((median(each[p.name]) for p in peers if isinstance(p, Transformers)), float("nan"))
+    return [
+        {
+            "bench": "decode",
+            "system": peer.name,
+            "ms_per_token": round(median(each[peer.name]), 3),
+            "tokens_per_s": round(1e3 / median(each[peer.name]), 2),
+            "first_token_ms": round(median(first[peer.name]), 2),
+            "tokens_per_pass": round(sum(per_pass[peer.name]) / len(per_pass[peer.name]), 3),
+            "ratio": round(base / median(each[peer.name]), 3),  # to transformers' plain generate
+            "same_text": f"{sum(same[peer.name])}/{len(same[peer.name])}",
+        }
+        for peer in peers
+    ]
+
+
+def timed(peer: Peer, prompt: Sequence[int], tokens: int) -> tuple[float, list[int]]:
+    """Milliseconds for a continuation, and its tokens."""
+    start = time.perf_counter()
+    text = peer.continue_greedily(prompt, tokens)
+    return 1e3 * (time.perf_counter() - start), text
+
+
+def node_cost(lm: LanguageModel, prompt: Sequence[int], rounds: int = 15) -> dict[int, float]:
+    """Median milliseconds of one pass over n tree nodes (half a chain, half siblings) below a cached prompt, for n in NODES."""
+    x = es.Prefix(prompt)
+    lm.model.forward([x], frozenset())
+    times: dict[int, list[float]] = {n: [] for n in NODES}
+    for turn in range(rounds):
+        for n in NODES:
+            draft = Draft(x + (turn + 5))
+            draft.extend(0, range(20, 20 + n // 2))
+            for sibling in range(n - 1 - n // 2):
+                draft.add(0, 90 + sibling)
+            start = time.perf_counter()
+            lm.model.forward(draft.prefixes, frozenset())
+            times[n].append(1e3 * (time.perf_counter() - start))
+    return {n: round(median(values), 3) for n, values in times.items()}
+
+
+def loop_overhead(tokens: int = 2000) -> float:
+    """Microseconds per token of greedy decoding with a model whose rows cost nothing (49,152 tokens, float32)."""
+    row = torch.zeros(49_152)
+    row[7] = 1.0
+
+    class Free(es.Model):
+        vocab_size = len(row)
+
+        def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
+            return es.Rows(row[None].expand(len(prefixes), -1), prefixes)
+
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        es.run(es.sample(Free() | es.temperature(0), es.Prefix([1]), es.stop.end([0]) | es.stop.budget(tokens), es.Rng(0)))
+        best = min(best, time.perf_counter() - start)
+    return round(1e6 * best / tokens, 2)

@@ -1,0 +1,98 @@
+"""The systems that are measured side by side: greedy continuation of given tokens by exactly so many tokens."""
+
+from __future__ import annotations
+
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import espalier as es
+from espalier.completion import Meter, Stats
+from espalier.drafting.draft import Drafter
+from espalier.lm import LanguageModel
+
+
+class Peer(ABC):
+    """A system under measurement. `continue_greedily` writes exactly `tokens` tokens after a prompt, ignoring end tokens."""
+
+    name: str
+    passes: int = 0  # forward passes of the last continuation, where the system tells
+
+    @abstractmethod
+    def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        """The tokens written."""
+
+
+class Ours(Peer):
+    """This library, plain or with a drafter."""
+
+    def __init__(self, name: str, lm: LanguageModel, drafter: Drafter | None = None) -> None:
+        self.name, self.lm, self.drafter = name, lm, drafter
+
+    def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        stats = Stats()
+        scorer = Meter(self.lm.model, stats) | es.temperature(0)
+        x, stop, rng = es.Prefix(prompt), es.stop.budget(tokens), es.Rng(0)
+        if self.drafter is None:
+            [y] = es.run(es.sample(scorer, x, stop, rng))
+        else:
+            [y] = es.run(es.speculate(scorer, x, stop, self.drafter, es.verification.SampleMatch(), rng))
+        self.passes = stats.passes
+        return y.written()
+
+
+class Transformers(Peer):
+    """transformers' `generate`, greedy, with options such as prompt_lookup_num_tokens."""
+
+    def __init__(self, name: str, model: Any, **options: Any) -> None:
+        self.name, self.model, self.options = name, model, options
+
+    @staticmethod
+    def load(folder: Path, dtype: torch.dtype) -> Any:
+        """The model of a folder, as transformers loads it."""
+        import transformers
+
+        transformers.utils.logging.set_verbosity_error()
+        return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+    def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        ids = torch.tensor([list(prompt)])
+        with torch.inference_mode():
+            out = self.model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                min_new_tokens=tokens,
+                max_new_tokens=tokens,
+                pad_token_id=0,
+                **self.options,
+            )
+        return out[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
+
+
+class OpenVino(Peer):
+    """OpenVINO GenAI, greedy, on a folder converted for it (optimum-intel's layout)."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        import numpy
+        import openvino
+        import openvino_genai
+
+        self.name, self._ov, self._np, self._genai = name, openvino, numpy, openvino_genai
+        self._pipe = openvino_genai.LLMPipeline(str(folder), "CPU")
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether OpenVINO GenAI can be imported."""
+        return importlib.util.find_spec("openvino_genai") is not None
+
+    def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        config = self._genai.GenerationConfig(max_new_tokens=tokens, min_new_tokens=tokens, ignore_eos=True, do_sample=False)
+        ids = self._ov.Tensor(self._np.array([list(prompt)], dtype="int64"))
+        mask = self._ov.Tensor(self._np.ones((1, len(prompt)), dtype="int64"))
+        result = self._pipe.generate(self._genai.TokenizedInputs(ids, mask), config)
+        return list(result.tokens[0])
