@@ -79,10 +79,9 @@ class Meter(Scorer):
         self.inner, self.stats = inner, stats
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
         self._rows: dict[Prefix, torch.Tensor] = {}
-        self._emitted = 0
+        self.emitted = 0
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
-        self.note()
         start = time.perf_counter()
         rows: Rows = yield Ask(self.inner, prefixes, want)
         self.stats.pass_seconds += time.perf_counter() - start
@@ -99,17 +98,16 @@ class Meter(Scorer):
 
     def logp(self, x: Prefix) -> float:
         """The log-probability of x's one token, from the row of its parent in the last pass."""
-        self._emitted += 1
         assert x.parent is not None
         row = self._rows[x.parent]
         return float(row[x.last] - torch.logsumexp(row, -1))
 
     def note(self) -> None:
         """Books the tokens that came out of the last pass."""
-        if self._emitted:
-            self.stats.per_pass[self._emitted] += 1
-            self.stats.tokens += self._emitted
-        self._emitted = 0
+        if self.emitted:
+            self.stats.per_pass[self.emitted] += 1
+            self.stats.tokens += self.emitted
+        self.emitted = 0
 
 
 class TimedDrafter(Drafter):

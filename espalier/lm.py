@@ -216,6 +216,9 @@ class LanguageModel:
             request.logprobs.append(request.meter.logp(x))
             request.settled += self.vocab.join([x.last])
             request.stats.seconds = now - request.started
+            request.meter.emitted += 1
+        for request in requests.values():
+            request.meter.note()
         loop.kept.clear()
 
     def _show(self, request: Request, final: bool) -> bytes:
@@ -229,7 +232,6 @@ class LanguageModel:
         return new
 
     def _completion(self, request: Request, x: Prefix, wanted: Options) -> Completion:
-        request.meter.note()
         reason = request.stop(x) or "length"
         text = self._show(request, final=True).decode("utf-8", errors="replace")
         completion = Completion(text, request.tokens, request.logprobs, reason, request.stats)

@@ -23,6 +23,7 @@ PROMPTS = (
     "List the planets of the solar system and one remarkable fact about each of them.",
     "Summarize: The meeting was moved from Monday to Tuesday because the room was taken on Monday. Everyone agreed to Tuesday.",
 )
+COLUMNS = ("system", "ms_per_token", "tokens_per_s", "first_token_ms", "tokens_per_pass", "ratio", "same_text", "memory_mb")
 TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -74,12 +75,8 @@ def decode_bench(
         results += [*rows, {"bench": "nodes", "system": f"espalier {dtype}", "context": context, "ms": nodes}]
         show(
             f"decode, {dtype}, context {context}, {tokens} tokens",
-            ["system", "ms/token", "tokens/s", "first token ms", "tokens/pass", "ratio", "same text", "memory MiB"],
-            [
-                [r["system"], r["ms_per_token"], r["tokens_per_s"], r["first_token_ms"]]
-                + [r["tokens_per_pass"], r["ratio"], r["same_text"], r["memory_mb"]]
-                for r in rows
-            ],
+            COLUMNS,
+            [[r[column] for column in COLUMNS] for r in rows],
         )
         show("ms per pass against tree nodes", ["nodes", *map(str, nodes)], [["ms", *nodes.values()]])
     results.append({"bench": "loop", "system": "espalier", "us_per_token": loop_overhead()})
