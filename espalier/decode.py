@@ -50,10 +50,13 @@ def speculate(scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: V
     True
     """
     check_pair(drafter, verify)
+    drafter.check(scorer)
     drafter, want, own, dead = drafter.begin(x), drafter.want | verify.want, rng.split(), DeadEnds(scorer)
     while not stop(x):
         draft = (yield from drafter.propose(x, own)).pruned(scorer.viable)
-        rows = yield Ask(scorer, draft.prefixes, want)
+        draft.scored = len(draft.prefixes)
+        rows = yield Ask(scorer, [*draft.prefixes, *verify.asides(draft)], want)
+        drafter.join(draft)
         try:
             for y in verify(draft, rows, rng):
                 x = yield Keep(y)

@@ -5,31 +5,55 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 Kind: TypeAlias = Literal["deterministic", "with replacement", "without replacement"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Law:
-    """How the children of one node were drawn: from probabilities `q` [V], in order, with or without replacement."""
+    """How the children of one node were drawn: from probabilities `q` [V], in order, with or without replacement.
+
+    >>> import torch
+    >>> Law(torch.tensor([0.5, 0.25, 0.25]), replacement=False).after([0]).tolist()
+    [0.0, 0.5, 0.5]
+    """
 
     q: Tensor
     replacement: bool = True
+
+    def after(self, tried: Sequence[int]) -> Tensor:
+        """The probabilities [V], in float64, from which the next sibling is drawn when these have been.
+
+        Without replacement and with nothing left of q: uniform over what was not tried (Chen et al. 2024, "Sequoia",
+        arXiv 2402.12374); zero everywhere if all was. Drafters and verifiers both take it from here, so they agree.
+        """
+        q = self.q.double()
+        if self.replacement or not tried:
+            return q
+        q = q.clone()
+        q[list(tried)] = 0
+        if not bool((q > 0).any()):
+            q = torch.ones_like(q)
+            q[list(tried)] = 0
+        return q / q.sum().clamp(min=torch.finfo(q.dtype).tiny)
 
 
 class Draft:
     """A tree of prefixes in topological order; node 0 is the prefix it grows from.
 
     `children[i]` are the nodes below node i, in the order in which they were proposed; `laws[i]` is the law from which they
-    were drawn, or absent if they were chosen deterministically (then no two siblings carry the same token).
+    were drawn, or absent if they were chosen deterministically. No two nodes below one carry the same token: a token that
+    is drawn again *with* replacement is the same node, listed again. `scored` is how many nodes the target's pass saw
+    (None: all); nodes that were added while it ran are pending, and no verifier looks below one.
 
     >>> draft = Draft(Prefix([1]))
     >>> a = draft.add(0, 5); b = draft.add(a, 6); c = draft.add(0, 7)
@@ -37,24 +61,26 @@ class Draft:
     ([[1], [1, 5], [1, 5, 6], [1, 7]], [[1, 3], [2], [], []], 3)
     """
 
-    __slots__ = ("children", "laws", "parents", "prefixes")
+    __slots__ = ("children", "laws", "parents", "prefixes", "scored")
 
     def __init__(self, x: Prefix) -> None:
         self.prefixes: list[Prefix] = [x]
         self.parents: list[int] = [-1]
         self.children: list[list[int]] = [[]]
         self.laws: dict[int, Law] = {}
+        self.scored: int | None = None
 
     def __len__(self) -> int:
         """How many tokens are drafted (the root is none)."""
         return len(self.prefixes) - 1
 
     def add(self, parent: int, token: int) -> int:
-        """Adds a child and returns its number; of equal deterministic siblings the one that is there."""
-        if parent not in self.laws:
-            for node in self.children[parent]:
-                if self.token(node) == token:
-                    return node
+        """Adds a child and returns its number; of equal siblings the one that is there."""
+        for node in self.children[parent]:
+            if self.token(node) == token:
+                if parent in self.laws:
+                    self.children[parent].append(node)
+                return node
         self.prefixes.append(self.prefixes[parent] + token)
         self.parents.append(parent)
         self.children.append([])
@@ -71,6 +97,19 @@ class Draft:
         """Says that the children of `parent`, which has none yet, are draws from q."""
         self.laws[parent] = Law(q, replacement)
 
+    def draw(self, parent: int, rng: Rng) -> int:
+        """Draws one more child of a node from its law and returns its number."""
+        law = self.laws[parent]
+        return self.add(parent, rng.categorical(law.after(self.tokens(parent))))
+
+    def tokens(self, parent: int) -> list[int]:
+        """The tokens of a node's children, in the order in which they were proposed."""
+        return [self.token(node) for node in self.children[parent]]
+
+    def has_row(self, node: int) -> bool:
+        """Whether the target's pass gives the row after this node (not if the node was added while it ran)."""
+        return self.scored is None or node < self.scored
+
     def token(self, node: int) -> int:
         """The token of a node."""
         return self.prefixes[node].tokens[-1]
@@ -82,24 +121,23 @@ class Draft:
     def pruned(self, viable: Callable[[Prefix], bool]) -> Draft:
         """The draft without what can never be accepted: deterministic nodes that are not viable, and all that is below
         a node that is not. A *drawn* node stays, since dropping draws by their value would bias the law."""
-        kept = Draft(self.prefixes[0])
-        place = {0: 0}
-        kept.laws.update({0: self.laws[0]} if 0 in self.laws else {})
+        kept, place = Draft(self.prefixes[0]), {0: 0}
         for node in range(1, len(self.prefixes)):
             parent = self.parents[node]
             if parent not in place or (parent != 0 and not viable(self.prefixes[parent])):
                 continue
             if parent in self.laws or viable(self.prefixes[node]):
                 place[node] = kept._adopt(place[parent], self.prefixes[node])
-                if node in self.laws:
-                    kept.laws[place[node]] = self.laws[node]
+        for node, at in place.items():
+            kept.children[at] = [place[child] for child in self.children[node] if child in place]
+            if node in self.laws and kept.children[at]:
+                kept.laws[at] = self.laws[node]
         return kept
 
     def _adopt(self, parent: int, prefix: Prefix) -> int:
         self.prefixes.append(prefix)
         self.parents.append(parent)
         self.children.append([])
-        self.children[parent].append(len(self.prefixes) - 1)
         return len(self.prefixes) - 1
 
 
@@ -110,8 +148,11 @@ class Drafter(ABC):
     target's pass that `observe` reads. A drafter that remembers anything of a request returns a fresh one from `begin`.
     """
 
-    kind: ClassVar[Kind] = "deterministic"
+    kind: Kind = "deterministic"
     want: frozenset[str] = frozenset()
+
+    def check(self, scorer: Scorer) -> None:  # noqa: B027 - optional
+        """Raise `InvalidInput` if this drafter cannot draft for this target (its tokens are those of another vocabulary)."""
 
     def begin(self, x: Prefix) -> Drafter:
         """The drafter for one request, whose prompt is x."""
@@ -120,6 +161,9 @@ class Drafter(ABC):
     @abstractmethod
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         """A draft below x; a generator, so that it may ask a model of its own. `rng` is the drafter's own stream."""
+
+    def join(self, draft: Draft) -> None:  # noqa: B027 - optional
+        """Adds to a draft, after the target's pass and before it is verified, what was drafted while the pass ran."""
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:  # noqa: B027 - optional
         """What became of a draft: the prefix that it grew to, and the target's rows for `draft.prefixes`."""

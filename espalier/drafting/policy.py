@@ -66,7 +66,8 @@ class Growth:
         if drawn and parent not in self.draft.laws:
             self.draft.drawn(parent, self._laws[parent], self.kind == "with replacement")
         node = self.draft.add(parent, token)
-        self._logp.append(self._logp[parent] + math.log(float(self._laws[parent][token])))
+        if node == len(self._logp):  # else it was drawn again
+            self._logp.append(self._logp[parent] + math.log(float(self._laws[parent][token])))
         if self.kind != "with replacement":
             if parent not in self._rest:
                 self._rest[parent] = self._laws[parent].clone()
@@ -229,7 +230,7 @@ def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng:
     for nodes in tree.grow(growth) if most != 0 else ():
         if growth.passes and (growth.passes == most or not length.go_on(growth.signals(), rng)):
             break
-        ask = [n for n in nodes if not growth.known(n) and (n == 0 or growth.draft.token(n) not in end)]
+        ask = [n for n in dict.fromkeys(nodes) if not growth.known(n) and (n == 0 or growth.draft.token(n) not in end)]
         if ask:
             growth.learn(ask, (yield Ask(scorer, [growth.draft.prefixes[n] for n in ask], length.want)))
         for node in nodes:

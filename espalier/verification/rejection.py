@@ -1,48 +1,66 @@
-"""Verification by rejection: a draft drawn from q is accepted with probability min(1, p/q), else the residual speaks."""
+"""Verification by rejection: a draw from q is accepted with probability min(1, p/q), else the residual speaks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft, Kind, Law
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.verification.verifier import Verifier
+from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.walk import one_hot, residual, walk
 
 
 class Rejection(Verifier):
     """The drawn chain as far as it is accepted, then one token of the residual, or of the last row if all was accepted.
 
     Guarantee: sampling, for chains drawn from the laws they carry: P(accept) = Σ min(p, q), the most that one draw allows.
-    A node without a law (a deterministic choice) counts as drawn from a one-hot q, which is exact as well.
-    Leviathan, Kalman, Matias 2023, "Fast inference from transformers via speculative decoding" (arXiv 2211.17192);
-    Chen et al. 2023, "Accelerating large language model decoding with speculative sampling" (arXiv 2302.01318).
+    Of several children only the first is tried. A node without a law (a deterministic choice) counts as drawn from a one-hot
+    q, which is exact as well. Leviathan, Kalman, Matias 2023, "Fast inference from transformers via speculative decoding"
+    (arXiv 2211.17192); Chen et al. 2023, "Accelerating large language model decoding with speculative sampling"
+    (arXiv 2302.01318).
     """
 
-    guarantee: ClassVar[Literal["greedy", "sampling", "lossy"]] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = frozenset({"deterministic", "with replacement", "without replacement"})
+    guarantee: ClassVar[Guarantee] = "sampling"
+    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        node = 0
-        while draft.children[node]:
-            p, child = rows[node].probs(), draft.children[node][0]
-            y = draft.token(child)
-            q = draft.laws[node].q.to(p) if node in draft.laws else one_hot(y, p)
-            if not rng.flip(float(p[y] / q[y])):
-                yield draft.prefixes[node] + rng.categorical((p - q).clamp(min=0))
-                return
-            yield draft.prefixes[child]
-            node = child
-        yield draft.prefixes[node] + rows[node].draw(rng)
+        return walk(draft, rows, rng, self._choose)
+
+    @staticmethod
+    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        y = tokens[0]
+        q = law.after(()).to(p) if law is not None else one_hot(y, p)
+        if rng.flip(float(p[y] / q[y])):
+            return y, True
+        return rng.categorical(residual(p, q)), False
 
 
-def one_hot(token: int, like: Tensor) -> Tensor:
-    """The law [V] that always says `token`."""
-    q = torch.zeros_like(like)
-    q[token] = 1
-    return q
+class Recursive(Verifier):
+    """The first child that is accepted at each node, every refused one leaving its residual as the target of the next.
+
+    Child i is accepted with probability min(1, p_i(y)/q_i(y)), else p_{i+1} = norm((p_i - q_i)+). With replacement q_i is q;
+    without, q with the earlier children removed, and uniform over what was not tried once nothing of q is left. Children
+    without a law count as one-hot draws, which makes this `MultiCandidate` for them. Guarantee: sampling, for draws with and
+    without replacement. Jeon et al. 2024, "Recursive speculative decoding" (arXiv 2402.14160: RSD-C, RSD-S); Miao et al.
+    2023, "SpecInfer" (arXiv 2305.09781); Chen et al. 2024, "Sequoia" (arXiv 2402.12374: the exhausted q).
+    """
+
+    guarantee: ClassVar[Guarantee] = "sampling"
+    accepts: ClassVar[frozenset[Kind]] = ANY
+
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        return walk(draft, rows, rng, self._choose)
+
+    @staticmethod
+    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        for i, y in enumerate(tokens):
+            q = law.after(tokens[:i]).to(p) if law is not None else one_hot(y, p)
+            if rng.flip(float(p[y] / q[y])):
+                return y, True
+            p = residual(p, q)
+        return rng.categorical(p), False

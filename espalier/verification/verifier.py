@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal, TypeAlias
 
 from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.errors import InvalidInput
@@ -12,18 +12,26 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 
+Guarantee: TypeAlias = Literal["greedy", "sampling", "lossy"]
+ANY: frozenset[Kind] = frozenset({"deterministic", "with replacement", "without replacement"})
+
 
 class Verifier(ABC):
     """A pure function: a draft and the target's rows for its prefixes → the accepted path and one more token.
 
     `guarantee`: "greedy" = the same tokens as taking the most probable token at each step; "sampling" = the same law as
     drawing each token from its row (with temperature 0 that is greedy too); "lossy" = neither.
-    `accepts`: the kinds of draft for which the guarantee holds.
+    `accepts`: the kinds of draft for which the guarantee holds, and `why` it does not for the others.
     """
 
-    guarantee: ClassVar[Literal["greedy", "sampling", "lossy"]]
+    guarantee: ClassVar[Guarantee]
     accepts: ClassVar[frozenset[Kind]]
+    why: ClassVar[str] = ""
     want: frozenset[str] = frozenset()
+
+    def asides(self, draft: Draft) -> Sequence[Prefix]:
+        """Prefixes besides the draft's that the target's pass is to score as well; their rows come after the draft's."""
+        return ()
 
     @abstractmethod
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
@@ -37,6 +45,6 @@ def check_pair(drafter: Drafter, verifier: Verifier) -> None:
     if drafter.kind not in verifier.accepts:
         raise InvalidInput(
             f"{type(verifier).__name__} was given {type(drafter).__name__}, whose drafts are {drafter.kind}, but it is "
-            f"{verifier.guarantee} only for drafts that are {' or '.join(sorted(verifier.accepts))}; "
-            "es.verification.SampleMatch() accepts every draft"
+            f"made only for drafts that are {' or '.join(sorted(verifier.accepts))} "
+            f"{f'({verifier.why}); ' if verifier.why else ''}es.verification.SampleMatch() accepts every draft"
         )

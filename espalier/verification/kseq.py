@@ -1,0 +1,68 @@
+"""k-SEQ: verification of k independent draws at once, close to the optimal transport between p and q^k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from espalier.drafting.draft import Draft, Kind, Law
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+from espalier.verification.verifier import Guarantee, Verifier
+from espalier.verification.walk import walk
+
+
+class KSeq(Verifier):
+    """The first of a node's k draws that is accepted with probability min(1, p(y) / (ρ q(y))), else one from what is left.
+
+    With b = Σ min(q, p/ρ) a draw is accepted, P = 1 - (1 - b)^k any; ρ in [1, k] is the least for which P ≤ ρ b, and what is
+    left is p - min(q, p/ρ) P/b. Guarantee: sampling, for draws with replacement from one q (for k = 1 it is `Rejection`);
+    P is at least 1 - 1/e of what any coupling of p with q^k could reach. Of chains drawn independently, those that begin
+    with the accepted tokens remain: a tree in which a node has as many children as chains run through it.
+    Sun et al. 2023, "SpecTr: Fast speculative decoding via optimal transport" (arXiv 2310.15141).
+    """
+
+    guarantee: ClassVar[Guarantee] = "sampling"
+    accepts: ClassVar[frozenset[Kind]] = frozenset({"with replacement"})
+    why: ClassVar[str] = "what it leaves after k refusals assumes that all k children are independent draws from one law"
+
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        return walk(draft, rows, rng, self._choose)
+
+    @staticmethod
+    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        assert law is not None
+        q = law.after(()).to(p)
+        rho = least_rho(p, q, len(tokens))
+        taken = torch.minimum(q, p / rho)
+        for y in tokens:
+            if rng.flip(float(taken[y] / q[y])):
+                return y, True
+        b = float(taken.sum())
+        tries = (1 - (1 - b) ** len(tokens)) / b if b > 0 else len(tokens)
+        rest = (p - taken * tries).clamp(min=0)
+        return rng.categorical(rest if bool(rest.any()) else p), False
+
+
+def least_rho(p: Tensor, q: Tensor, k: int) -> float:
+    """The least ρ in [1, k] with 1 - (1 - b(ρ))^k ≤ ρ b(ρ), b(ρ) = Σ min(q, p/ρ): for it accepting never takes more than p.
+
+    >>> least_rho(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]), 1)
+    1.0
+    """
+
+    def holds(rho: float) -> bool:
+        b = float(torch.minimum(q, p / rho).sum())
+        return 1 - (1 - b) ** k <= rho * b
+
+    low, high = 1.0, float(k)
+    if holds(low):
+        return low
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high

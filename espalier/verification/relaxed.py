@@ -1,0 +1,70 @@
+"""Lossy variants of rejection: more is accepted than the target's law allows, by an amount that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+
+from espalier.drafting.draft import Draft, Kind, Law
+from espalier.errors import require
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.walk import one_hot, residual, walk
+
+
+class Lenient(Verifier):
+    """`Rejection` with q made smaller: y is accepted with probability min(1, p(y) / (l q(y))).
+
+    Lossy: no token becomes more probable than p/l; l = 1 is exact, l near 0 accepts whatever p allows at all.
+    Leviathan, Kalman, Matias 2023 (arXiv 2211.17192), appendix on lenience.
+    """
+
+    guarantee: ClassVar[Guarantee] = "lossy"
+    accepts: ClassVar[frozenset[Kind]] = ANY
+
+    def __init__(self, lenience: float = 0.5) -> None:
+        require(0 < lenience <= 1, f"lenience={lenience}: it is a factor above 0 and at most 1; 1 is exact")
+        self.lenience = lenience
+
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        return walk(draft, rows, rng, self._choose)
+
+    def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        y = tokens[0]
+        q = self.lenience * (law.after(()).to(p) if law is not None else one_hot(y, p))
+        if rng.flip(float(p[y] / q[y])):
+            return y, True
+        return rng.categorical(residual(p, q)), False
+
+
+class Ensemble(Verifier):
+    """`Rejection` whose target is the mixture (1 - w) p + w q of target and drafter, where the drafter has a law.
+
+    Lossy: each drafted position follows the mixture, limited to what the target gives any probability (so no constraint or
+    truncation is broken); w = 0 is exact. After the draft the target speaks alone. Fu et al. 2025, "Speculative ensemble"
+    (arXiv 2502.01662), weighted form.
+    """
+
+    guarantee: ClassVar[Guarantee] = "lossy"
+    accepts: ClassVar[frozenset[Kind]] = frozenset({"with replacement", "without replacement"})
+    why: ClassVar[str] = "it mixes the target's law with the drafter's, and a deterministic draft has none"
+
+    def __init__(self, weight: float = 0.3) -> None:
+        require(0 <= weight < 1, f"weight={weight}: the drafter's share is at least 0 and below 1; 0 is exact")
+        self.weight = weight
+
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        return walk(draft, rows, rng, self._choose)
+
+    def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        assert law is not None
+        y, q = tokens[0], law.after(()).to(p)
+        mixed = ((1 - self.weight) * p + self.weight * q) * (p > 0)
+        mixed = mixed / mixed.sum()
+        if rng.flip(float(mixed[y] / q[y])):
+            return y, True
+        return rng.categorical(residual(mixed, q)), False

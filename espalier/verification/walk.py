@@ -1,0 +1,55 @@
+"""What the rules that go down a tree share: the walk itself, and the residual law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from espalier.drafting.draft import Draft, Law
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+
+Choose: TypeAlias = Callable[[Tensor, "Law | None", Sequence[int], Rng], "tuple[int, bool]"]
+
+
+def walk(draft: Draft, rows: Rows, rng: Rng, choose: Choose) -> Iterator[Prefix]:
+    """The path that `choose` takes from the root, and one token more.
+
+    At a node with children `choose(p, law, tokens, rng)` is given the target's probabilities p [V], float64, the law from
+    which the children were drawn and their tokens, and returns a token and whether it is an accepted child. At a leaf one
+    token is drawn from the row; at a node that was drafted while the pass ran the walk ends, since there is no row yet.
+    """
+    node = 0
+    while draft.has_row(node):
+        x, tokens = draft.prefixes[node], draft.tokens(node)
+        if not tokens:
+            yield x + rows[node].draw(rng)
+            return
+        token, accepted = choose(rows[node].probs().double(), draft.laws.get(node), tokens, rng)
+        if not accepted:
+            yield x + token
+            return
+        node = draft.children[node][tokens.index(token)]
+        yield draft.prefixes[node]
+
+
+def residual(p: Tensor, q: Tensor) -> Tensor:
+    """norm((p - q)+), what a refused draw from q leaves of p; p itself where rounding leaves nothing of a residual.
+
+    >>> residual(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])).tolist()
+    [0.0, 1.0]
+    """
+    rest = (p - q).clamp(min=0)
+    total = rest.sum()
+    return rest / total if bool(total > 0) else p
+
+
+def one_hot(token: int, like: Tensor) -> Tensor:
+    """The law [V] that always says `token`."""
+    q = torch.zeros_like(like)
+    q[token] = 1
+    return q
