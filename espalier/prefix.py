@@ -22,18 +22,17 @@ class Prefix:
     ([1, 2, 3, 5, 6, 7], 6, [5, 6, 7], 7, True)
     """
 
-    __slots__ = ("__weakref__", "length", "origin", "parent", "tokens")
+    __slots__ = ("__weakref__", "_origin", "length", "parent", "tokens")
 
     parent: Prefix | None
     tokens: tuple[int, ...]
-    origin: Prefix
     length: int
 
     def __init__(self, tokens: Iterable[int] = (), parent: Prefix | None = None, *, written: bool = False) -> None:
         self.tokens = tuple(map(operator.index, tokens))
         self.parent = parent
         self.length = len(self.tokens) + (parent.length if parent is not None else 0)
-        self.origin = parent.origin if written and parent is not None else self
+        self._origin = parent.origin if written and parent is not None else None  # never itself: a cycle would outlive its use
 
     def __add__(self, more: int | Iterable[int]) -> Prefix:
         """The prefix with these tokens written after it; a new node at every call."""
@@ -42,6 +41,11 @@ class Prefix:
     def given(self, tokens: Iterable[int]) -> Prefix:
         """The prefix followed by tokens that were not written by a decoder: the next turn's prompt, with its own origin."""
         return Prefix(tokens, self)
+
+    @property
+    def origin(self) -> Prefix:
+        """The nearest node, this one or one above it, whose tokens were given."""
+        return self if self._origin is None else self._origin
 
     @property
     def last(self) -> int:

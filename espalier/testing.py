@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder, run
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Ask, Model, Scorer
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
@@ -98,3 +98,56 @@ def check_scorer(scorer: Scorer, prefixes: Sequence[Prefix], tolerance: float = 
 def _rows(scorer: Scorer, prefixes: Sequence[Prefix]) -> Decoder[Tensor]:
     rows = yield Ask(scorer, prefixes)
     return rows.dense()  # type: ignore[no-any-return]
+
+
+def check_kv(model: Model, rng: Rng, tolerance: float = 1e-4) -> None:
+    """Assert the laws of a model with a `kv`: tree == path == uncached, batch == alone, chunks == whole, evicted == recomputed,
+    shared == own, and forgetting frees. `tolerance` bounds the largest difference of two logits; 0 asks for the same bits.
+    """
+    kv: Any = model.kv  # type: ignore[attr-defined]
+    before = kv.used
+    tree, ids = _random_tree(model.vocab_size, rng)
+
+    def same(logits: Tensor, expected: Tensor, law: str) -> None:
+        worst = float((logits - expected).abs().max())
+        assert worst <= tolerance, f"{law}: logits differ by {worst:.3g}, more than {tolerance:.3g}"
+
+    def ask(*prefixes: Prefix) -> Tensor:
+        return model.forward(list(prefixes), frozenset()).logits
+
+    alone = []
+    for tokens in ids:
+        kv.clear()
+        alone.append(ask(Prefix(tokens))[0])
+    uncached = torch.stack(alone)
+    kv.clear()
+    same(ask(*tree), uncached, "tree == uncached")
+    same(ask(*tree), uncached, "asked again == uncached")
+    same(torch.cat([ask(x) for x in tree]), uncached, "cached, alone == uncached")
+    same(ask(*[Prefix(tokens) for tokens in ids]), uncached, "slots shared with equal tokens == uncached")
+    kv.clear()
+    same(ask(*reversed(tree)).flip(0), uncached, "evicted and computed again == uncached")
+    kv.clear()
+    for x, expected in zip(tree, uncached, strict=True):
+        same(ask(x)[0], expected, "grown node by node == uncached")
+    if hasattr(model, "prefill"):
+        kv.clear()
+        while model.prefill(tree[-1], 3):
+            pass
+        same(ask(tree[-1])[0], uncached[-1], "prefilled in chunks == uncached")
+    del tree, x
+    assert kv.used <= before, f"forgetting frees: {kv.used} slots are still held, {before} were before"
+
+
+def _random_tree(vocab_size: int, rng: Rng, nodes: int = 10) -> tuple[list[Prefix], list[list[int]]]:
+    """Two requests' trees in random order of growth, and the tokens of each node's prefix."""
+
+    def tokens(count: int) -> list[int]:
+        return [rng.categorical(torch.ones(vocab_size)) for _ in range(count)]
+
+    tree = [Prefix(tokens(9)), Prefix(tokens(4))]
+    while len(tree) < nodes:
+        parent = tree[rng.categorical(torch.ones(len(tree)))]
+        more = tokens(1 + rng.categorical(torch.ones(3)))
+        tree.append(parent.given(more) if rng.flip(0.2) else parent + more)
+    return tree, [x.ids() for x in tree]
