@@ -74,8 +74,16 @@ class Checkpoint:
                 "its Hugging Face folder instead (any causal model runs through transformers)"
             )
         self.names = {name: self._name(name) for name in self.file.tensors}
-        self.backend, self.settings = tokenizer_from_gguf(metadata)
-        self.config = self._config()
+        try:
+            self.backend, self.settings = tokenizer_from_gguf(metadata)
+            self.config = self._config()
+            self._check_shapes()
+        except (LoadError, MemoryError):
+            raise
+        except Exception as error:  # a flipped bit can make any value any other; tokenizers raises bare Exception
+            raise LoadError(
+                f"{path} is damaged: its metadata makes no sense ({error}); delete it and download it again"
+            ) from error
 
     def _key(self, name: str, default: Any = None) -> Any:
         value = self.file.metadata.get(f"{self.arch}.{name}", default)
@@ -99,6 +107,11 @@ class Checkpoint:
         hidden, heads = int(key("embedding_length")), int(key("attention.head_count"))
         head_dim = int(key("attention.key_length", hidden // heads))
         model_type, architecture = FAMILIES[self.arch]
+        layers = {int(name.split(".")[1]) for name in self.names if name.startswith("blk.")}
+        if layers != set(range(len(layers))) or len(layers) != int(key("block_count")):
+            raise LoadError(
+                f"{self.file.path} names {key('block_count')} layers but has {len(layers)}; it is damaged or not whole"
+            )
         if "token_embd.weight" not in self.file.tensors:
             raise LoadError(f"{self.file.path} has no token embeddings (token_embd.weight); it is not a whole model")
         config: dict[str, Any] = {
@@ -130,6 +143,23 @@ class Checkpoint:
         elif self.arch == "qwen2":
             config["use_sliding_window"] = False
         return config
+
+    def _check_shapes(self) -> None:
+        config = self.config
+        hidden, width = config["hidden_size"], config["intermediate_size"]
+        head, vocab = config["head_dim"], config["vocab_size"]
+        queries, keys = head * config["num_attention_heads"], head * config["num_key_value_heads"]
+        sides = {"q_proj": (queries, hidden), "k_proj": (keys, hidden), "v_proj": (keys, hidden), "o_proj": (hidden, queries)}
+        sides |= {"gate_proj": (width, hidden), "up_proj": (width, hidden), "down_proj": (hidden, width)}
+        sides |= {"embed_tokens": (vocab, hidden), "lm_head": (vocab, hidden), "q_norm": (head, 0), "k_norm": (head, 0)}
+        for name, target in self.names.items():
+            if target is None:
+                continue
+            part, kind = target.rsplit(".", 2)[-2:]
+            matrix = kind == "weight" and "norm" not in part
+            expected = sides.get(part, (hidden, 0))[: 2 if matrix else 1]
+            if (shape := self.file.tensors[name].shape) != expected:
+                raise LoadError(f"{self.file.path}: tensor {name} has the shape {shape}, not {expected}; the file is damaged")
 
     def _gemma(self, config: dict[str, Any]) -> None:
         layers = config["num_hidden_layers"]
@@ -233,7 +263,7 @@ def convert(source: Path, folder: Path, progress: Callable[[int], object] = lamb
     `progress` is told how many bytes were written. Raises `LoadError` for files that cannot be read, `OSError` for a full disk.
     """
     checkpoint = Checkpoint(source)
-    config = {**checkpoint.config, "transformers_version": "4.50.0"}
+    config = checkpoint.config
     ends = {k: v for k, v in config.items() if k.endswith("_token_id")}
     _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", {**ends, "do_sample": False})

@@ -9,11 +9,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from espalier.errors import LoadError
+import torch
+
+from espalier.errors import InvalidInput, LoadError
 from espalier.models import cache
 from espalier.models.folder import Weights, read_folder, read_gguf
 from espalier.models.sources import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
 
 
 def say(text: str) -> None:
@@ -124,3 +130,42 @@ def read(name: str | os.PathLike[str] | None = None) -> Weights:
     if path.suffix == ".safetensors":
         raise LoadError(f"{path} holds only weights; give the folder that it lies in, with config.json and tokenizer.json")
     return read_gguf(path)
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    try:
+        chosen = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    except RuntimeError as error:
+        raise InvalidInput(f"device {device!r} is not known; write 'cpu' or 'cuda'") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise InvalidInput(f"device {device!r} cannot be used; write 'cpu' or 'cuda'")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput(f"device {device!r}: this installation of torch finds no CUDA device; use 'cpu'")
+    return chosen
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+) -> LanguageModel:
+    """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
+
+    The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
+    (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
+    default if there is one). A family that the executor does not know runs through transformers, where that is installed.
+
+    Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
+    """
+    from espalier.lm import LanguageModel
+    from espalier.models.config import Config
+    from espalier.models.transformer import DTYPES, Transformer
+
+    place = _device(device)
+    kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
+    if (DTYPES.get(kind) if isinstance(kind, str) else kind) not in DTYPES.values():
+        raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
+    weights = read(name)
+    title = DEFAULT if name is None else os.fspath(name)
+    model = Transformer.from_weights(Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place)
+    return LanguageModel(model, weights.tokenizer, title)
