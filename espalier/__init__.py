@@ -8,6 +8,7 @@ from espalier import drafting, models, shaping, stop, verification
 from espalier.decode import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
+from espalier.models.load import load
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
@@ -36,6 +37,7 @@ __all__ = [
     "bias",
     "drafting",
     "frequency",
+    "load",
     "min_p",
     "models",
     "presence",

