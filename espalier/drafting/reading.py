@@ -1,0 +1,50 @@
+"""Reading along: the tokens of one growing text, for drafters that remember what was written."""
+
+from __future__ import annotations
+
+from espalier.errors import DeadEnd
+from espalier.prefix import Prefix
+from espalier.rows import Row
+
+
+def guess(row: Row) -> int:
+    """The most probable allowed token of a row; of a row that allows none, the most probable one.
+
+    For guesses about positions that were not reached: a dead end there is nobody's dead end yet.
+    """
+    try:
+        return row.argmax()
+    except DeadEnd:
+        return int(row.logits.argmax())
+
+
+class Reading:
+    """The tokens of one text as it grows: `read(x)` says from where on they are new.
+
+    Only prefixes that settled are read, so nothing of a rejected draft is ever remembered. When a decoder backed up and
+    x does not go on from what was read, it is read anew from the first token.
+
+    >>> text = Reading()
+    >>> x = Prefix([1, 2])
+    >>> text.read(x), text.read(x + 3), text.ids
+    (0, 2, [1, 2, 3])
+    >>> text.read(x + 4), text.ids
+    (0, [1, 2, 4])
+    """
+
+    __slots__ = ("_at", "ids")
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._at: Prefix | None = None
+
+    def read(self, x: Prefix) -> int:
+        """How many of the tokens in `ids` were there before; 0 if all of them are new (or were read anew)."""
+        known = len(self.ids)
+        try:
+            new = x.since(self._at) if self._at is not None else x.ids()
+        except ValueError:
+            self.ids, known, new = [], 0, x.ids()
+        self._at = x
+        self.ids.extend(new)
+        return known
