@@ -12,7 +12,7 @@ def requirements(want: str) -> list[str]:
     if want == "run":
         return [*project["dependencies"], *build]
     dev = [need for need in extras["dev"] if not need.startswith("espalier[")]
-    return [*project["dependencies"], *extras["hf"], *dev]
+    return [*project["dependencies"], *extras["hf"], *extras["retrieval"], *dev]
 
 
 if __name__ == "__main__":

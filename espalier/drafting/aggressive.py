@@ -31,7 +31,9 @@ class Aggressive(Drafter):
     def __init__(self, source: Sequence[int] | None = None, tokens: int = 16, match: int = 2) -> None:
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
         require(match >= 1, f"match={match}: at least one token must match before copying goes on")
-        require(source is None or len(source) > 0, "source is empty, so there is nothing to copy; leave it out to copy the prompt")
+        require(
+            source is None or len(source) > 0, "source is empty, so there is nothing to copy; leave it out to copy the prompt"
+        )
         self.source, self.tokens, self.match = source, tokens, match
 
     def begin(self, x: Prefix) -> _Copy:

@@ -165,9 +165,12 @@ class _Dense(Drafter):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if "hidden" not in rows.extras:
-            raise InvalidInput("DReSD looks hidden states up, and this model gives none; use es.drafting.REST, which needs text only")
+            raise InvalidInput(
+                "DReSD looks hidden states up, and this model gives none; use es.drafting.REST, which needs text only"
+            )
         s, above = self.settings, set(x.up())
-        self._text.read(x)
+        if self._text.read(x) == 0:
+            self._waiting = []
         for i, prefix in enumerate(rows.prefixes):
             if prefix in above and prefix is not x:
                 hidden = rows.extras["hidden"][i].float().cpu().numpy()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from espalier.decode import DeadEnds
 from espalier.drafting.jacobi import Jacobi
 from espalier.drafting.reading import guess
-from espalier.errors import require
+from espalier.errors import DeadEnd, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder, Keep
@@ -27,7 +28,15 @@ class Glanced:
 
 
 def glance(
-    scorer: Scorer, x: Prefix, stop: Stop, ask: Sequence[int], answer: Stop, rng: Rng, *, window: int = 8, passes: int | None = None
+    scorer: Scorer,
+    x: Prefix,
+    stop: Stop,
+    ask: Sequence[int],
+    answer: Stop,
+    rng: Rng,
+    *,
+    window: int = 8,
+    passes: int | None = None,
 ) -> Decoder[Glanced]:
     """An answer given after at most `passes` passes of reasoning, from exact tokens and, behind them, a guessed window.
 
@@ -45,7 +54,7 @@ def glance(
     """
     require(window >= 1, f"window={window}: a window holds at least one guess")
     require(passes is None or passes >= 1, f"passes={passes}: at least one pass is needed; None means no limit")
-    drafter, verify, own = Jacobi(window).begin(x), SampleMatch(), rng.split()
+    drafter, verify, own, dead = Jacobi(window).begin(x), SampleMatch(), rng.split(), DeadEnds(scorer)
     guesses: list[int] = []
     made = 0
     while not stop(x) and (passes is None or made < passes):
@@ -53,15 +62,21 @@ def glance(
         rows = yield Ask(scorer, draft.prefixes)
         made += 1
         before = len(x)
-        for y in verify(draft, rows, rng):
-            x = yield Keep(y)
-            if stop(x):
-                break
+        try:
+            for y in verify(draft, rows, rng):
+                x = yield Keep(y)
+                if stop(x):
+                    break
+        except DeadEnd as end:
+            x = dead.back_up(end)
         drafter.observe(x, draft, rows)
-        guesses = [guess(rows[i]) for i in range(len(x) - before, len(rows))]
+        guesses = [guess(rows[i]) for i in range(max(len(x) - before, 0), len(rows))]
     approximate = [] if stop(x) else guesses
     y = x.given([*approximate, *ask])
     while not answer(y):
         [row] = yield Ask(scorer, [y])
-        y = yield Keep(y + row.draw(rng))
+        try:
+            y = yield Keep(y + row.draw(rng))
+        except DeadEnd as end:
+            y = dead.back_up(end)
     return Glanced(x, approximate, y)

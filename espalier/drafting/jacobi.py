@@ -32,8 +32,8 @@ class Jacobi(Drafter):
     Song et al. 2021, "Accelerating feedforward computation via parallel nonlinear equation solving" (arXiv 2002.03629).
 
     >>> import espalier as es
-    >>> model = es.models.Table.random(vocab_size=3, depth=1, seed=2)
-    >>> [x] = es.run(es.speculate(model, es.Prefix([0]), es.stop.budget(12), Jacobi(4), es.verification.GreedyMatch(), es.Rng(0)))
+    >>> model, greedy = es.models.Table.random(vocab_size=3, depth=1, seed=2), es.verification.GreedyMatch()
+    >>> [x] = es.run(es.speculate(model, es.Prefix([0]), es.stop.budget(12), Jacobi(4), greedy, es.Rng(0)))
     >>> len(x.written()), model.passes <= 12
     (12, True)
     """

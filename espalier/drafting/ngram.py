@@ -15,7 +15,8 @@ from espalier.scorer import Ask
 class PromptLookup(Drafter):
     """A chain: the tokens that followed the latest earlier occurrence of the longest matching suffix.
 
-    Suffixes of `longest` down to `shortest` tokens are looked for, in prompt and output alike; up to `tokens` are drafted.
+    Suffixes of `longest` down to `shortest` tokens are looked for, in prompt and output alike, and `tokens` are drafted; if
+    the text ends sooner, what followed is repeated, as the text itself did.
     Saxena 2023, "Prompt lookup decoding"; Yang et al. 2023, "Inference with reference" (arXiv 2304.04487).
 
     >>> import espalier as es
@@ -61,7 +62,10 @@ class _Lookup(Drafter):
             last, before = self._ends.get(tuple(ids[len(ids) - n :]), (-1, -1))
             found = before if last == len(ids) else last
             if found > 0:
-                draft.extend(0, ids[found : found + s.tokens])
+                run = ids[found : found + s.tokens]
+                while len(run) < s.tokens:  # the text ends in a repetition: go on repeating it
+                    run += run[: s.tokens - len(run)]
+                draft.extend(0, run)
                 break
         return draft
 

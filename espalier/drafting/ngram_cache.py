@@ -61,8 +61,8 @@ class NGramCache(Drafter):
     """A chain of the tokens that most often followed the longest context that is known well enough.
 
     Three caches are asked in this order: the text of the request (context of 1 to `order` tokens), the texts of earlier
-    requests (dynamic; more certainty is asked for), and a corpus given as `static` counts. Where the first two leave a choice the
-    static counts decide. The scheme, with the idea of these thresholds, is that of llama.cpp's lookup decoding
+    requests (dynamic; more certainty is asked for), and a corpus given as `static` counts. Where the first two leave a
+    choice the static counts decide. The scheme, with the idea of these thresholds, is that of llama.cpp's lookup decoding
     (Gäßler 2024); the n-gram idea is Stern et al. 2018 and Saxena 2023's.
 
     >>> drafter = NGramCache(tokens=3)
@@ -72,9 +72,7 @@ class NGramCache(Drafter):
     [4, 5, 1]
     """
 
-    def __init__(
-        self, tokens: int = 8, order: int = 4, static: NGramCounts | None = None, shared: bool = True
-    ) -> None:
+    def __init__(self, tokens: int = 8, order: int = 4, static: NGramCounts | None = None, shared: bool = True) -> None:
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
         self.tokens, self.order, self.static, self.shared = tokens, order, static, shared
         self.dynamic = NGramCounts(order)

@@ -82,8 +82,10 @@ def top_tokens(logits: Tensor, k: int) -> list[list[int]]:
     """
     values, index = top_weights(logits, k)
     if bool((values[:, -1] > -torch.inf).all()):
-        return index.tolist()  # type: ignore[no-any-return]
-    return [[t for t, w in zip(*row, strict=True) if w > -torch.inf] for row in zip(index.tolist(), values.tolist(), strict=True)]
+        return index.tolist()
+    return [
+        [t for t, w in zip(*row, strict=True) if w > -torch.inf] for row in zip(index.tolist(), values.tolist(), strict=True)
+    ]
 
 
 def top_weights(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:

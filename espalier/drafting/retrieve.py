@@ -25,9 +25,9 @@ class REST(Drafter):
     He, Zhong, Cai, Lee, He 2023, "REST: Retrieval-based speculative decoding" (arXiv 2311.08252).
 
     >>> drafter = REST(TextStore([[1, 2, 3, 4], [1, 2, 3, 5]]), nodes=3)
-    >>> x = Prefix([9, 2])
-    >>> [p.ids() for p in drafter.begin(x).draft(x).prefixes[1:]]
-    [[9, 2, 3], [9, 2, 3, 4], [9, 2, 3, 5]]
+    >>> x = Prefix([9, 1, 2])
+    >>> [p.ids()[3:] for p in drafter.begin(x).draft(x).prefixes[1:]]
+    [[3], [3, 4], [3, 5]]
     """
 
     def __init__(self, store: TextStore, nodes: int = 24, tokens: int = 10, longest: int = 16, shortest: int = 2) -> None:
