@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "grammar/bindings.hpp"
+#include "grammar/compose.hpp"
 #include "grammar/matcher.hpp"
 #include "grammar/re_store.hpp"
 
@@ -36,12 +37,24 @@ void bind_expressions(nb::module_& m) {
     return re::bytes(s);
   });
   m.def("re_literal", [](nb::bytes b) { return re::literal(view(b)); });
+  m.def("re_literals", [](const std::vector<nb::bytes>& words) {
+    std::vector<Re> parts;
+    for (const nb::bytes& w : words) parts.push_back(re::literal(view(w)));
+    return re::alt(std::span<const Re>(parts));
+  });
   m.def("re_cat", [](Re a, Re b) { return re::cat(a, b); });
   m.def("re_alt", [](const std::vector<Re>& v) { return re::alt(std::span<const Re>(v)); });
   m.def("re_both", [](Re a, Re b) { return re::both(a, b); });
   m.def("re_negate", [](Re a) { return re::negate(a); });
   m.def("re_repeat", [](Re a, std::uint32_t lo, std::uint32_t hi) { return re::repeat(a, lo, hi); });
   m.def("re_codepoints", [](const std::vector<std::pair<std::uint32_t, std::uint32_t>>& v) { return re::codepoints(v); });
+  m.def("re_parse", [](std::string_view pattern, bool search, const Limits& limits) {
+    const std::string name = "regex " + std::string(pattern.substr(0, 200));
+    const nb::gil_scoped_release release;
+    const EngineGuard guard(engine_lock());
+    const Budget budget(limits.compile_ms, limits, name);
+    return re::parse(pattern, search);
+  });
   m.def("re_text", [] { return re::text(); });
   m.def("re_json_string", [](Re r) { return re::json_string(r); });
   m.def("re_step", [](Re r, std::uint8_t b) { return re::step(r, b); });
@@ -65,6 +78,9 @@ void bind_engine(nb::module_& m) {
     const Budget budget(limits.compile_ms, limits, name);
     return regular_machine(r);
   });
+  m.def("either_machine", &either_machine);
+  m.def("then_machine", &then_machine);
+  m.def("repeat_machine", &repeat_machine);
   nb::class_<Matcher>(m, "Matcher")
       .def(nb::init<std::shared_ptr<Machine>, std::string, Limits>(), nb::arg("machine"), nb::arg("name"), nb::arg("limits"))
       .def("start", [](Matcher& s) { const Working w(s, s.limits().compile_ms); return s.start(); })

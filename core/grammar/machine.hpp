@@ -5,6 +5,7 @@
 // only tokens that run past the end of `re` ask the machine what follows.
 #pragma once
 #include <cstdint>
+#include <array>
 #include <memory>
 #include <vector>
 

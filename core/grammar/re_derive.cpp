@@ -73,7 +73,7 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
 const Row& Store::make_row(Re r) {
   static thread_local int depth = 0;
   struct Depth {
-    Depth() { if (++depth > 4000) { --depth; throw GrammarError("a regular expression nested deeper than 4,000 levels"); } }
+    Depth() { if (++depth > 1500) { --depth; throw GrammarError("a regular expression nested deeper than 1,500 levels"); } }
     ~Depth() { --depth; }
   } guard;
   std::uint32_t classes = 1;

@@ -1,0 +1,29 @@
+"""A choice among given texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from espalier import _grammar
+from espalier.constraints.guide import Limits, MachineGuide, teaching
+from espalier.constraints.regex import regular
+from espalier.errors import InvalidInput
+
+
+def choices(texts: Iterable[str | bytes], *, limits: Limits | None = None) -> MachineGuide:
+    """The guide of exactly these texts (10,000 are fine: they become one trie).
+
+    Raises `InvalidInput` if there are none.
+
+    >>> colour = choices(["red", "green"])
+    >>> colour.matches(b"green"), colour.advance(colour.start(), b"b"), colour.forced(colour.advance(colour.start(), b"r"))
+    (True, None, b'ed')
+    """
+    listed = [texts] if isinstance(texts, (str, bytes)) else list(texts)
+    words = [text.encode() if isinstance(text, str) else text for text in listed]
+    if not words:
+        raise InvalidInput("choices([]): there is nothing to choose from; give at least one text")
+    with teaching():
+        expression = _grammar.re_literals(words)
+    shown = ", ".join(repr(text) for text in listed[:5])
+    return regular(expression, f"choices [{shown}{', …' if len(listed) > 5 else ''}]", limits)

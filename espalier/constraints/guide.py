@@ -1,0 +1,172 @@
+"""Guides: what may be said, decided byte by byte."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from espalier import _grammar
+from espalier.errors import InvalidInput, LimitExceeded
+
+State = Hashable
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one guide may cost; past a bound `LimitExceeded` names the place instead of hanging.
+
+    `compile_ms` bounds the building of a guide and each single call on bytes, `mask_us` each single mask, `states` and
+    `memory_mb` what one call may add to the process. `None` = unlimited.
+
+    >>> Limits(compile_ms=50).compile_ms
+    50
+    """
+
+    compile_ms: float | None = 10_000
+    states: int | None = 2_000_000
+    memory_mb: float | None = 1_000
+    mask_us: float | None = 10_000_000
+
+    def native(self) -> Any:
+        return _grammar.Limits(self.compile_ms or 0, self.states or 0, self.memory_mb or 0, self.mask_us or 0)
+
+
+class Guide(ABC):
+    """A set of texts (byte strings) that can be followed byte by byte.
+
+    Law: `advance(start(), b)` is None iff no text of the set begins with b, for guides whose `exactness` is "exact"; a
+    guide that is "over" may allow some b that cannot be finished (and never refuses one that can). States are immutable,
+    hashable values: keep them, compare them, go on from any of them. Guides combine: `a & b`, `a | b`, `a + b`,
+    `a.repeat(lo, hi)`, and `~a` where that is decidable.
+
+    >>> import espalier.constraints as es
+    >>> word = es.regex("[a-z]+")
+    >>> state = word.advance(word.start(), b"ab")
+    >>> word.accepts(state), word.advance(state, b"!"), (word + es.choices([".", "!"])).matches(b"ab!")
+    (True, None, True)
+    """
+
+    @property
+    @abstractmethod
+    def exactness(self) -> str:
+        """ "exact", or "over": may allow a beginning that no text of the set has."""
+
+    @abstractmethod
+    def start(self) -> State:
+        """The state before the first byte. Raises `Unsatisfiable` if the set is known to be empty."""
+
+    @abstractmethod
+    def advance(self, state: Any, data: bytes) -> State | None:
+        """The state after these bytes, None if no text of the set goes on like this."""
+
+    @abstractmethod
+    def accepts(self, state: Any) -> bool:
+        """Whether the text may end here."""
+
+    @abstractmethod
+    def forced(self, state: Any) -> bytes:
+        """The bytes with which every continuation begins (b"" if the text may end here, or go on in two ways)."""
+
+    @abstractmethod
+    def native(self) -> Any:
+        """What computes token masks for this guide: a matcher, or a pair of them."""
+
+    def matches(self, data: bytes) -> bool:
+        """Whether the text is in the set.
+
+        >>> from espalier.constraints import regex
+        >>> regex("a{2,3}").matches(b"aaa")
+        True
+        """
+        state = self.advance(self.start(), data)
+        return state is not None and self.accepts(state)
+
+    def __and__(self, other: Guide) -> Guide:
+        from espalier.constraints.algebra import both
+
+        return both(self, other) if isinstance(other, Guide) else NotImplemented
+
+    def __or__(self, other: Guide) -> Guide:
+        from espalier.constraints.algebra import either
+
+        return either(self, other) if isinstance(other, Guide) else NotImplemented
+
+    def __add__(self, other: Guide) -> Guide:
+        from espalier.constraints.algebra import then
+
+        return then(self, other) if isinstance(other, Guide) else NotImplemented
+
+    def __invert__(self) -> Guide:
+        from espalier.constraints.algebra import complement
+
+        return complement(self)
+
+    def repeat(self, lo: int = 0, hi: int | None = None) -> Guide:
+        """This guide's texts, one after the other, from `lo` to `hi` of them (None: any number)."""
+        from espalier.constraints.algebra import repeat
+
+        return repeat(self, lo, hi)
+
+
+class MachineGuide(Guide):
+    """The guide of a native machine. `expression` is its regular expression (an id of the store) if it is regular.
+
+    States are small integers of this guide's matcher; equal situations have equal states.
+    """
+
+    _FORCED = 1 << 16  # bytes looked ahead at most
+
+    def __init__(self, machine: Any, name: str, *, limits: Limits | None = None, expression: int | None = None) -> None:
+        self.name, self.limits, self.expression = name, limits or Limits(), expression
+        with teaching():
+            self._matcher = _grammar.Matcher(machine, name, self.limits.native())
+
+    @property
+    def exactness(self) -> str:
+        return "exact" if self._matcher.machine.exact else "over"
+
+    def start(self) -> int:
+        with teaching():
+            state: int = self._matcher.start()
+        if state == 0:
+            from espalier.errors import Unsatisfiable
+
+            raise Unsatisfiable(f"{self.name}: no text at all satisfies this")
+        return state
+
+    def advance(self, state: int, data: bytes) -> int | None:
+        with teaching():
+            return self._matcher.advance(state, data) or None
+
+    def accepts(self, state: int) -> bool:
+        accepts: bool = self._matcher.accepts(state)
+        return accepts
+
+    def forced(self, state: int) -> bytes:
+        with teaching():
+            data: bytes = self._matcher.forced(state, self._FORCED)
+        return data
+
+    def matches(self, data: bytes) -> bool:
+        with teaching():
+            found: bool = self._matcher.matches(data)
+        return found
+
+    def native(self) -> Any:
+        return self._matcher
+
+    def __repr__(self) -> str:
+        return f"<{self.exactness} guide {self.name}>"
+
+
+class teaching:  # a context manager, written like a function
+    """Turns the engine's errors into this library's."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, _grammar.GrammarError):
+            wrapped = LimitExceeded if "Limits" in str(error) else InvalidInput
+            raise wrapped(str(error)) from None

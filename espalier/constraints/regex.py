@@ -1,0 +1,37 @@
+"""Regular expressions as guides."""
+
+from __future__ import annotations
+
+from espalier import _grammar
+from espalier.constraints.guide import Limits, MachineGuide, teaching
+
+
+def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -> MachineGuide:
+    r"""The guide of all texts that match the whole pattern (with `search=True`: that contain a match).
+
+    The dialect is documented in docs/constraints.md: Unicode classes and properties, groups, counted repeats (a count
+    costs nothing, 10,000 is fine), anchors, look-ahead outside repeats, and two extensions: `a&b` (both) and `~a` (any
+    well-formed UTF-8 text that is not in a). With `search=True` it is ECMA-262 as JSON Schema's `pattern` uses it, where
+    `&` and `~` are ordinary characters. Back-references, look-behind, atomic groups and possessive repeats are refused.
+
+    Raises `InvalidInput` for a pattern that cannot be read, naming the offset; `LimitExceeded` past a limit.
+    Reference: J. Brzozowski, "Derivatives of regular expressions" (1964).
+
+    >>> code = regex(r"[A-Z]{2,10000}&~(.*SQL.*)")
+    >>> code.matches(b"MYSQ"), code.matches(b"MYSQLX")
+    (True, False)
+    >>> regex(r"\bcat\b", search=True).matches(b"a cat!")
+    True
+    """
+    limits = limits or Limits()
+    with teaching():
+        expression = _grammar.re_parse(pattern, search, limits.native())
+    return regular(expression, f"regex {pattern[:200]}", limits)
+
+
+def regular(expression: int, name: str, limits: Limits | None = None) -> MachineGuide:
+    """The guide of an expression of the native store."""
+    limits = limits or Limits()
+    with teaching():
+        machine = _grammar.regular_machine(expression, limits.native(), name)
+    return MachineGuide(machine, name, limits=limits, expression=expression)
