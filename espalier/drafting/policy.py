@@ -32,6 +32,7 @@ class Growth:
         self.passes = 0
         self._laws: dict[int, Tensor] = {}
         self._rest: dict[int, Tensor] = {}
+        self._ranked: dict[int, list[tuple[int, float]]] = {}
         self._hidden: dict[int, Tensor] = {}
         self._logp: list[float] = [0.0]
         self._seen = 1
@@ -41,7 +42,7 @@ class Growth:
         return self._laws[node]
 
     def rest(self, node: int) -> Tensor:
-        """[V] weights, not normalised, from which the next child of a node is chosen."""
+        """[V] weights, not normalised, from which the next child of a node is drawn."""
         return self._rest.get(node, self._laws[node])
 
     def logp(self, node: int) -> float:
@@ -58,21 +59,40 @@ class Growth:
         "with replacement": a draw from q; "without replacement": a draw from q without the children there are;
         "deterministic": the most probable token that is not a child yet.
         """
-        weights = self.rest(parent)
-        if not bool((weights > 0).any()):
+        token = self._next(parent)
+        if token is None:
             return None
-        drawn = self.kind != "deterministic"
-        token = self.rng.categorical(weights) if drawn else int(weights.argmax())
-        if drawn and parent not in self.draft.laws:
-            self.draft.drawn(parent, self._laws[parent], self.kind == "with replacement")
         node = self.draft.add(parent, token)
         if node == len(self._logp):  # else it was drawn again
             self._logp.append(self._logp[parent] + math.log(float(self._laws[parent][token])))
-        if self.kind != "with replacement":
-            if parent not in self._rest:
-                self._rest[parent] = self._laws[parent].clone()
-            self._rest[parent][token] = 0
         return node
+
+    def _next(self, parent: int) -> int | None:
+        at = len(self.draft.children[parent])
+        if self.kind == "deterministic":
+            ranked = self.ranked(parent, at + 1)
+            return ranked[at][0] if at < len(ranked) else None
+        weights = self.rest(parent)
+        if not bool((weights > 0).any()):
+            return None
+        if at == 0:
+            self.draft.drawn(parent, self._laws[parent], self.kind == "with replacement")
+        token = self.rng.categorical(weights)
+        if self.kind == "without replacement":
+            self._rest[parent] = weights = weights.clone() if at == 0 else weights
+            weights[token] = 0
+        return token
+
+    def ranked(self, node: int, k: int) -> list[tuple[int, float]]:
+        """The k most probable tokens after a node with their probabilities, best first; fewer if fewer are possible."""
+        known, q = self._ranked.get(node), self._laws[node]
+        if known is None or len(known) < min(k, len(q)):
+            order = q.topk(min(32, len(q))) if known is None and k <= 32 else q.sort(descending=True, stable=True)
+            pairs = zip(order.indices.tolist(), order.values.tolist(), strict=True)
+            before = known or []
+            there = {token for token, _ in before}
+            self._ranked[node] = known = before + [pair for pair in pairs if pair[0] not in there]
+        return [pair for pair in known[:k] if pair[1] > 0]
 
     def level(self, parents: Iterable[int], children: int) -> list[int]:
         """Up to this many more children of each parent."""

@@ -1,0 +1,53 @@
+"""The cost of a pass: interpolation, measurement against a model of known cost, the cache."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import espalier as es
+from espalier.drafting.curve import PassCurve, curve, measure
+
+
+class Slow(es.models.Table):
+    """A table that takes 2 ms per pass and 1 ms per node."""
+
+    def forward(self, prefixes, want):  # type: ignore[no-untyped-def]
+        time.sleep(0.002 + 0.001 * len(prefixes))
+        return super().forward(prefixes, want)
+
+
+def slow():  # type: ignore[no-untyped-def]
+    table = es.models.Table.random(vocab_size=4, depth=1, seed=0)
+    return Slow(4, 1, table._row)
+
+
+def test_the_measured_curve_is_the_cost_of_the_model():
+    found = measure(slow(), sizes=(1, 8, 16), repeats=5)
+    assert found(16) - found(8) == pytest.approx(8, rel=0.5)
+    assert found(1) >= 3
+    assert found.ratio(16) > found.ratio(8) > 1
+
+
+def test_between_and_beyond_the_curve_is_linear():
+    line = PassCurve((2, 4, 8), (10.0, 14.0, 30.0))
+    assert [line(n) for n in (1, 2, 3, 6, 10)] == [8.0, 10.0, 12.0, 22.0, 38.0]
+    with pytest.raises(es.InvalidInput, match="increasing"):
+        PassCurve((4, 2), (1.0, 2.0))
+
+
+def test_a_model_is_measured_once_per_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
+    model = slow()
+    first = curve(model, "slow")
+    passes = model.passes
+    assert passes > 0
+    assert curve(model, "slow") == first
+    assert model.passes == passes
+    [file] = (tmp_path / "curves").iterdir()
+    file.write_text("{")
+    curve(model, "slow")
+    assert model.passes == 2 * passes
+    curve(model, "another")
+    assert model.passes == 3 * passes
