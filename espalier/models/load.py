@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
 import re
 import sys
@@ -159,15 +158,14 @@ def load(
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
     """
     from espalier.lm import LanguageModel
+    from espalier.models.config import Config
+    from espalier.models.transformer import DTYPES, Transformer
 
-    config, transformer = (importlib.import_module(f"espalier.models.{part}") for part in ("config", "transformer"))
     place = _device(device)
     kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
-    if (transformer.DTYPES.get(kind) if isinstance(kind, str) else kind) not in transformer.DTYPES.values():
+    if (DTYPES.get(kind) if isinstance(kind, str) else kind) not in DTYPES.values():
         raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
     weights = read(name)
     title = DEFAULT if name is None else os.fspath(name)
-    model = transformer.Transformer.from_weights(
-        config.Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place
-    )
+    model = Transformer.from_weights(Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place)
     return LanguageModel(model, weights.tokenizer, title)
