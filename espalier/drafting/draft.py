@@ -81,7 +81,11 @@ class Draft:
                 if parent in self.laws:
                     self.children[parent].append(node)
                 return node
-        self.prefixes.append(self.prefixes[parent] + token)
+        return self.adopt(parent, self.prefixes[parent] + token)
+
+    def adopt(self, parent: int, prefix: Prefix) -> int:
+        """Adds a prefix that is there already, one token below the parent's, as a new child and returns its number."""
+        self.prefixes.append(prefix)
         self.parents.append(parent)
         self.children.append([])
         self.children[parent].append(len(self.prefixes) - 1)
@@ -127,18 +131,12 @@ class Draft:
             if parent not in place or (parent != 0 and not viable(self.prefixes[parent])):
                 continue
             if parent in self.laws or viable(self.prefixes[node]):
-                place[node] = kept._adopt(place[parent], self.prefixes[node])
+                place[node] = kept.adopt(place[parent], self.prefixes[node])
         for node, at in place.items():
             kept.children[at] = [place[child] for child in self.children[node] if child in place]
             if node in self.laws and kept.children[at]:
                 kept.laws[at] = self.laws[node]
         return kept
-
-    def _adopt(self, parent: int, prefix: Prefix) -> int:
-        self.prefixes.append(prefix)
-        self.parents.append(parent)
-        self.children.append([])
-        return len(self.prefixes) - 1
 
 
 class Drafter(ABC):
