@@ -10,17 +10,23 @@ from espalier.drafting.dyspec import DySpec
 from espalier.drafting.hierarchy import Hierarchy
 from espalier.drafting.jacobi import Jacobi, gauss_seidel, hybrid
 from espalier.drafting.lookahead import Lookahead
+from espalier.drafting.model import DraftModel
 from espalier.drafting.ngram import PromptLookup
 from espalier.drafting.ngram_cache import NGramCache, NGramCounts
+from espalier.drafting.pearl import Pearl
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy
 from espalier.drafting.propd import ProPD
 from espalier.drafting.recycle import TokenRecycling
 from espalier.drafting.retrieve import RASD, REST, Graft
 from espalier.drafting.sequoia import Sequoia
+from espalier.drafting.speculative_jacobi import SpeculativeJacobi
+from espalier.drafting.staged import Staged
 from espalier.drafting.stand import STAND
-from espalier.drafting.stochastic import StochasticBeam
+from espalier.drafting.stochastic import Chains, StochasticBeam
 from espalier.drafting.store import TextStore
 from espalier.drafting.template import KConfig, Template
+from espalier.drafting.trim import VocabTrim, frequent
+from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
 
 __all__ = [
     "ADED",
@@ -32,9 +38,11 @@ __all__ = [
     "Beam",
     "Cascade",
     "Chain",
+    "Chains",
     "Constant",
     "DReSD",
     "Draft",
+    "DraftModel",
     "Drafter",
     "DySpec",
     "ExactIndex",
@@ -42,6 +50,7 @@ __all__ = [
     "Graft",
     "HiddenStore",
     "Hierarchy",
+    "Intersection",
     "Jacobi",
     "KConfig",
     "LengthPolicy",
@@ -49,14 +58,21 @@ __all__ = [
     "NGramCache",
     "NGramCounts",
     "OptTree",
+    "Pearl",
     "ProPD",
     "PromptLookup",
+    "Retokenised",
     "Sequoia",
+    "SpeculativeJacobi",
+    "Staged",
     "StochasticBeam",
+    "StringLaw",
     "Template",
     "TextStore",
     "TokenRecycling",
     "TreePolicy",
+    "VocabTrim",
+    "frequent",
     "gauss_seidel",
     "hybrid",
 ]

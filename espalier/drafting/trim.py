@@ -29,7 +29,7 @@ class VocabTrim(Shaper):
 
     def check(self, vocab_size: int) -> None:
         require(
-            0 <= self.keep[0] and self.keep[-1] < vocab_size,
+            self.keep[0] >= 0 and self.keep[-1] < vocab_size,
             f"keep names tokens {self.keep[0]} to {self.keep[-1]}, but this vocabulary has {vocab_size}",
         )
 
