@@ -8,11 +8,12 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from tiny import FAMILIES, SHAPE, random_model, write_gguf
 
 from espalier.errors import LoadError
 from espalier.models.convert import Checkpoint, convert
 from espalier.models.folder import read_folder, read_gguf
+
+from .tiny import FAMILIES, SHAPE, random_model, write_gguf
 
 IDS = torch.tensor([[1, 5, 256, 99, 7, 200, 31, 2, 64, 128, 3, 17, 90, 12, 11, 10, 45, 46, 47, 48, 49, 50]])
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny import random_model, write_gguf
 
 from espalier.errors import LoadError
 from espalier.models.convert import convert
 from espalier.models.folder import read_folder, read_gguf
 from espalier.models.gguf import GGUF
+
+from .tiny import random_model, write_gguf
 
 
 @pytest.fixture(scope="module")
