@@ -1,8 +1,9 @@
 """Guides: what a model may say. They combine (`&`, `|`, `+`, `.repeat`, `~`) and restrict a scorer: `scorer * guide`."""
 
+from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.regex import regex
 from espalier.constraints.tokens import TokenGuide
 
-__all__ = ["Guide", "Limits", "TokenGuide", "choices", "regex"]
+__all__ = ["Guide", "Limits", "TokenGuide", "cfg", "choices", "regex"]

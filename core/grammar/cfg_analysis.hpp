@@ -1,0 +1,25 @@
+// What can be said about a grammar before its network is built: which rules can finish, and which call each other.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "grammar/cfg_rules.hpp"
+
+namespace espalier::cfg {
+
+struct Component {
+  std::vector<Rule> rules;  // rules that call each other
+  bool recursive = false;
+};
+
+// Removes alternatives that can never finish; returns the names of the rules that so vanish. Fails if the start rule does,
+// or if a rule that can be reached is not defined.
+std::vector<std::string> drop_unproductive(Grammar& grammar);
+
+// The rules that `root` needs, callees before callers.
+std::vector<Component> components(const Grammar& grammar, Rule root);
+
+// Which rules derive the empty text.
+void mark_nullable(Network& network);
+
+}  // namespace espalier::cfg
