@@ -1,14 +1,127 @@
-"""The fast executor: packed weights and a whole pass in one call of the native kernels."""
+"""The fast executor: packed weights, and a whole pass in one call of the native CPU kernels (core/kernels)."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espalier.models.config import Config
+from espalier.models.packing import Pass
+from espalier.models.weights import Ends, Layer
+
+try:
+    from espalier import _kernels
+except ImportError:  # not built: the eager reference does the work
+    _kernels = None
 
 __all__ = ["Engine", "available"]
 
-Engine: Any = None
+KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
+SLICE = 4096  # rows of a matrix that are converted at once while it is packed
 
 
 def available() -> bool:
     """Returns whether the native kernels were built."""
-    return False
+    return _kernels is not None
+
+
+def runs(config: Config) -> bool:
+    """Returns whether the kernels can run a model of this shape: heads must be whole vectors of sixteen."""
+    return available() and config.head_dim % 16 == 0
+
+
+if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():
+    _kernels.set_threads(max(1, int(count)))
+
+
+class Engine:
+    """Returns the executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
+
+    The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
+    int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 8 bits likewise.
+    Guarantee: every number of a row is summed in an order that depends on that row alone, so its bits do not depend on the pass.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, config: Config, layers: Iterable[Layer], ends: Ends, dtype: torch.dtype) -> None:
+        kind = KINDS[dtype]
+        self.config = config
+        self.kv_dtype = torch.float32 if kind == "float32" else torch.bfloat16
+        self._embed = ends.embed
+        self._norm = ends.norm.float()
+        self._ropes = list(dict.fromkeys(config.ropes))
+        self._head = _pack(kind, ends.head, ends.head_bias)
+        self._packed = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
+        self._build()
+
+    def _build(self) -> None:
+        c = self.config
+        sizes = [c.hidden, c.heads, c.kv_heads, c.head_dim, c.ff]
+        numbers = [c.eps, c.scale, c.attention_cap or 0.0, c.logit_cap or 0.0]
+        ropes = [(rope.frequencies(c.head_dim).numpy(), rope.scale) for rope in self._ropes]
+        norm = self._norm.numpy()
+        self._engine = _kernels.Engine(sizes, numbers, c.gelu, self._packed, ropes, norm, self._head)
+        self.layers = len(self._packed)
+
+    def _layer(self, kind: str, index: int, layer: Layer) -> Any:
+        norms = (layer.norm, layer.q_norm, layer.k_norm, layer.out_norm, layer.mlp_norm, layer.down_norm)
+        gate_up, gate_up_bias = _interleave(layer.gate_up), layer.gate_up_bias
+        matrices = [
+            _pack(kind, layer.qkv, layer.qkv_bias),
+            _pack(kind, layer.out, layer.out_bias),
+            _pack(kind, gate_up, None if gate_up_bias is None else _interleave(gate_up_bias)),
+            _pack(kind, layer.down, layer.down_bias),
+        ]
+        rope = self._ropes.index(self.config.ropes[index])
+        flat = [None if norm is None else norm.float().contiguous().numpy() for norm in norms]
+        return _kernels.layer(flat, matrices, rope, self.config.windows[index] or 0)
+
+    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+        c, answered = self.config, len(rows.out)
+        embedded = F.embedding(torch.from_numpy(rows.tokens), self._embed).float()
+        if c.embed_scale != 1.0:
+            embedded *= c.embed_scale
+        if keys.dtype == torch.bfloat16:
+            keys, values = keys.view(torch.int16), values.view(torch.int16)
+        hidden = torch.empty(answered, c.hidden)
+        tapped = torch.empty(answered, self.layers + 1, c.hidden) if taps else None
+        self._engine.run(
+            embedded, rows.positions, rows.slots, rows.bounds, rows.paths, rows.starts, rows.out, keys, values, hidden, tapped
+        )
+        return hidden, tapped
+
+    def read(self, hidden: Tensor, norm: bool) -> Tensor:
+        logits = torch.empty(len(hidden), self.config.vocab_size)
+        self._engine.read(hidden.float().contiguous(), norm, logits)
+        return logits
+
+    def partial(self, layers: Sequence[int]) -> Engine:
+        part = object.__new__(Engine)
+        part.__dict__.update(self.__dict__)
+        part._packed = [self._packed[layer] for layer in layers]
+        part._build()
+        return part
+
+
+def _pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:
+    matrix = _kernels.Matrix(kind, *weight.shape)
+    for first in range(0, len(weight), SLICE):
+        matrix.fill(first, weight[first : first + SLICE].detach().float().contiguous().numpy())
+    if bias is not None:
+        matrix.bias(bias.detach().float().contiguous().numpy())
+    return matrix
+
+
+def _interleave(gate_up: Tensor) -> Tensor:
+    """Returns the rows in the order of the panels: sixteen gates, the sixteen ups that belong to them, and so on."""
+    gate, up = gate_up.chunk(2)
+    short = -len(gate) % 16
+    padding = (0, 0) * (gate.dim() - 1) + (0, short)
+    parts = [F.pad(part, padding).unflatten(0, (-1, 16)) for part in (gate, up)]
+    return torch.stack(parts, 1).flatten(0, 2)

@@ -174,7 +174,7 @@ class Transformer(Model):
         kind = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if kind is None or kind not in DTYPES.values():
             raise InvalidInput(f"dtype {dtype!r} is not known; write one of {', '.join(DTYPES)} or the torch dtype")
-        fast = torch.device(device).type == "cpu" and native.available() and not eager
+        fast = torch.device(device).type == "cpu" and native.runs(config) and not eager
         if kind == torch.int8 and not fast:
             raise InvalidInput(
                 "int8 weights run on the native CPU kernels only (device='cpu', eager=False, espalier._kernels built)"

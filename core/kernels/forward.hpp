@@ -1,0 +1,286 @@
+// One pass through the layers; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+// All members of the team run `forward` at the same time; work is shared out task by task, and they meet between phases.
+
+template <class Task>
+INLINE void each(Team& team, int tasks, const Task& task) {
+  for (int i = team.take(); i < tasks; i = team.take()) task(i);
+  team.meet();
+}
+
+// out = x / rms(x) * weight over n values (n a multiple of 16 or padded with zeros up to one).
+void rms_norm(const float* x, const float* weight, int n, float eps, float* out) {
+  V total = splat(0.0f);
+  for (int k = 0; k < n; k += 16) total = fma(load(x + k), load(x + k), total);
+  const V scale = splat(1.0f / __builtin_sqrtf(sum(total) / static_cast<float>(n) + eps));
+  for (int k = 0; k < n; k += 16) store(out + k, load(x + k) * scale * load(weight + k));
+}
+
+// The pairs (i, i + n / 2) of a head turned by the angles of its position; turn: n / 2 cosines, then n / 2 sines.
+void turn(float* x, const float* turn, int n) {
+  const int half = n / 2;
+  for (int i = 0; i < half; ++i) {
+    const float a = x[i], b = x[i + half], c = turn[i], s = turn[i + half];
+    x[i] = a * c - b * s;
+    x[i + half] = b * c + a * s;
+  }
+}
+
+template <bool wide>
+INLINE V load_kv(const void* base, std::size_t at) {
+  if constexpr (wide) return load(static_cast<const float*>(base) + at);
+  return load_bf16(static_cast<const std::uint16_t*>(base) + at);
+}
+
+template <bool wide>
+INLINE void store_kv(void* base, std::size_t at, V v) {
+  if constexpr (wide) return store(static_cast<float*>(base) + at, v);
+  store_bf16(static_cast<std::uint16_t*>(base) + at, v);
+}
+
+// What a head of one row sees of one layer: the slots of its past, itself the last.
+struct Past {
+  const void *keys, *values;
+  const std::int32_t* slots;
+  int first, end;         // positions
+  std::size_t width, at;  // of a slot; where this head begins in it
+};
+
+// scores[j] = q · k of position first + j, sixteen positions at a time; the last block is filled up with -inf's stand-in.
+template <bool wide>
+V score(const Past& past, const float* q, int dim, float cap, float* scores) {
+  V top = splat(-3e38f);
+  for (int j = past.first; j < past.end; j += 16) {
+    const int live = past.end - j < 16 ? past.end - j : 16;
+    V partial[16];
+    for (int i = 0; i < 16; ++i) {
+      const std::size_t at = static_cast<std::size_t>(past.slots[j + (i < live ? i : live - 1)]) * past.width + past.at;
+      V s = splat(0.0f);
+      for (int k = 0; k < dim; k += 16) s = fma(load(q + k), load_kv<wide>(past.keys, at + k), s);
+      partial[i] = s;
+    }
+    V block = sums(partial);
+    if (cap > 0) block = splat(cap) * tanh(block / splat(cap));
+    for (int i = live; i < 16; ++i) block[i] = -3e38f;
+    store(scores + (j - past.first), block);
+    top = vmax(top, block);
+  }
+  return top;
+}
+
+// out = the values of the positions, weighted with the softmax of the scores; dims are taken 64 at a time.
+template <bool wide>
+void mix(const Past& past, float* scores, V top, int dim, float* out) {
+  const V high = splat(greatest(top));
+  const int count = past.end - past.first;
+  V total = splat(0.0f);
+  for (int j = 0; j < count; j += 16) {
+    const V weight = exp(load(scores + j) - high);
+    store(scores + j, weight);
+    total += weight;
+    if (count - j < 16)  // what fills the block up weighs e^-87, not 0
+      for (int i = count - j; i < 16; ++i) total[i] -= weight[i];
+  }
+  const V scale = splat(1.0f / sum(total));
+  for (int k = 0; k < dim; k += 64) {
+    const int parts = (dim - k < 64 ? dim - k : 64) / 16;
+    V acc[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+    for (int j = 0; j < count; ++j) {
+      const std::size_t at = static_cast<std::size_t>(past.slots[past.first + j]) * past.width + past.at + k;
+      const V weight = splat(scores[j]);
+      if (parts == 4) {
+        for (int p = 0; p < 4; ++p) acc[p] = fma(weight, load_kv<wide>(past.values, at + 16 * p), acc[p]);
+      } else {
+        for (int p = 0; p < parts; ++p) acc[p] = fma(weight, load_kv<wide>(past.values, at + 16 * p), acc[p]);
+      }
+    }
+    for (int p = 0; p < parts; ++p) store(out + k + 16 * p, acc[p] * scale);
+  }
+}
+
+struct Step {
+  Team& team;
+  const int thread;
+  const Shape& shape;
+  const Pass& pass;
+  const Scratch& scratch;
+  const Kind kind;
+  const int hidden, query, key, wide;  // padded widths of a row: residual stream, queries, keys (not padded), all of qkv
+
+  Step(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind)
+      : team(team), thread(thread), shape(shape), pass(pass), scratch(scratch), kind(kind), hidden(padded(shape.hidden)),
+        query(padded(shape.heads * shape.head_dim)), key(shape.kv_heads * shape.head_dim),
+        wide(padded((shape.heads + 2 * shape.kv_heads) * shape.head_dim)) {}
+
+  float* x(int row) const { return scratch.x + static_cast<std::size_t>(row) * hidden; }
+  float* delta(int row) const { return scratch.delta + static_cast<std::size_t>(row) * hidden; }
+  float* qkv(int row) const { return scratch.qkv + static_cast<std::size_t>(row) * wide; }
+  float* mixed(int row) const { return scratch.mixed + static_cast<std::size_t>(row) * query; }
+  float* turns(int rope, int row) const {
+    return scratch.turns + (static_cast<std::size_t>(rope) * pass.rows + row) * shape.head_dim;
+  }
+
+  template <bool wide_kv>
+  void run() {
+    each(team, pass.rows, [&](int row) { begin(row); });
+    tap(0);
+    for (int l = 0; l < pass.layers; ++l) {
+      const Layer& layer = *pass.layer[l];
+      const std::size_t size = pass.capacity * key * (wide_kv ? 4 : 2) * l;
+      void* keys = static_cast<std::byte*>(pass.keys) + size;
+      void* values = static_cast<std::byte*>(pass.values) + size;
+      const Tiles normed = tiles_for(scratch, kind, pass.rows, hidden);
+      each(team, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
+      multiply(layer.qkv, normed, scratch.qkv, wide);
+      each(team, pass.rows, [&](int row) { remember<wide_kv>(layer, row, keys, values); });
+      each(team, pass.rows * shape.heads, [&](int i) { attend<wide_kv>(layer, i / shape.heads, i % shape.heads, keys, values); });
+      const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
+      each(team, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
+      multiply(layer.out, heads, scratch.delta, hidden);
+      each(team, pass.rows, [&](int row) {
+        add(row, layer.out_norm);
+        norm_into(normed, row, layer.mlp_norm);
+      });
+      feed(layer, normed);
+      const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
+      each(team, pass.rows, [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
+      multiply(layer.down, fed, scratch.delta, hidden);
+      each(team, pass.rows, [&](int row) { add(row, layer.down_norm); });
+      tap(l + 1);
+    }
+    each(team, pass.answered, [&](int i) {
+      float* row = delta(i);
+      rms_norm_hidden(x(pass.out[i]), pass.final_norm, row);
+      __builtin_memcpy(pass.hidden + static_cast<std::size_t>(i) * shape.hidden, row, sizeof(float) * shape.hidden);
+    });
+  }
+
+  // The residual stream is padded with zeros: they add nothing to the sum of squares, so the mean is over the true width.
+  void rms_norm_hidden(const float* from, const float* weight, float* to) const {
+    V total = splat(0.0f);
+    for (int k = 0; k < hidden; k += 16) total = fma(load(from + k), load(from + k), total);
+    const V scale = splat(1.0f / __builtin_sqrtf(sum(total) / static_cast<float>(shape.hidden) + shape.eps));
+    for (int k = 0; k < hidden; k += 16) store(to + k, load(from + k) * scale * load(weight + k));
+  }
+
+  void begin(int row) const {
+    __builtin_memcpy(x(row), pass.embedded + static_cast<std::size_t>(row) * shape.hidden, sizeof(float) * shape.hidden);
+    for (int rope = 0; rope < pass.ropes; ++rope) {
+      float* to = turns(rope, row);
+      for (int i = 0; i < shape.head_dim / 2; ++i) {
+        const double angle = static_cast<float>(pass.positions[row]) * pass.rope[rope].frequencies[i];
+        to[i] = static_cast<float>(__builtin_cos(angle)) * pass.rope[rope].scale;
+        to[i + shape.head_dim / 2] = static_cast<float>(__builtin_sin(angle)) * pass.rope[rope].scale;
+      }
+    }
+  }
+
+  void tap(int layer) const {
+    if (!pass.taps) return;
+    each(team, pass.answered, [&](int i) {
+      float* to = pass.taps + (static_cast<std::size_t>(i) * (pass.layers + 1) + layer) * shape.hidden;
+      __builtin_memcpy(to, x(pass.out[i]), sizeof(float) * shape.hidden);
+    });
+  }
+
+  void norm_into(const Tiles& tiles, int row, const float* weight) const {
+    rms_norm_hidden(x(row), weight, delta(row));
+    put(tiles, row, delta(row));
+  }
+
+  void add(int row, const float* post_norm) const {
+    float *to = x(row), *from = delta(row);
+    if (post_norm) rms_norm_hidden(from, post_norm, from);
+    for (int k = 0; k < hidden; k += 16) store(to + k, load(to + k) + load(from + k));
+  }
+
+  void multiply(const Matrix& m, const Tiles& tiles, float* to, int stride) const {
+    each(team, m.panels, [&](int panel) {
+      rows_times_panel(m, tiles, panel, [&](int row, int p, V low, V high) {
+        float* at = to + static_cast<std::size_t>(row) * stride + p * panel_width;
+        store(at, low);
+        store(at + 16, high);
+      });
+    });
+  }
+
+  void feed(const Layer& layer, const Tiles& tiles) const {
+    const int stride = padded(shape.ff);
+    each(team, layer.gate_up.panels, [&](int panel) {
+      rows_times_panel(layer.gate_up, tiles, panel, [&](int row, int p, V gate, V up) {
+        store(scratch.fed + static_cast<std::size_t>(row) * stride + p * 16, (shape.gelu ? gelu(gate) : silu(gate)) * up);
+      });
+    });
+  }
+
+  // Norms and turns the row's queries and keys; its keys and values go into its slot.
+  template <bool wide_kv>
+  void remember(const Layer& layer, int row, void* keys, void* values) const {
+    const int dim = shape.head_dim;
+    float* q = qkv(row);
+    for (int head = 0; head < shape.heads + shape.kv_heads; ++head) {
+      float* at = q + head * dim;
+      const float* norm = head < shape.heads ? layer.q_norm : layer.k_norm;
+      if (norm) rms_norm(at, norm, dim, shape.eps, at);
+      turn(at, turns(layer.rope, row), dim);
+    }
+    for (int k = 0; k < shape.heads * dim; k += 16) store(q + k, load(q + k) * splat(shape.scale));
+    const float *k = q + shape.heads * dim, *v = k + key;
+    const std::size_t slot = static_cast<std::size_t>(pass.slots[row]) * key;
+    for (int i = 0; i < key; i += 16) {
+      store_kv<wide_kv>(keys, slot + i, load(k + i));
+      store_kv<wide_kv>(values, slot + i, load(v + i));
+    }
+  }
+
+  template <bool wide_kv>
+  void attend(const Layer& layer, int row, int head, const void* keys, const void* values) const {
+    const int end = pass.positions[row] + 1;
+    const int first = layer.window && end > layer.window ? end - layer.window : 0;
+    const int group = shape.heads / shape.kv_heads;
+    const Past past{keys, values, pass.paths[row], first, end, static_cast<std::size_t>(key),
+                    static_cast<std::size_t>(head / group) * shape.head_dim};
+    float* scores = scratch.scores + scratch.scores_each * thread;
+    const V top = score<wide_kv>(past, qkv(row) + head * shape.head_dim, shape.head_dim, shape.attention_cap, scores);
+    mix<wide_kv>(past, scores, top, shape.head_dim, mixed(row) + head * shape.head_dim);
+  }
+};
+
+void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind) {
+  Step step(team, thread, shape, pass, scratch, kind);
+  if (pass.wide) {
+    step.run<true>();
+  } else {
+    step.run<false>();
+  }
+}
+
+void head(Team& team, int, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows, float* logits,
+          const Scratch& scratch) {
+  const Pass none{};
+  const Step step(team, 0, shape, none, scratch, m.kind);
+  const Tiles tiles = tiles_for(scratch, m.kind, rows, step.hidden);
+  each(team, rows, [&](int row) {
+    __builtin_memcpy(step.x(row), hidden + static_cast<std::size_t>(row) * shape.hidden, sizeof(float) * shape.hidden);
+    if (norm) step.rms_norm_hidden(step.x(row), norm, step.x(row));
+    put(tiles, row, step.x(row));
+  });
+  constexpr int together = 4;  // panels of one task: the head has many
+  each(team, (m.panels + together - 1) / together, [&](int task) {
+    for (int panel = task * together; panel < m.panels && panel < (task + 1) * together; ++panel) {
+      rows_times_panel(m, tiles, panel, [&](int row, int p, V low, V high) {
+        if (shape.logit_cap > 0) {
+          low = splat(shape.logit_cap) * tanh(low / splat(shape.logit_cap));
+          high = splat(shape.logit_cap) * tanh(high / splat(shape.logit_cap));
+        }
+        float* at = logits + static_cast<std::size_t>(row) * m.out + p * panel_width;
+        const int live = m.out - p * panel_width;
+        if (live >= panel_width) {
+          store(at, low);
+          store(at + 16, high);
+        } else {
+          for (int i = 0; i < live; ++i) at[i] = i < 16 ? low[i] : high[i - 16];
+        }
+      });
+    }
+  });
+}

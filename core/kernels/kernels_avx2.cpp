@@ -1,0 +1,24 @@
+// The kernels for x86-64 with avx2; used only where the processor says it has them.
+// Standard headers come first: their inline functions must not be compiled for this target, other files share them.
+#include "kernels/model.hpp"
+#include "kernels/team.hpp"
+
+#if defined(ESPALIER_X86)
+#pragma GCC target("avx2,fma,f16c,bmi2")
+#include <immintrin.h>
+#define ESPALIER_AVX2 1
+
+namespace espalier::kernels {
+namespace avx2 {
+#include "kernels/vector.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/forward.hpp"
+}  // namespace avx2
+
+const Kernels& kernels_avx2() {
+  static const Kernels kernels{"avx2", avx2::forward, avx2::head};
+  return kernels;
+}
+
+}  // namespace espalier::kernels
+#endif

@@ -1,0 +1,24 @@
+// The kernels for x86-64 with avx512, bf16 and vnni (Zen 4, Sapphire Rapids and later); used only where the processor says it has them.
+// Standard headers come first: their inline functions must not be compiled for this target, other files share them.
+#include "kernels/model.hpp"
+#include "kernels/team.hpp"
+
+#if defined(ESPALIER_X86)
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,fma,bmi2")
+#include <immintrin.h>
+#define ESPALIER_AVX512 1
+
+namespace espalier::kernels {
+namespace avx512 {
+#include "kernels/vector.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/forward.hpp"
+}  // namespace avx512
+
+const Kernels& kernels_avx512() {
+  static const Kernels kernels{"avx512", avx512::forward, avx512::head};
+  return kernels;
+}
+
+}  // namespace espalier::kernels
+#endif

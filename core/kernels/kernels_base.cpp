@@ -1,0 +1,17 @@
+// The kernels for any processor: the compiler spells out the vectors of sixteen in whatever the target has.
+#include "kernels/model.hpp"
+#include "kernels/team.hpp"
+
+namespace espalier::kernels {
+namespace base {
+#include "kernels/vector.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/forward.hpp"
+}  // namespace base
+
+const Kernels& kernels_base() {
+  static const Kernels kernels{"base", base::forward, base::head};
+  return kernels;
+}
+
+}  // namespace espalier::kernels

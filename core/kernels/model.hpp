@@ -1,0 +1,105 @@
+// What the kernels of every instruction set share: packed matrices, layers, one pass. Plain data, no code.
+//
+// A matrix [out, in] is packed in panels of 32 outputs. Within a panel the inputs follow each other, and for each input (pair of
+// inputs in bf16, four in int8) the 32 outputs lie side by side, so one accumulator lane belongs to one output and sums over the
+// inputs in one fixed order, however many rows are multiplied at once. That is what makes a row's result independent of its pass.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace espalier::kernels {
+
+constexpr int panel_width = 32;
+constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
+constexpr int group_bytes = group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
+constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 16 lanes
+
+enum class Kind : int { f32, bf16, i8 };
+
+struct Matrix {
+  Kind kind = Kind::f32;
+  int out = 0, depth = 0, panels = 0;
+  const std::byte* data = nullptr;
+  const float* bias = nullptr;  // in the order of the packed outputs, padded; null = none
+
+  std::size_t panel_bytes() const {
+    const std::size_t d = static_cast<std::size_t>(depth);
+    if (kind == Kind::f32) return d * panel_width * 4;
+    if (kind == Kind::bf16) return d * panel_width * 2;
+    return d / group_width * group_bytes;
+  }
+};
+
+struct Layer {
+  const float *norm = nullptr, *q_norm = nullptr, *k_norm = nullptr, *out_norm = nullptr, *mlp_norm = nullptr, *down_norm = nullptr;
+  Matrix qkv, out, gate_up, down;  // gate_up: each panel holds 16 gates and the 16 ups that belong to them
+  int rope = 0;                    // which of the model's rotary embeddings
+  int window = 0;                  // how many positions a row sees, itself included; 0 = all
+};
+
+struct Rope {
+  const float* frequencies = nullptr;  // [head_dim / 2]
+  float scale = 1;
+};
+
+struct Shape {
+  int hidden = 0, heads = 0, kv_heads = 0, head_dim = 0, ff = 0;
+  float eps = 0, scale = 1, attention_cap = 0, logit_cap = 0;
+  bool gelu = false;
+};
+
+inline int padded(int n) { return (n + group_width - 1) / group_width * group_width; }
+
+struct Pass {
+  int rows = 0, answered = 0, layers = 0, ropes = 0;
+  const Layer* const* layer = nullptr;
+  const Rope* rope = nullptr;
+  const float* final_norm = nullptr;
+  const float* embedded = nullptr;              // [rows, hidden]
+  const std::int32_t *positions = nullptr, *slots = nullptr;
+  const std::int32_t* const* paths = nullptr;   // per row: the slots of positions 0, 1, …
+  const std::int32_t* out = nullptr;            // [answered] rows
+  void *keys = nullptr, *values = nullptr;      // [layers, capacity, kv_heads * head_dim], float or bf16
+  std::size_t capacity = 0;
+  bool wide = true;                             // keys and values are float
+  float* hidden = nullptr;                      // [answered, hidden]
+  float* taps = nullptr;                        // [answered, layers + 1, hidden] or null
+};
+
+// Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows side by side for each input.
+struct Tiles {
+  Kind kind = Kind::f32;
+  int rows = 0, depth = 0, tile = 1;
+  std::byte* data = nullptr;
+  float* scales = nullptr;        // int8: per tile, group and row
+  std::int32_t* offsets = nullptr;  // int8: -128 times the sum of the group
+};
+
+// Memory of one pass, reused by the next; all of it zero at first, what pads rows stays zero.
+struct Scratch {
+  float *x = nullptr, *qkv = nullptr, *mixed = nullptr, *delta = nullptr, *fed = nullptr, *turns = nullptr;
+  float* scores = nullptr;  // per thread: one score per position
+  std::size_t scores_each = 0;
+  std::byte* tiles = nullptr;
+  float* scales = nullptr;
+  std::int32_t* offsets = nullptr;
+};
+
+class Team;
+
+// One instruction set's code.
+struct Kernels {
+  const char* name;
+  void (*forward)(Team&, int thread, const Shape&, const Pass&, const Scratch&, Kind);
+  void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows, float* logits,
+               const Scratch&);
+};
+
+const Kernels& kernels_base();
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define ESPALIER_X86 1
+const Kernels& kernels_avx2();
+const Kernels& kernels_avx512();
+#endif
+
+}  // namespace espalier::kernels

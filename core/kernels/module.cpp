@@ -1,0 +1,237 @@
+// espalier._kernels: packed weights, and an engine that runs whole passes on the team of threads.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "kernels/pack.hpp"
+#include "kernels/team.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace espalier::kernels {
+namespace {
+
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Table = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Ints = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Pool = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+const Kernels* chosen = nullptr;
+std::unique_ptr<Team> team;
+
+std::vector<const Kernels*> known() {
+  std::vector<const Kernels*> found;
+#if defined(ESPALIER_X86)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+      __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("fma"))
+    found.push_back(&kernels_avx512());
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    found.push_back(&kernels_avx2());
+#endif
+  found.push_back(&kernels_base());
+  return found;
+}
+
+void choose(const std::string& name) {
+  for (const Kernels* kernels : known())
+    if (kernels->name == name) {
+      chosen = kernels;
+      return;
+    }
+  throw std::invalid_argument("this processor cannot run the kernels called " + name);
+}
+
+Team& crew() {
+  if (!team) team = std::make_unique<Team>(static_cast<int>(std::thread::hardware_concurrency()));
+  return *team;
+}
+
+void check(bool fine, const char* what) {
+  if (!fine) throw std::invalid_argument(what);
+}
+
+Kind kind_of(const std::string& name) {
+  if (name == "float32") return Kind::f32;
+  if (name == "bfloat16") return Kind::bf16;
+  check(name == "int8", "kind must be float32, bfloat16 or int8");
+  return Kind::i8;
+}
+
+std::shared_ptr<Buffer> norm(const Floats& weights) {
+  const std::size_t n = weights.shape(0);
+  auto buffer = std::make_shared<Buffer>(sizeof(float) * static_cast<std::size_t>(padded(static_cast<int>(n))));
+  std::memcpy(buffer->data(), weights.data(), sizeof(float) * n);
+  return buffer;
+}
+
+// norms: input, query, key, after attention, before and after the feed-forward block; matrices: qkv, out, gate_up, down.
+std::shared_ptr<PackedLayer> layer(const std::vector<std::optional<Floats>>& norms, const std::vector<std::shared_ptr<Packed>>& matrices,
+                                   int rope, int window) {
+  check(norms.size() == 6 && norms[0] && norms[4] && matrices.size() == 4, "a layer has six norms (four optional) and four matrices");
+  auto made = std::make_shared<PackedLayer>();
+  const float** places[] = {&made->layer.norm,     &made->layer.q_norm,   &made->layer.k_norm,
+                            &made->layer.out_norm, &made->layer.mlp_norm, &made->layer.down_norm};
+  for (std::size_t i = 0; i < norms.size(); ++i)
+    if (norms[i]) *places[i] = made->norms.emplace_back(norm(*norms[i]))->floats();
+  made->matrices.assign(matrices.begin(), matrices.end());
+  made->layer.qkv = matrices[0]->matrix();
+  made->layer.out = matrices[1]->matrix();
+  made->layer.gate_up = matrices[2]->matrix();
+  made->layer.down = matrices[3]->matrix();
+  made->layer.rope = rope;
+  made->layer.window = window;
+  return made;
+}
+
+class Engine {
+ public:
+  Engine(std::vector<int> sizes, std::vector<float> numbers, bool gelu, std::vector<std::shared_ptr<PackedLayer>> layers,
+         const std::vector<std::pair<Floats, float>>& ropes, const Floats& final_norm, std::shared_ptr<Packed> head)
+      : layers_(std::move(layers)), final_norm_(norm(final_norm)), head_(std::move(head)) {
+    check(sizes.size() == 5 && numbers.size() == 4, "sizes: hidden, heads, kv_heads, head_dim, ff; numbers: eps, scale, two caps");
+    shape_ = {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], numbers[0], numbers[1], numbers[2], numbers[3], gelu};
+    check(shape_.head_dim % 16 == 0, "head_dim must be a multiple of 16");
+    for (const auto& [frequencies, scale] : ropes)
+      ropes_.push_back({frequencies_.emplace_back(norm(frequencies))->floats(), scale});
+    for (const auto& each : layers_) pointers_.push_back(&each->layer);
+    kind_ = head_->matrix().kind;
+  }
+
+  void run(const Table& embedded, const Ints& positions, const Ints& slots, const Ints& bounds, const Ints& paths, const Ints& starts,
+           const Ints& out, const Pool& keys, const Pool& values, const Output& hidden, const std::optional<Output>& taps) {
+    Pass pass;
+    pass.rows = static_cast<int>(positions.shape(0));
+    pass.answered = static_cast<int>(out.shape(0));
+    pass.layers = static_cast<int>(layers_.size());
+    pass.ropes = static_cast<int>(ropes_.size());
+    pass.layer = pointers_.data();
+    pass.rope = ropes_.data();
+    pass.final_norm = final_norm_->floats();
+    pass.embedded = embedded.data();
+    pass.positions = positions.data();
+    pass.slots = slots.data();
+    pass.out = out.data();
+    pass.keys = keys.data();
+    pass.values = values.data();
+    pass.capacity = keys.shape(1);
+    pass.wide = keys.itemsize() == 4;
+    pass.hidden = hidden.data();
+    pass.taps = taps ? taps->data() : nullptr;
+    check(keys.itemsize() == 4 || keys.itemsize() == 2, "keys and values are float32 or bfloat16");
+    check(keys.shape(0) == layers_.size() && keys.shape(2) == static_cast<std::size_t>(shape_.kv_heads * shape_.head_dim),
+          "keys have another shape than the model");
+    std::vector<const std::int32_t*> of_row(static_cast<std::size_t>(pass.rows));
+    for (std::size_t s = 0; s + 1 < bounds.shape(0); ++s)
+      for (int row = bounds.data()[s]; row < bounds.data()[s + 1]; ++row)
+        of_row[static_cast<std::size_t>(row)] = paths.data() + starts.data()[s];
+    pass.paths = of_row.data();
+    int longest = 0;
+    for (int row = 0; row < pass.rows; ++row) longest = std::max(longest, positions.data()[row] + 1);
+    const nb::gil_scoped_release free;
+    std::lock_guard alone(mutex_);
+    const Scratch scratch = room(pass.rows, longest);
+    const Kernels* kernels = chosen;
+    crew().run([&](int thread) { kernels->forward(crew(), thread, shape_, pass, scratch, kind_); });
+  }
+
+  void read(const Table& hidden, bool normed, const Output& logits) {
+    const int rows = static_cast<int>(hidden.shape(0));
+    const float *from = hidden.data(), *weight = normed ? final_norm_->floats() : nullptr;
+    float* to = logits.data();
+    const nb::gil_scoped_release free;
+    std::lock_guard alone(mutex_);
+    const Scratch scratch = room(rows, 1);
+    const Kernels* kernels = chosen;
+    crew().run([&](int thread) { kernels->head(crew(), thread, shape_, head_->matrix(), weight, from, rows, to, scratch); });
+  }
+
+ private:
+  // Scratch memory for a pass of so many rows over pasts of at most `longest` positions.
+  Scratch room(int rows, int longest) {
+    const auto n = static_cast<std::size_t>(rows);
+    const auto width = [](int w) { return static_cast<std::size_t>(padded(w)); };
+    const std::size_t hidden = width(shape_.hidden), query = width(shape_.heads * shape_.head_dim), ff = width(shape_.ff);
+    const std::size_t deepest = std::max({hidden, query, ff});
+    const std::size_t scores = static_cast<std::size_t>(longest) + 32;
+    Scratch s;
+    const auto floats = [](Buffer& buffer, std::size_t count) {
+      buffer.need(count * sizeof(float));
+      return buffer.floats();
+    };
+    s.x = floats(x_, n * hidden);
+    s.delta = floats(delta_, n * hidden);
+    s.qkv = floats(qkv_, n * width((shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim));
+    s.mixed = floats(mixed_, n * query);
+    s.fed = floats(fed_, n * ff);
+    s.turns = floats(turns_, n * ropes_.size() * static_cast<std::size_t>(shape_.head_dim));
+    s.scores = floats(scores_, scores * static_cast<std::size_t>(crew().size()));
+    s.scores_each = scores;
+    s.tiles = reinterpret_cast<std::byte*>(floats(tiles_, n * deepest));
+    s.scales = floats(scales_, n * deepest / group_width);
+    s.offsets = reinterpret_cast<std::int32_t*>(floats(offsets_, n * deepest / group_width));
+    return s;
+  }
+
+  Shape shape_;
+  std::vector<std::shared_ptr<PackedLayer>> layers_;
+  std::vector<const Layer*> pointers_;
+  std::vector<Rope> ropes_;
+  std::vector<std::shared_ptr<Buffer>> frequencies_;
+  std::shared_ptr<Buffer> final_norm_;
+  std::shared_ptr<Packed> head_;
+  Kind kind_;
+  std::mutex mutex_;
+  Buffer x_, delta_, qkv_, mixed_, fed_, turns_, scores_, tiles_, scales_, offsets_;
+};
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+  chosen = known().front();
+  m.def("kernels", [] {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : known()) names.emplace_back(kernels->name);
+    return names;
+  });
+  m.def("choose", &choose, "name"_a);
+  m.def("chosen", [] { return std::string(chosen->name); });
+  m.def("threads", [] { return crew().size(); });
+  m.def("set_threads", [](int count) { team = std::make_unique<Team>(count); }, "count"_a);
+
+  nb::class_<Packed>(m, "Matrix")
+      .def("__init__", [](Packed* self, const std::string& kind, int out, int in) { new (self) Packed(kind_of(kind), out, in); },
+           "kind"_a, "out"_a, "inputs"_a)
+      .def("fill", [](Packed& self, int first, const Table& weights) {
+        check(first % panel_width == 0 && static_cast<int>(weights.shape(1)) == self.in() &&
+                  first + static_cast<int>(weights.shape(0)) <= self.matrix().out, "rows do not fit into the matrix");
+        self.fill(first, static_cast<int>(weights.shape(0)), weights.data());
+      }, "first"_a, "weights"_a)
+      .def("bias", [](Packed& self, const Floats& bias) {
+        check(static_cast<int>(bias.shape(0)) == self.matrix().out, "the bias has another length than the matrix");
+        self.bias(bias.data());
+      }, "bias"_a)
+      .def_prop_ro("nbytes", &Packed::nbytes);
+  nb::class_<PackedLayer>(m, "Layer");
+  m.def("layer", &layer, "norms"_a, "matrices"_a, "rope"_a, "window"_a);
+  nb::class_<Engine>(m, "Engine")
+      .def(nb::init<std::vector<int>, std::vector<float>, bool, std::vector<std::shared_ptr<PackedLayer>>,
+                    const std::vector<std::pair<Floats, float>>&, const Floats&, std::shared_ptr<Packed>>(),
+           "sizes"_a, "numbers"_a, "gelu"_a, "layers"_a, "ropes"_a, "final_norm"_a, "head"_a)
+      .def("run", &Engine::run, "embedded"_a, "positions"_a, "slots"_a, "bounds"_a, "paths"_a, "starts"_a, "out"_a, "keys"_a,
+           "values"_a, "hidden"_a, "taps"_a.none())
+      .def("read", &Engine::read, "hidden"_a, "normed"_a, "logits"_a);
+}
+
+}  // namespace espalier::kernels

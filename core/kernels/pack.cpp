@@ -1,0 +1,87 @@
+#include "kernels/pack.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace espalier::kernels {
+
+Buffer::Buffer(std::size_t bytes) { need(bytes); }
+
+void Buffer::Free::operator()(std::byte* p) const { std::free(p); }
+
+void Buffer::need(std::size_t bytes) {
+  if (bytes <= size_) return;
+  // A kernel fetches a little ahead of what it reads and loads whole vectors: leave it room behind the end.
+  const std::size_t room = (bytes + 4096 + 63) / 64 * 64;
+  auto* p = static_cast<std::byte*>(std::aligned_alloc(64, room));
+  if (!p) throw std::bad_alloc();
+  std::memset(p, 0, room);
+  data_.reset(p);
+  size_ = bytes;
+}
+
+Packed::Packed(Kind kind, int out, int in) : in_(in) {
+  matrix_.kind = kind;
+  matrix_.out = out;
+  matrix_.depth = padded(in);
+  matrix_.panels = (out + panel_width - 1) / panel_width;
+  data_.need(matrix_.panel_bytes() * static_cast<std::size_t>(matrix_.panels));
+  matrix_.data = data_.data();
+}
+
+void Packed::bias(const float* bias) {
+  bias_.need(sizeof(float) * static_cast<std::size_t>(matrix_.panels) * panel_width);
+  std::memcpy(bias_.data(), bias, sizeof(float) * static_cast<std::size_t>(matrix_.out));
+  matrix_.bias = bias_.floats();
+}
+
+void Packed::fill(int first, int rows, const float* weights) {
+  for (int row = 0; row < rows; row += panel_width)
+    fill_panel((first + row) / panel_width, std::min(panel_width, rows - row), weights + static_cast<std::size_t>(row) * in_);
+}
+
+namespace {
+
+std::uint16_t bf16(float f) {
+  std::uint32_t u;
+  std::memcpy(&u, &f, 4);
+  return static_cast<std::uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+// One group of one output: the weights with the scale that takes the largest to 127. Stored plus 128.
+void quantise(const float* weights, int live, std::byte* to, float* scale) {
+  float top = 0;
+  for (int k = 0; k < live; ++k) top = std::max(top, std::fabs(weights[k]));
+  *scale = top / 127;
+  for (int k = 0; k < group_width; ++k) {
+    const float w = k < live && top > 0 ? weights[k] * (127 / top) : 0;
+    to[k / 4 * panel_width * 4 + k % 4] = static_cast<std::byte>(static_cast<int>(std::nearbyint(w)) + 128);
+  }
+}
+
+}  // namespace
+
+void Packed::fill_panel(int panel, int live, const float* weights) {
+  std::byte* to = data_.data() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
+  for (int o = 0; o < panel_width; ++o) {
+    const float* row = weights + static_cast<std::size_t>(o) * in_;
+    const int count = o < live ? in_ : 0;
+    if (matrix_.kind == Kind::f32) {
+      for (int k = 0; k < count; ++k) reinterpret_cast<float*>(to)[k * panel_width + o] = row[k];
+    } else if (matrix_.kind == Kind::bf16) {
+      for (int k = 0; k < count; ++k)
+        reinterpret_cast<std::uint16_t*>(to)[k / 2 * panel_width * 2 + o * 2 + k % 2] = bf16(row[k]);
+    } else {
+      for (int k = 0; k < matrix_.depth; k += group_width) {
+        std::byte* group = to + static_cast<std::size_t>(k / group_width) * group_bytes;
+        float* scales = reinterpret_cast<float*>(group + group_width * panel_width);
+        quantise(row + k, std::clamp(count - k, 0, group_width), group + o * 4, scales + o);
+      }
+    }
+  }
+}
+
+}  // namespace espalier::kernels

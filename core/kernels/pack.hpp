@@ -1,0 +1,57 @@
+// Weights in the layout that the kernels read, and the model made of them.
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "kernels/model.hpp"
+
+namespace espalier::kernels {
+
+// Zeroed memory on a cache line's boundary.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes);
+  std::byte* data() const { return data_.get(); }
+  float* floats() const { return reinterpret_cast<float*>(data_.get()); }
+  std::size_t size() const { return size_; }
+  // Makes room for so many bytes; what was there is lost and zeroed if it grows.
+  void need(std::size_t bytes);
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  std::size_t size_ = 0;
+};
+
+// A matrix [out, in] in panels, filled by rows.
+class Packed {
+ public:
+  Packed(Kind kind, int out, int in);
+  // Rows first … first + rows of the matrix, as floats; `first` is a multiple of the panel's width.
+  void fill(int first, int rows, const float* weights);
+  void bias(const float* bias);
+  const Matrix& matrix() const { return matrix_; }
+  std::size_t nbytes() const { return data_.size(); }
+  int in() const { return in_; }
+
+ private:
+  void fill_panel(int panel, int live, const float* weights);
+
+  Matrix matrix_;
+  int in_;
+  Buffer data_, bias_;
+};
+
+using Weights = std::shared_ptr<const Packed>;
+
+struct PackedLayer {
+  Layer layer;
+  std::vector<Weights> matrices;
+  std::vector<std::shared_ptr<Buffer>> norms;
+};
+
+}  // namespace espalier::kernels
