@@ -2,11 +2,14 @@
 
 from espalier.drafting.aded import ADED
 from espalier.drafting.aggressive import Aggressive
+from espalier.drafting.bandit import EXP3, UCB, BanditDrafter, BanditLength
 from espalier.drafting.beam import Beam, OptTree
 from espalier.drafting.compose import Cascade, Fuse
+from espalier.drafting.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence
 from espalier.drafting.dense import ApproximateIndex, DReSD, ExactIndex, HiddenStore
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.dyspec import DySpec
+from espalier.drafting.heuristic import Both, Heuristic
 from espalier.drafting.hierarchy import Hierarchy
 from espalier.drafting.jacobi import Jacobi, gauss_seidel, hybrid
 from espalier.drafting.lookahead import Lookahead
@@ -25,20 +28,30 @@ from espalier.drafting.stand import STAND
 from espalier.drafting.stochastic import Chains, StochasticBeam
 from espalier.drafting.store import TextStore
 from espalier.drafting.template import KConfig, Template
+from espalier.drafting.thompson import Thompson
 from espalier.drafting.trim import VocabTrim, frequent
 from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
 
 __all__ = [
     "ADED",
+    "DDD",
+    "EXP3",
     "RASD",
     "REST",
     "STAND",
+    "SVIP",
+    "UCB",
+    "AdaptiveConfidence",
     "Aggressive",
     "ApproximateIndex",
+    "BanditDrafter",
+    "BanditLength",
     "Beam",
+    "Both",
     "Cascade",
     "Chain",
     "Chains",
+    "Confidence",
     "Constant",
     "DReSD",
     "Draft",
@@ -46,8 +59,10 @@ __all__ = [
     "Drafter",
     "DySpec",
     "ExactIndex",
+    "FittedConfidence",
     "Fuse",
     "Graft",
+    "Heuristic",
     "HiddenStore",
     "Hierarchy",
     "Intersection",
@@ -69,6 +84,7 @@ __all__ = [
     "StringLaw",
     "Template",
     "TextStore",
+    "Thompson",
     "TokenRecycling",
     "TreePolicy",
     "VocabTrim",

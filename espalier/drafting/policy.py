@@ -132,17 +132,23 @@ class Growth:
         q = self._laws[parent]
         chosen = float(q[self.draft.token(best)]) if best else 1.0
         return Signals(
-            self.draft.depth(best), self.passes, q, chosen, [self._logp[n] for n in new], self._hidden.get(parent), best
+            depth=self.draft.depth(best),
+            passes=self.passes,
+            q=q,
+            chosen=chosen,
+            paths=[self._logp[n] for n in new],
+            hidden=self._hidden.get(parent),
+            prefix=self.draft.prefixes[best],
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signals:
-    """What is known when the next pass of the drafter is decided; about the most probable of the newest nodes, `node`.
+    """What is known when the next pass of the drafter is decided; about the most probable of the newest nodes.
 
-    `depth`: its depth; `passes`: passes of the drafter so far; `q` [V]: the law it was chosen from; `chosen`: its
-    probability there; `paths`: natural-log path probabilities of all newest nodes; `hidden` [D]: the drafter's hidden
-    state that gave q, if the policy wants it.
+    `prefix`: that node; `depth`: its depth; `passes`: passes of the drafter so far; `q` [V]: the law it was chosen from;
+    `chosen`: its probability there; `paths`: natural-log path probabilities of all newest nodes; `hidden` [D]: the drafter's
+    hidden state that gave q, if the policy wants it.
     """
 
     depth: int
@@ -151,7 +157,7 @@ class Signals:
     chosen: float
     paths: Sequence[float]
     hidden: Tensor | None
-    node: int
+    prefix: Prefix
 
 
 class TreePolicy(ABC):
@@ -184,11 +190,14 @@ class TreePolicy(ABC):
 class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
     """How many passes a drafter makes in a round (for a chain: how many tokens it drafts).
 
-    `plan` is asked before a round, `go_on` before every pass but the first; the tokens that made it say no are kept.
-    A policy that remembers anything of a request returns a fresh one from `begin`. `want` names extras of the drafter's rows.
+    `plan` is asked before a round, `go_on` whenever the slots of a pass are filled, also when there will be no other pass; the
+    tokens that made it say no are kept.
+    A policy that remembers anything of a request returns a fresh one from `begin`. `want` names extras of the drafter's rows
+    (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
     """
 
     want: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
 
     def begin(self, x: Prefix) -> LengthPolicy:
         """The policy for one request, whose prompt is x."""
@@ -245,17 +254,21 @@ def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng:
     >>> len(draft), len(draft.laws)
     (3, 3)
     """
-    growth, most = Growth(x, tree.kind, rng), length.plan(x, rng)
+    growth, most, heard = Growth(x, tree.kind, rng), length.plan(x, rng), 0
     end = scorer.vocab.end if scorer.vocab is not None else frozenset()
     for nodes in tree.grow(growth) if most != 0 else ():
-        if growth.passes and (growth.passes == most or not length.go_on(growth.signals(), rng)):
-            break
+        if heard < growth.passes:
+            heard = growth.passes
+            if not length.go_on(growth.signals(), rng) or heard == most:
+                break
         ask = [n for n in dict.fromkeys(nodes) if not growth.known(n) and (n == 0 or growth.draft.token(n) not in end)]
         if ask:
             growth.learn(ask, (yield Ask(scorer, [growth.draft.prefixes[n] for n in ask], length.want)))
         for node in nodes:
             if not growth.known(node):
                 growth.close(node, growth.law(0))
+    if heard < growth.passes:
+        length.go_on(growth.signals(), rng)
     return tree.finalize(growth)
 
 
@@ -266,10 +279,7 @@ def subtree(draft: Draft, nodes: Iterable[int]) -> Draft:
         while node not in wanted:
             wanted.add(node)
             node = draft.parents[node]
-    kept, place = Draft(draft.prefixes[0]), {0: 0}
-    for node in sorted(wanted - {0}):
-        place[node] = kept.add(place[draft.parents[node]], draft.token(node))
-    return kept
+    return draft.pruned({draft.prefixes[node] for node in wanted}.__contains__)
 
 
 def accepted(draft: Draft, x: Prefix) -> list[int]:
