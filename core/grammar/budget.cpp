@@ -38,6 +38,10 @@ void Budget::tick() {
   if (current && ++current->ticks_ % 256 == 0) current->check_time();
 }
 
+void Budget::tick_time() {
+  if (current) current->check_time();
+}
+
 void Budget::charge(std::uint64_t states, std::uint64_t bytes) {
   if (!current) return;
   Budget& budget = *current;

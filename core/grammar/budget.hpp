@@ -27,6 +27,7 @@ class Budget {
   Budget& operator=(const Budget&) = delete;
   static void charge(std::uint64_t states, std::uint64_t bytes);   // new states, bytes of memory
   static void tick();                                              // work that makes no state
+  static void tick_time();                                         // the same, for work in large pieces
 
  private:
   void check_time();

@@ -3,6 +3,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <span>
 #include <unordered_map>
 
 #include "grammar/budget.hpp"

@@ -216,6 +216,7 @@ Re Store::both(std::vector<Re> v) {
       return cat(bytes(common), both(std::move(tails)));
     }
   }
+  if (const Re r = measure(flat); r != kEmpty) return r;
   std::vector<Re> decoded, rest;
   for (const Re r : flat) {
     const Node& n = nodes_[r];
@@ -227,6 +228,27 @@ Re Store::both(std::vector<Re> v) {
     return both(std::move(rest));
   }
   return intern({.kind = Kind::And}, flat);
+}
+
+// A length in code points beside something whose code points are counted already: .{l,h} & x{k,m} = x{…}, and
+// .{l,h} & x·y = x·(.{l-1,h-1} & y) for single characters x. kEmpty = does not apply.
+Re Store::measure(const std::vector<Re>& v) {
+  const auto length = [&](Re r) { return nodes_[r].kind == Kind::Repeat && nodes_[r].a == codepoint_; };
+  const auto single = [&](Re r) { return nodes_[r].flags & kClass; };
+  const auto at = std::find_if(v.begin(), v.end(), length);
+  if (at == v.end() || v.size() != 2) return kEmpty;
+  const Node n = nodes_[*at];
+  const Re other = v[at == v.begin()];
+  const auto [head, tail] = split(other);
+  if (tail == kEpsilon && nodes_[head].kind == Kind::Repeat && single(nodes_[head].a)) {
+    const Node x = nodes_[head];
+    const std::uint32_t lo = std::max(n.lo, x.lo), hi = std::min(n.hi, x.hi);
+    return lo <= hi ? repeat(x.a, lo, hi) : kEmpty;
+  }
+  if (!single(head) || factor_depth_ >= 1000) return kEmpty;
+  const Deeper deeper{factor_depth_};
+  const Re rest = repeat(codepoint_, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1);
+  return cat(head, both({rest, tail}));
 }
 
 Re Store::negate(Re r) {

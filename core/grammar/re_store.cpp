@@ -91,17 +91,19 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
 
 std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const {
   std::uint8_t flags = 0;
-  const auto inherit = [&](Re r) { return static_cast<std::uint8_t>(nodes_[r].flags & (kCheck | kTagged)); };
+  const auto inherit = [&](Re r) { return static_cast<std::uint8_t>(nodes_[r].flags & (kCheck | kTagged | kCounted)); };
   const auto text = [&](Re r) { return nodes_[r].flags & kText; };
   switch (n.kind) {
     case Kind::Empty: return kText | kDead;
     case Kind::Epsilon: flags = kText; break;
     case Kind::All: break;
     case Kind::Tag: flags = kText | kTagged; break;
-    case Kind::Bytes: flags = sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText; break;
+    case Kind::Bytes: flags = sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText | kClass; break;
     case Kind::Cat: flags = inherit(n.a) | inherit(n.b) | (text(n.a) & text(n.b)); break;
     case Kind::Not: flags = kCheck; break;
-    case Kind::Repeat: flags = inherit(n.a) | text(n.a); break;
+    case Kind::Repeat:
+      flags = inherit(n.a) | text(n.a) | (n.lo >= 16 || (n.hi >= 16 && n.hi != kInf) ? kCounted : 0);
+      break;
     case Kind::Json: flags = inherit(n.a) | (n.lo ? kCheck : text(n.a)); break;
     case Kind::Alt: case Kind::And: {
       const bool all = n.kind == Kind::Alt;
@@ -113,6 +115,7 @@ std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const 
       flags |= known | (all ? 0 : kCheck);
     }
   }
+  if (n.kind == Kind::Alt && std::all_of(operands.begin(), operands.end(), [&](Re r) { return nodes_[r].flags & kClass; })) flags |= kClass;
   if (n.ends || !(flags & kCheck)) flags |= kLive;
   return flags;
 }

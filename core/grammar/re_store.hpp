@@ -20,6 +20,8 @@ enum Flag : std::uint8_t {
   kTagged = 4,    // some end carries a tag
   kLive = 8,      // known not to be empty
   kDead = 16,     // known to be empty
+  kCounted = 32,  // has a large count in it
+  kClass = 64,    // every string is exactly one code point (known, not guessed)
 };
 
 struct Node {
@@ -90,6 +92,7 @@ class Store {
   std::pair<Re, Re> split(Re r) const { return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon}; }
   bool merge_heads(std::vector<Re>&);
   bool factor(std::vector<Re>&);
+  Re measure(const std::vector<Re>&);
   const Row& make_row(Re);
   Partition partition(Re, std::uint32_t& classes);
   void refine(Partition&, std::uint32_t& classes, Re);

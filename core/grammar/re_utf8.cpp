@@ -71,7 +71,7 @@ Re Store::codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ra
     }
   }
   const Re r = build(*this, sequences, 0);
-  nodes_[r].flags |= kText;
+  nodes_[r].flags |= kText | kClass;
   return codepoint_ids_[joined] = r;
 }
 

@@ -122,6 +122,7 @@ class MachineGuide(Guide):
         self.name, self.limits, self.expression = name, limits or Limits(), expression
         with teaching():
             self._matcher = _grammar.Matcher(machine, name, self.limits.native())
+        self._maskers: dict[str, Any] = {}
 
     @property
     def exactness(self) -> str:
@@ -156,6 +157,15 @@ class MachineGuide(Guide):
 
     def native(self) -> Any:
         return self._matcher
+
+    def masker(self, vocab: Any) -> Any:
+        """The native masks of this guide over a vocabulary, made once."""
+        from espalier.constraints.masks import trie
+
+        key = vocab.fingerprint
+        if key not in self._maskers:
+            self._maskers[key] = _grammar.Masker(self._matcher, trie(vocab), sorted(vocab.end))
+        return self._maskers[key]
 
     def __repr__(self) -> str:
         return f"<{self.exactness} guide {self.name}>"

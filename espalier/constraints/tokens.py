@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espalier import _grammar
 from espalier.constraints.guide import Guide
 from espalier.text.vocab import Vocab
 
@@ -19,37 +20,40 @@ class TokenGuide:
     """
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
+        from espalier.constraints.masks import masks
+
         self.guide, self.vocab = guide, vocab
         self.exactness = guide.exactness
+        self._masks = masks(guide, vocab)
 
     def start(self) -> Any:
-        """The state before the first token."""
-        return self.guide.start()
+        """The state before the first token. Raises `Unsatisfiable` if no text at all satisfies the guide."""
+        return self._masks.state()
 
     def advance(self, state: Any, token: int) -> Any | None:
         """The state after this token, None if it is refused."""
-        if state == ENDED:
-            return None
-        if token in self.vocab.end:
-            return ENDED if self.guide.accepts(state) else None
-        data = self.vocab[token]
-        return self.guide.advance(state, data) if data else None
+        return self._masks.advance(state, token)
 
     def allowed(self, state: Any, token: int) -> bool:
         """Whether this token may follow."""
-        return self.advance(state, token) is not None
+        return self._masks.advance(state, token) is not None
 
     def accepts(self, state: Any) -> bool:
-        """Whether the text may end here."""
-        return state == ENDED or self.guide.accepts(state)
+        """Whether the text may end here (or has ended)."""
+        return self._masks.accepts(state)
 
     def mask(self, state: Any) -> Tensor:
         """bool [V]: the tokens that may follow."""
-        return torch.tensor([self.allowed(state, token) for token in range(self.vocab.size)])
+        words = torch.zeros(self._masks.words, dtype=torch.int32)
+        self._masks.fill(state, words)
+        bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
+        return bits.flatten()[: self.vocab.size].bool()
 
     def forced(self, state: Any) -> bytes:
-        """The bytes that every continuation begins with."""
-        return b"" if state == ENDED else self.guide.forced(state)
+        """The bytes that every continuation begins with (b"" after an end token)."""
+        return b"" if ended(state) else self.guide.forced(state)
 
 
-ENDED = -1
+def ended(state: Any) -> bool:
+    """Whether an end token was the last one."""
+    return ended(state[0]) if isinstance(state, tuple) else state == _grammar.ENDED

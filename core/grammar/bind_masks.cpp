@@ -1,0 +1,113 @@
+// Masks for Python: the calls that run once per token cost as little as a call can.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
+#include "grammar/bindings.hpp"
+#include "grammar/masker.hpp"
+
+namespace nb = nanobind;
+
+namespace espalier {
+
+namespace {
+
+constexpr State kEnded = 0xffffffffu;   // after an end token
+
+// Runs `work` with the engine's lock; the GIL is given up unless the lock is free and the work is known to be short.
+template <class Work>
+auto locked(Masker& m, double milliseconds, bool brief, Work work) {
+  if (brief) {
+    std::unique_lock<std::recursive_mutex> lock(engine_lock(), std::try_to_lock);
+    if (lock) return work();
+  }
+  const nb::gil_scoped_release release;
+  const EngineGuard guard(engine_lock());
+  const Budget budget(milliseconds, m.matcher().limits(), m.matcher().name());
+  return work();
+}
+
+State advance(Masker& m, State s, Token t) {
+  if (s == 0 || s == kEnded || t >= m.trie().vocab_size()) return 0;
+  if (m.is_end(t)) return m.matcher().accepts(s) ? kEnded : 0;
+  const std::string_view bytes = m.trie().bytes(t);
+  return bytes.empty() ? 0 : m.matcher().advance(s, bytes);
+}
+
+void fill(Masker& m, State s, std::uint32_t* out) { m.fill(s == kEnded ? 0 : s, out); }
+
+struct Place { std::uint32_t* at; std::size_t words; };
+
+Place writable(Masker& m, std::uintptr_t address, std::size_t words) {
+  if (words < m.trie().words()) {
+    throw GrammarError("a mask buffer of " + std::to_string(words) + " words of 32 bits; this vocabulary needs " + std::to_string(m.trie().words()));
+  }
+  return {reinterpret_cast<std::uint32_t*>(address), words};
+}
+
+// A position that moves: for loops that own their tokens. commit() and fill() are the two hot calls.
+class Cursor {
+ public:
+  Cursor(std::shared_ptr<Masker> m, std::uintptr_t address, std::size_t words) : m_(std::move(m)), out_(writable(*m_, address, words)) {
+    state_ = locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return m_->matcher().start(); });
+  }
+  bool commit(Token t) {
+    const State s = locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return advance(*m_, state_, t); });
+    if (!s) return false;
+    state_ = s;
+    return true;
+  }
+  void fill() {
+    const bool brief = state_ == kEnded || m_->ready(state_);
+    locked(*m_, m_->matcher().limits().mask_us / 1e3, brief, [&] { espalier::fill(*m_, state_, out_.at); return 0; });
+  }
+  bool accepts() const { return state_ == kEnded || m_->matcher().accepts(state_); }
+  State state() const { return state_; }
+  void go(State s) { state_ = s; }
+
+ private:
+  std::shared_ptr<Masker> m_;
+  Place out_;
+  State state_;
+};
+
+}  // namespace
+
+void bind_masks(nb::module_& m) {
+  nb::class_<Slices>(m, "Vocabulary")
+      .def("__init__", [](Slices* self, const std::vector<nb::bytes>& tokens) {
+        std::vector<std::string> copy;
+        for (const nb::bytes& t : tokens) copy.emplace_back(static_cast<const char*>(t.data()), t.size());
+        const nb::gil_scoped_release release;
+        new (self) Slices(std::move(copy));
+      })
+      .def_prop_ro("nodes", [](Slices& s) { return s.trie().size(); })
+      .def_prop_ro("memory", [](Slices& s) { return s.memory(); })
+      .def("warm", [](Slices& s, Re r) {
+        const nb::gil_scoped_release release;
+        const EngineGuard guard(engine_lock());
+        s.get(r, Trie::kRoot);
+      });
+  nb::class_<Masker>(m, "Masker")
+      .def(nb::init<std::shared_ptr<Matcher>, std::shared_ptr<Slices>, std::vector<Token>>())
+      
+      .def("start", [](Masker& s) { return locked(s, s.matcher().limits().compile_ms, false, [&] { return s.matcher().start(); }); })
+      .def("advance", [](Masker& s, State at, Token t) { return locked(s, s.matcher().limits().compile_ms, false, [&] { return advance(s, at, t); }); })
+      .def("accepts", [](Masker& s, State at) { return at == kEnded || s.matcher().accepts(at); })
+      .def("fill", [](Masker& s, State at, std::uintptr_t address, std::size_t words) {
+        const Place out = writable(s, address, words);
+        const bool brief = at == kEnded || s.ready(at);
+        locked(s, s.matcher().limits().mask_us / 1e3, brief, [&] { fill(s, at, out.at); return 0; });
+      });
+  m.attr("ENDED") = kEnded;
+  nb::class_<Cursor>(m, "Cursor")
+      .def(nb::init<std::shared_ptr<Masker>, std::uintptr_t, std::size_t>())
+      .def("commit", &Cursor::commit)
+      .def("fill", &Cursor::fill)
+      .def("accepts", &Cursor::accepts)
+      .def_prop_rw("state", &Cursor::state, &Cursor::go);
+}
+
+}  // namespace espalier

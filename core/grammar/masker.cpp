@@ -1,0 +1,130 @@
+#include "grammar/masker.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace espalier {
+
+namespace {
+
+constexpr std::size_t kRecipeMemory = 256u << 20, kSliceMemory = 512u << 20;
+
+__attribute__((target_clones("avx2", "default"))) void unite(std::uint32_t* __restrict out, const std::uint32_t* __restrict in, std::size_t words) {
+  for (std::size_t i = 0; i < words; ++i) out[i] |= in[i];
+}
+
+}  // namespace
+
+std::size_t Masker::KeyHash::operator()(const Key& k) const {
+  std::uint64_t h = (static_cast<std::uint64_t>(k[0]) << 32 | k[1]) * 0x9e3779b97f4a7c15ull;
+  h = (h ^ (h >> 32) ^ (static_cast<std::uint64_t>(k[2]) << 32 | k[3])) * 0xff51afd7ed558ccdull;
+  return h ^ (h >> 32);
+}
+
+void Masker::Recipe::add(const Recipe& other) {
+  for (const auto& d : other.dense) {
+    if (std::find(dense.begin(), dense.end(), d) == dense.end()) dense.push_back(d);
+  }
+  sparse.insert(sparse.end(), other.sparse.begin(), other.sparse.end());
+}
+
+Masker::Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<Slices> slices, std::vector<Token> end)
+    : matcher_(std::move(matcher)), slices_(std::move(slices)), end_(std::move(end)) {}
+
+void Masker::settle(Recipe& r) {
+  if (r.sparse.size() > 256) {   // the same token is often reached in several ways
+    std::sort(r.sparse.begin(), r.sparse.end());
+    r.sparse.erase(std::unique(r.sparse.begin(), r.sparse.end()), r.sparse.end());
+  }
+  if (r.sparse.size() > 1024 + trie().vocab_size() / 64) {
+    Bits bits(trie().words());
+    for (const Token t : r.sparse) bits[t >> 5] |= 1u << (t & 31);
+    r.sparse.clear();
+    r.dense.push_back(std::make_shared<const Bits>(std::move(bits)));
+    memory_ += 4 * trie().words();
+  }
+  r.sparse.shrink_to_fit();
+}
+
+// Tokens of `place` that the item allows, those that leave its expression included.
+void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
+  if (item.text) return gather_captured(item, place, out);
+  const Slice& slice = slices_->get(item.re, place);
+  if (slice.dense && std::find(out.dense.begin(), out.dense.end(), slice.dense) == out.dense.end()) out.dense.push_back(slice.dense);
+  out.sparse.insert(out.sparse.end(), slice.sparse.begin(), slice.sparse.end());
+  if (slice.exits.size() == 1) {
+    const Slice::Exit exit = slice.exits[0];
+    return out.add(beyond(item.cont, exit.tag, 0, exit.place));
+  }
+  for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) out.add(beyond(item.cont, exit.tag, 0, exit.place));
+}
+
+// An item that remembers its bytes: each end has its own text, so ends are followed one by one.
+void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
+  if (place & Trie::kSingle) return gather_below(item, place & ~Trie::kSingle, out);
+  for (const std::uint32_t node : std::vector<std::uint32_t>(trie().members(place))) gather_below(item, node, out);
+}
+
+void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
+  const Slice& slice = slices_->get(item.re, node | Trie::kSingle);
+  if (slice.dense && std::find(out.dense.begin(), out.dense.end(), slice.dense) == out.dense.end()) out.dense.push_back(slice.dense);
+  out.sparse.insert(out.sparse.end(), slice.sparse.begin(), slice.sparse.end());
+  if (slice.exits.empty()) return;
+  const Trie::Node* const nodes = trie().nodes();
+  const Token* const order = trie().tokens();
+  for (const Slices::End& end : slices_->ends(item.re, node)) {
+    const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);   // the first token below has these bytes first
+    Text text = item.text;
+    for (std::size_t d = nodes[node].depth; d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
+    out.add(beyond(item.cont, end.tag, text, end.node | Trie::kSingle));
+  }
+}
+
+const Masker::Recipe& Masker::beyond(Cont cont, Tag tag, Text text, Trie::Place place) {
+  const Key key{cont, tag, text, place};
+  if (const auto at = beyond_.find(key); at != beyond_.end()) return at->second;
+  const std::vector<Item> items = matcher_->machine().after(cont, tag, text).items;
+  Recipe r;
+  for (const Item& item : items) gather(item, place, r);
+  settle(r);
+  memory_ += r.bytes() + 64;
+  Budget::charge(0, r.bytes() + 64);
+  return beyond_.emplace(key, std::move(r)).first->second;
+}
+
+const Masker::Recipe& Masker::recipe(State s) {
+  if (ready(s)) return *recipes_[s];
+  trim();
+  auto r = std::make_unique<Recipe>();
+  const auto view = matcher_->items(s);
+  for (const Item& item : std::vector<Item>(view.begin(), view.end())) gather(item, Trie::kRoot, *r);
+  if (matcher_->accepts(s)) r->sparse.insert(r->sparse.end(), end_.begin(), end_.end());
+  settle(*r);
+  memory_ += r->bytes();
+  if (recipes_.size() <= s) recipes_.resize(std::max<std::size_t>(s + 1, 2 * recipes_.size()));
+  recipes_[s] = std::move(r);
+  return *recipes_[s];
+}
+
+void Masker::trim() {
+  slices_->trim(kSliceMemory);
+  if (memory_ <= kRecipeMemory) return;
+  beyond_.clear();
+  recipes_.clear();
+  memory_ = 0;
+}
+
+void Masker::fill(State s, std::uint32_t* out) {
+  const std::size_t words = trie().words();
+  if (s == 0) {
+    std::memset(out, 0, 4 * words);
+    return;
+  }
+  const Recipe& r = recipe(s);
+  if (r.dense.empty()) std::memset(out, 0, 4 * words);
+  else std::memcpy(out, r.dense[0]->data(), 4 * words);
+  for (std::size_t i = 1; i < r.dense.size(); ++i) unite(out, r.dense[i]->data(), words);
+  for (const Token t : r.sparse) out[t >> 5] |= 1u << (t & 31);
+}
+
+}  // namespace espalier

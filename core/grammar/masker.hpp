@@ -1,0 +1,48 @@
+// Token masks of one machine over one vocabulary.
+#pragma once
+#include <algorithm>
+#include <array>
+
+#include "grammar/matcher.hpp"
+#include "grammar/slices.hpp"
+
+namespace espalier {
+
+class Masker {
+ public:
+  Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<Slices> slices, std::vector<Token> end);
+
+  Masker(const Masker&) = delete;
+
+  Matcher& matcher() { return *matcher_; }
+  Trie& trie() { return slices_->trie(); }
+  bool ready(State s) const { return s < recipes_.size() && recipes_[s]; }
+  void fill(State, std::uint32_t* out);          // ceil(V / 32) words
+  bool is_end(Token t) const { return std::find(end_.begin(), end_.end(), t) != end_.end(); }
+
+ private:
+  // A mask as a union of shared bitmaps and a list of single tokens.
+  struct Recipe {
+    std::vector<std::shared_ptr<const Bits>> dense;
+    std::vector<Token> sparse;
+    void add(const Recipe&);
+    std::size_t bytes() const { return sizeof(Recipe) + 16 * dense.size() + 4 * sparse.size(); }
+  };
+  using Key = std::array<std::uint32_t, 4>;
+  struct KeyHash { std::size_t operator()(const Key&) const; };
+  const Recipe& recipe(State);
+  void gather(const Item&, Trie::Place, Recipe&);
+  void gather_captured(const Item&, Trie::Place, Recipe&);
+  void gather_below(const Item&, std::uint32_t node, Recipe&);
+  const Recipe& beyond(Cont, Tag, Text, Trie::Place);
+  void settle(Recipe&);
+  void trim();
+  std::shared_ptr<Matcher> matcher_;
+  std::shared_ptr<Slices> slices_;
+  std::vector<Token> end_;
+  std::vector<std::unique_ptr<Recipe>> recipes_;
+  std::unordered_map<Key, Recipe, KeyHash> beyond_;
+  std::size_t memory_ = 0;
+};
+
+}  // namespace espalier

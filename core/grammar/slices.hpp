@@ -1,0 +1,42 @@
+// What tokens do to one expression, cached for the whole process: the part of a mask that no grammar changes.
+#pragma once
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "grammar/re_store.hpp"
+#include "grammar/trie.hpp"
+
+namespace espalier {
+
+using Bits = std::vector<std::uint32_t>;
+
+struct Slice {
+  std::shared_ptr<const Bits> dense;   // tokens that stay within the expression, as a bitmap …
+  std::vector<Token> sparse;           // … or as a list if they are few
+  struct Exit { Tag tag; Trie::Place place; };
+  std::vector<Exit> exits;             // tokens that run past an end go on from there
+};
+
+class Slices {
+ public:
+  explicit Slices(std::vector<std::string> tokens) : trie_(std::move(tokens)) {}
+  Trie& trie() { return trie_; }
+  const Slice& get(Re r, Trie::Place p);   // valid until trim() is called
+  // The single nodes below `node` at which r ends, for those who need the bytes up to there.
+  struct End { Tag tag; std::uint32_t node; };
+  std::vector<End> ends(Re r, std::uint32_t node);
+  std::size_t memory() const { return memory_; }
+  void trim(std::size_t bytes);            // forgets everything if more than this is held
+
+ private:
+  struct Walk;
+  Slice compute(Re r, Trie::Place p);
+  void flat(Walk&, Re r, std::uint32_t node);
+  void branching(Walk&, Re r, Trie::Place p);
+  Trie trie_;
+  std::unordered_map<std::uint64_t, Slice> known_;
+  std::size_t memory_ = 0;
+};
+
+}  // namespace espalier

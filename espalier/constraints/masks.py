@@ -1,0 +1,151 @@
+"""Token masks for people who bring their own loop."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from espalier import _grammar
+from espalier.constraints.algebra import Product
+from espalier.constraints.guide import Guide, MachineGuide, teaching
+from espalier.errors import InvalidInput
+from espalier.text.vocab import Vocab
+
+
+@lru_cache(maxsize=16)
+def trie(vocab: Vocab) -> Any:
+    """The native byte trie of a vocabulary, shared by all guides of the process."""
+    return _grammar.Vocabulary([token if id not in vocab.end else b"" for id, token in enumerate(vocab.tokens)])
+
+
+def masks(guide: Guide, vocab: Vocab) -> Masks:
+    """The token masks of a guide over a vocabulary.
+
+    A mask is a bitmap of ceil(V / 32) words of 32 bits: bit `t & 31` of word `t >> 5` is set iff token t may follow. All
+    tokens that keep a completion possible are set, end tokens iff the text may end, special tokens never.
+
+    >>> from espalier.constraints import regex
+    >>> vocab = Vocab([b"a", b"b", b"ab", None], end=[3])
+    >>> cursor = masks(regex("ab*"), vocab).start(buffer := torch.zeros(1, dtype=torch.int32))
+    >>> cursor.commit(0), cursor.fill(), int(buffer[0])
+    (True, None, 10)
+    """
+    return Masks(guide, vocab)
+
+
+class Masks:
+    """`masks(guide, vocab)`: states are immutable values, or a cursor moves along."""
+
+    def __init__(self, guide: Guide, vocab: Vocab) -> None:
+        self.guide, self.vocab = guide, vocab
+        self.words = (vocab.size + 31) // 32
+        self._masker = _masker(guide, vocab)
+
+    def start(self, buffer: Any) -> Cursor:
+        """A cursor before the first token; `fill` writes into `buffer` (int32, ceil(V / 32) words, numpy or torch, CPU)."""
+        return Cursor(self, buffer)
+
+    def state(self) -> Any:
+        """The state before the first token, for `advance` and `fill` without a cursor."""
+        self.guide.start()
+        return _start(self._masker)
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        """The state after this token, None if it is refused."""
+        with teaching():
+            return _advance(self._masker, state, token)
+
+    def accepts(self, state: Any) -> bool:
+        """Whether the text may end here."""
+        return _accepts(self._masker, state)
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        """Write the mask of `state` into `buffer`."""
+        with teaching():
+            _fill(self._masker, state, buffer)
+
+
+class Cursor:
+    """A position in a text that moves token by token: `commit(token)`, then `fill()`; both are native calls."""
+
+    def __init__(self, masks: Masks, buffer: Any) -> None:
+        masks.guide.start()
+        self.buffer = buffer
+        native = masks._masker
+        if isinstance(native, tuple):
+            self.commit, self.fill, self.accepts = _side_by_side(native, buffer)
+            return
+        with teaching():
+            cursor = _grammar.Cursor(native, *_place(buffer))
+        self.commit, self.fill, self.accepts = cursor.commit, cursor.fill, cursor.accepts
+
+
+def _masker(guide: Guide, vocab: Vocab) -> Any:
+    if isinstance(guide, Product):
+        return _masker(guide.a, vocab), _masker(guide.b, vocab)
+    assert isinstance(guide, MachineGuide)
+    return guide.masker(vocab)
+
+
+def _place(buffer: Any) -> tuple[int, int]:
+    """Address and words of a contiguous int32 buffer on the CPU."""
+    if isinstance(buffer, torch.Tensor):
+        fits = buffer.dtype == torch.int32 and buffer.is_contiguous() and buffer.device.type == "cpu"
+        place = (buffer.data_ptr(), buffer.numel()) if fits else None
+    else:
+        fits = str(getattr(buffer, "dtype", "")) == "int32" and buffer.flags.c_contiguous and buffer.flags.writeable
+        place = (buffer.ctypes.data, buffer.size) if fits else None
+    if place is None:
+        raise InvalidInput(
+            "a mask buffer must be a contiguous, writable int32 array on the CPU: numpy.zeros(words, dtype=numpy.int32)"
+        )
+    return place
+
+
+def _start(masker: Any) -> Any:
+    return (_start(masker[0]), _start(masker[1])) if isinstance(masker, tuple) else masker.start()
+
+
+def _advance(masker: Any, state: Any, token: int) -> Any | None:
+    if not isinstance(masker, tuple):
+        return masker.advance(state, token) or None
+    x = _advance(masker[0], state[0], token)
+    y = _advance(masker[1], state[1], token) if x is not None else None
+    return None if x is None or y is None else (x, y)
+
+
+def _accepts(masker: Any, state: Any) -> bool:
+    if isinstance(masker, tuple):
+        return _accepts(masker[0], state[0]) and _accepts(masker[1], state[1])
+    return bool(masker.accepts(state))
+
+
+def _fill(masker: Any, state: Any, buffer: Any) -> None:
+    if not isinstance(masker, tuple):
+        masker.fill(state, *_place(buffer))
+        return
+    other = buffer.clone() if isinstance(buffer, torch.Tensor) else buffer.copy()
+    _fill(masker[0], state[0], buffer)
+    _fill(masker[1], state[1], other)
+    buffer &= other
+
+
+def _side_by_side(native: Any, buffer: Any) -> Any:
+    state = _start(native)
+
+    def commit(token: int) -> bool:
+        nonlocal state
+        with teaching():
+            after = _advance(native, state, token)
+        if after is None:
+            return False
+        state = after
+        return True
+
+    def fill() -> None:
+        with teaching():
+            _fill(native, state, buffer)
+
+    return commit, fill, lambda: _accepts(native, state)

@@ -1,0 +1,175 @@
+"""Masks against checks: every token of random vocabularies, at every state of random walks."""
+
+import random
+
+import numpy as np
+import pytest
+
+from espalier import _grammar as g
+from espalier.constraints import Limits, TokenGuide, choices, regex
+from espalier.constraints.masks import masks
+from espalier.errors import Unsatisfiable
+from espalier.text.vocab import Vocab
+
+PATTERNS = [
+    r"(a|b)*c{2,30}d?",
+    r"[ab]{3,5}&~(.*aa.*)",
+    r'"[^"]{0,40}"(, "[^"]{5,}")*',
+    r"(é|ab|c){20,70}",
+    r"~(.*abc.*)",
+    r".*b.{17}",
+    r"\p{L}{1,18}( \d+)?",
+    r"(ab?){0,3}[^ab]*",
+    r"(a{16,40}|b{2,17})c",
+    r".{0,25}&.*ab.*",
+]
+
+
+def vocabulary(rng: random.Random, letters: str) -> Vocab:
+    tokens: list[bytes | None] = [bytes([b]) for b in "".join(letters).encode()]
+    tokens += ["".join(rng.choices(letters, k=rng.randrange(1, 8))).encode() for _ in range(300)]
+    tokens += [
+        "é".encode()[:1],
+        "é".encode()[1:],
+        "aé".encode()[:2],
+        "é😀".encode()[1:4],
+        b"\xff",
+        b"a" * 19,
+        b"b" * 33,
+        b"ab",
+        b"ab",
+    ]
+    tokens += [None, None]
+    return Vocab(tokens, end=[len(tokens) - 1])
+
+
+@pytest.mark.parametrize("p", PATTERNS)
+@pytest.mark.parametrize("seed", range(3))
+def test_mask_is_the_set_of_allowed_tokens(p: str, seed: int) -> None:
+    rng = random.Random(f"{p}{seed}")
+    vocab = vocabulary(rng, 'ab"c, d1é')
+    guide = regex(p)
+    check_walks(guide, vocab, rng, walks=4, steps=25)
+
+
+def check_walks(guide, vocab: Vocab, rng: random.Random, walks: int, steps: int) -> None:
+    law = TokenGuide(guide, vocab)
+    for _ in range(walks):
+        state, text = law.start(), guide.start()
+        for _ in range(steps):
+            mask = law.mask(state).tolist()
+            by_bytes = [bool(t) and guide.advance(text, t) is not None for t in vocab.tokens]
+            for end in vocab.end:
+                by_bytes[end] = guide.accepts(text)
+            assert mask == by_bytes
+            assert [law.allowed(state, t) for t in range(vocab.size)] == mask
+            assert law.accepts(state) == guide.accepts(text)
+            open_tokens = [t for t in range(vocab.size) if mask[t] and t not in vocab.end]
+            if not open_tokens:
+                assert guide.accepts(text), "an exact guide never leads to a dead end over a vocabulary of all bytes"
+                break
+            token = rng.choice(open_tokens)
+            state = law.advance(state, token)
+            path = text
+            for byte in vocab[token]:
+                path = guide.advance(path, bytes([byte]))
+            text = guide.advance(text, vocab[token])
+            assert text == path, "bytes one by one lead where the token leads"
+            assert state is not None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_composed_machines_have_the_masks_of_their_expression(seed: int) -> None:
+    """`+`, `|` and repeat of machines that are not folded into one expression agree with the one that is."""
+    rng = random.Random(seed)
+    vocab = vocabulary(rng, 'ab"c, d1é')
+    from espalier.constraints.guide import MachineGuide
+
+    def raw(p: str):
+        return regex(p).native().machine
+
+    pairs = [
+        (g.then_machine([raw("a*"), raw("[ab]+"), raw("c?")]), "a*[ab]+c?"),
+        (g.either_machine([raw("a+b"), raw("a{3,}")]), "a+b|a{3,}"),
+        (g.repeat_machine(raw("a|ab|,"), 2, 5), "(a|ab|,){2,5}"),
+        (g.repeat_machine(raw("a*b?"), 2, g.INF), "(a*b?){2,}"),
+        (g.then_machine([g.repeat_machine(raw('"[^"]*"'), 1, g.INF), raw("d{3}")]), '("[^"]*")+d{3}'),
+    ]
+    for machine, p in pairs:
+        composed, plain = MachineGuide(machine, p), regex(p)
+        check_walks(composed, vocab, rng, walks=2, steps=12)
+        x, y = TokenGuide(composed, vocab), TokenGuide(plain, vocab)
+        s, t = x.start(), y.start()
+        for _ in range(12):
+            assert (x.mask(s) == y.mask(t)).all()
+            open_tokens = [k for k in range(vocab.size) if x.mask(s)[k] and k not in vocab.end]
+            if not open_tokens:
+                break
+            token = rng.choice(open_tokens)
+            s, t = x.advance(s, token), y.advance(t, token)
+
+
+def test_products_restrict_both_sides() -> None:
+    rng = random.Random(5)
+    vocab = vocabulary(rng, 'ab"c, d1é')
+    from espalier.constraints.algebra import Product
+
+    product = Product(regex("[ab]*c"), regex(".{3,5}"))
+    law = TokenGuide(product, vocab)
+    state = law.start()
+    left, right = TokenGuide(product.a, vocab), TokenGuide(product.b, vocab)
+    assert (law.mask(state) == left.mask(left.start()) & right.mask(right.start())).all()
+    assert product.exactness == "over"
+    assert product.matches(b"abc")
+    assert not product.matches(b"c")
+
+
+def test_forced_bytes_are_what_every_text_goes_on_with() -> None:
+    guide = choices(["alpha-one", "alpha-two", "alpha-twenty"])
+    start = guide.start()
+    assert guide.forced(start) == b"alpha-"
+    assert guide.forced(guide.advance(start, b"alpha-t")) == b"w"
+    assert guide.forced(guide.advance(start, b"alpha-two")) == b""
+    counted = regex("a{5}")
+    assert counted.forced(counted.start()) == b"aaaaa"
+
+
+def test_cursor_writes_into_the_callers_buffer() -> None:
+    vocab = Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
+    buffer = np.zeros(1, dtype=np.int32)
+    cursor = masks(regex("ab+c?"), vocab).start(buffer)
+    seen = []
+    for token in (2, 1, 3, 4):
+        cursor.fill()
+        seen.append([t for t in range(5) if buffer[0] >> t & 1])
+        assert cursor.commit(token)
+    cursor.fill()
+    assert seen == [[0, 2], [1, 3, 4], [1, 3, 4], [4]]
+    assert buffer[0] == 0
+    assert not cursor.commit(0)
+
+
+def test_ten_thousand_choices() -> None:
+    rng = random.Random(0)
+    words = sorted({"".join(rng.choices("abcd ,1é", k=rng.randrange(1, 12))) for _ in range(10_000)})
+    guide = choices(words)
+    assert all(guide.matches(w.encode()) for w in words[::97])
+    known = set(words)
+    assert not any(guide.matches(w.encode()) for w in (x + "a" for x in words[::31]) if w not in known)
+    check_walks(guide, vocabulary(rng, 'ab"c, d1é'), rng, walks=2, steps=8)
+
+
+def test_an_empty_language_is_an_error() -> None:
+    with pytest.raises(Unsatisfiable):
+        regex("a&b").start()
+
+
+def test_mask_time_is_bounded() -> None:
+    from espalier.errors import LimitExceeded
+
+    rng = random.Random(3)
+    vocab = Vocab([bytes([rng.choice(b"ab") for _ in range(rng.randrange(1, 40))]) for _ in range(20_000)] + [None])
+    guide = regex("(.*a.{40}|.*b.{39}b)", limits=Limits(mask_us=100))
+    law = TokenGuide(guide, vocab)
+    with pytest.raises(LimitExceeded, match="regex"):
+        law.mask(law.start())
