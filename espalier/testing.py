@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -57,15 +57,25 @@ def exact_law(decoder: Callable[[Rng], Decoder[T]], key: Callable[[T], H], limit
     >>> assert_same_law(law, model.joint(es.Prefix(), 2))
     """
     law: dict[H, float] = {}
+    for p, result in outcomes(lambda rng: run(decoder(rng))[0], limit):
+        law[key(result)] = law.get(key(result), 0.0) + p
+    return law
+
+
+def outcomes(function: Callable[[Replay], T], limit: int = 200_000) -> Iterator[tuple[float, T]]:
+    """Everything that a function of an Rng may return, one entry for each sequence of flips, with its probability.
+
+    >>> sorted((p, heads) for p, heads in outcomes(lambda rng: rng.flip(0.25)))
+    [(0.25, True), (0.75, False)]
+    """
     script: list[int] = []
     for _ in range(limit):
         rng = Replay(script)
-        [result] = run(decoder(rng))
-        p = math.prod(probabilities[i] for probabilities, i in zip(rng.seen, rng.script, strict=True))
-        law[key(result)] = law.get(key(result), 0.0) + p
+        result = function(rng)
+        yield math.prod(probabilities[i] for probabilities, i in zip(rng.seen, rng.script, strict=True)), result
         script = _next(rng)
         if not script:
-            return law
+            return
     raise AssertionError(f"more than {limit} runs: make the model smaller")
 
 

@@ -33,8 +33,7 @@ class Translation:
         self.encode = encode if encode is not None else longest_match(target)
         ids = {token: i for i, token in reversed(list(enumerate(target.tokens))) if token}
         self.same = {i: ids[token] for i, token in enumerate(source.tokens) if token in ids}
-        names = {target.name(i): i for i in target.special if not target.name(i).startswith("<") or i in target.end}
-        names |= {target.name(i): i for i in target.special if target.name(i) != f"<{i}>"}
+        names = {target.name(i): i for i in target.special if target.name(i) != f"<{i}>"}  # a name, not just its number
         self.same |= {i: names[source.name(i)] for i in source.special if source.name(i) in names}
         self._prefixes: WeakKeyDictionary[Prefix, Prefix] = WeakKeyDictionary()
 
@@ -145,6 +144,7 @@ class StringLaw(Scorer):
 
     def __init__(self, inner: Scorer, vocab: Vocab, encode: Encode | None = None, limit: int = 512) -> None:
         self.inner, self.vocab, self.vocab_size, self.limit = inner, vocab, vocab.size, limit
+        self.end = min(vocab.end, default=None)
         self.theirs = vocab_of(inner)
         self.translation = Translation(vocab, self.theirs, encode)
         self.ids = {token: i for i, token in reversed(list(enumerate(vocab.tokens))) if token}
@@ -194,8 +194,8 @@ class StringLaw(Scorer):
         psi = torch.zeros(self.vocab_size, dtype=torch.float64)
         for token, i in self.ids.items():
             psi[i] = max(0.0, mass[token] - sum(mass[t] for t in self.longer[token]))
-        if self.vocab.end:
-            psi[min(self.vocab.end)] = end
+        if self.end is not None:
+            psi[self.end] = end
         if not bool(psi.any()):
             psi[list(self.ids.values())] = 1.0
         return psi.log()
