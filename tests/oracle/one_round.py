@@ -104,6 +104,9 @@ class Held(Drafter):
         self.inner = self.inner.begin(x)
         return self.inner
 
+    def propose(self, x, rng):  # type: ignore[no-untyped-def]
+        return self.inner.propose(x, rng)
+
 
 def states(make: Callable[[], Drafter], target: Target) -> list[State]:
     """A drafter at the beginning of a text, and after four tokens of one that has not ended."""
@@ -155,7 +158,7 @@ def _emit(target: Target, draft: Draft, rows: Rows, verifier: Verifier, length: 
 def assert_exact(target: Target, x: es.Prefix, law: dict[Tokens, float], length: int, tolerance: float = 1e-12) -> None:
     """Assert that a round's emissions, followed by the target's own tokens, have the target's law of texts."""
     assert abs(math.fsum(law.values()) - 1) <= tolerance, f"the probabilities sum to {math.fsum(law.values())}"
-    own = {text: p for text, p in target.texts(x, length)}
+    own = dict(target.texts(x, length))
     chance = {e: math.prod(target.p(x + list(e[:i]), e[i]) for i in range(len(e))) for e in law}
     for e, p in law.items():
         assert chance[e] > 0 or p <= tolerance, f"P({e}) is {p:.15g}, but the target never says it"
