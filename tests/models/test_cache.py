@@ -93,8 +93,8 @@ def worker(log: Path, way: str) -> subprocess.Popen[str]:
 
 
 def test_of_several_processes_one_builds_and_all_get_it(tmp_path: Path, home: Path) -> None:
-    workers = [worker(tmp_path / "log", "live") for _ in range(3)]
-    assert [(w.communicate()[0].strip(), w.returncode) for w in workers] == [(str(home / "models" / "m"), 0)] * 3
+    workers = [worker(tmp_path / "log", "live") for _ in range(2)]
+    assert [(w.communicate()[0].strip(), w.returncode) for w in workers] == [(str(home / "models" / "m"), 0)] * 2
     assert (tmp_path / "log").read_text() == "filled\n"
 
 

