@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from espalier.cli.bench import app as bench
 from espalier.cli.chat import chat
 from espalier.cli.generate import generate
 from espalier.cli.models import models
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(chat)
 app.command()(models)
+app.add_typer(bench, name="bench")
 
 
 def _complain(message: str) -> None:
