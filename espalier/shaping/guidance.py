@@ -1,0 +1,80 @@
+"""Scorers of two streams: the same written text after another prompt, and guidance away from what it would say there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from espalier.errors import require
+from espalier.prefix import Prefix
+from espalier.rows import Rows
+from espalier.scorer import Answer, Ask, Scorer
+from espalier.shaping.mix import Mixture
+
+
+class Reprompted(Scorer):
+    """The rows of a scorer after what was written, had the prompt been another one.
+
+    For each prefix it keeps the prefix of the second stream, as long as the first lives: forks share it, and what is rolled
+    back is forgotten with it. Later given tokens (the next turn of a chat) are given to both streams.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
+    >>> other = Reprompted(model, Prefix([3, 3]))
+    >>> other.prefix(Prefix([1, 2]) + 0).ids()
+    [3, 3, 0]
+    """
+
+    def __init__(self, inner: Scorer, prompt: Prefix) -> None:
+        require(len(prompt) > 0, "the second prompt is empty; a model needs something to go on from, its first token at least")
+        self.inner, self.prompt = inner, prompt
+        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
+        self._prefixes: WeakKeyDictionary[Prefix, Prefix] = WeakKeyDictionary()
+
+    def prefix(self, x: Prefix) -> Prefix:
+        """The prefix of the second stream that goes with x."""
+        missing = []
+        for node in x.up():
+            if node in self._prefixes:
+                break
+            missing.append(node)
+        for node in reversed(missing):
+            if node.parent is None:
+                self._prefixes[node] = self.prompt
+            else:
+                above = self._prefixes[node.parent]
+                self._prefixes[node] = above.given(node.tokens) if node.origin is node else above + node.tokens
+        return self._prefixes[x]
+
+    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
+        rows: Rows = yield Ask(self.inner, [self.prefix(x) for x in prefixes], want)
+        return Rows(rows.dense(), prefixes, rows.extras)
+
+
+def guidance(scorer: Scorer, negative: Prefix, scale: float = 1.5) -> Scorer:
+    """Classifier-free guidance: log p(v | negative) + scale · (log p(v | x) - log p(v | negative)), renormalised.
+
+    `negative` is the prompt without what is to be stressed (or with its opposite); both streams are rows of one pass.
+    scale = 1 is the scorer itself. A token that p(· | x) excludes stays excluded. Since it is a scorer, drafts, beams and
+    constraints work on it as on any other. Sanchez et al. 2023, "Stay on topic with classifier-free guidance" (arXiv
+    2306.17806).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
+    >>> x = es.Prefix([0, 1])
+    >>> [y] = es.run(es.sample(guidance(model, es.Prefix([2]), 1.0), x, es.stop.budget(3), es.Rng(0)))
+    >>> [z] = es.run(es.sample(model, x, es.stop.budget(3), es.Rng(0)))
+    >>> y.ids() == z.ids()
+    True
+    """
+    require(0 <= scale < float("inf"), f"scale={scale}: it is a number from 0; 1 changes nothing, 1.5 stresses the prompt")
+
+    def combine(streams: list[Tensor]) -> Tensor:
+        own, other = streams
+        other = torch.where(other == -torch.inf, own, other)
+        return torch.where(own == -torch.inf, own, other + scale * (own - other))
+
+    return Mixture([scorer, Reprompted(scorer, negative)], combine)
