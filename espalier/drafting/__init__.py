@@ -2,6 +2,7 @@
 
 from espalier.drafting.aded import ADED
 from espalier.drafting.aggressive import Aggressive
+from espalier.drafting.auto import Auto
 from espalier.drafting.bandit import EXP3, UCB, BanditDrafter, BanditLength
 from espalier.drafting.beam import Beam, OptTree
 from espalier.drafting.compose import Cascade, Fuse
@@ -44,6 +45,7 @@ __all__ = [
     "AdaptiveConfidence",
     "Aggressive",
     "ApproximateIndex",
+    "Auto",
     "BanditDrafter",
     "BanditLength",
     "Beam",

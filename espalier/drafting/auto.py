@@ -1,0 +1,177 @@
+"""The default drafter: everything cheap at once, in drafts as large as they pay."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.evidence import Calibration, Evidence, Memory
+from espalier.drafting.pace import Ledger, PassCost
+from espalier.drafting.reading import Reading
+from espalier.errors import require
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+from espalier.scorer import Ask
+
+_PLAIN_EVERY = 64  # rounds between two plain passes that are made only to know what they cost
+
+
+class Auto(Drafter):
+    """A tree of the tokens most likely to be accepted, of the size that is expected to be fastest; empty if none pays.
+
+    Candidates come from copying (prompt lookup in the text, and in what was written before), and from the target's own
+    earlier rows for the same last two tokens or the same last one (token recycling). How likely a candidate of each sort is
+    to be accepted is counted as text is written, whether it was drafted or not, so that measuring costs no pass. The tree
+    grows from the most probable path to the least; it is cut where expected tokens per second are highest, by the times
+    that passes of each size took.
+
+    Guarantee: the text never depends on it (deterministic drafts). By its own clock a text never takes more than `slack`
+    longer than plain decoding (short ones: `slack` of what 40 tokens take), its own time included: when that much is used
+    up, it stops drafting, and all other work, until later tokens have earned it back.
+
+    After Saxena 2023 (prompt lookup); Luo et al. 2024, "Token recycling" (arXiv 2408.08696); Wang et al. 2024, "OPT-Tree"
+    (arXiv 2406.17276); Chen et al. 2024, "Sequoia" (arXiv 2402.12374), for the choice by measured cost.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=1, seed=0)
+    >>> [x] = es.run(es.speculate(model, es.Prefix([1]), es.stop.budget(60), Auto(), es.verification.GreedyMatch(), es.Rng(0)))
+    >>> [y] = es.run(es.sample(model | es.temperature(0), es.Prefix([1]), es.stop.budget(60), es.Rng(0)))
+    >>> x.ids() == y.ids()
+    True
+    """
+
+    def __init__(
+        self,
+        nodes: int = 48,
+        slack: float = 0.05,
+        clock: Callable[[], float] = time.perf_counter,
+        curve: Callable[[int], float] | None = None,
+    ) -> None:
+        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; drafter=None is plain decoding")
+        require(slack >= 0, f"slack={slack}: what drafting may cost beyond plain decoding is a share ≥ 0 of its time")
+        self.nodes, self.slack, self.clock, self.curve = nodes, slack, clock, curve
+        self.memory, self.calibration = Memory(), Calibration()
+        self.rounds = 0
+        self._costs: dict[int, PassCost] = {}
+        self.open = 0  # requests whose draft is being scored now: passes of batches have a cost of their own
+
+    def begin(self, x: Prefix) -> Drafter:
+        return _Text(self)
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        return self.begin(x).propose(x, rng)
+
+    def cost(self) -> PassCost:
+        """The cost of passes that serve as many requests (to a power of two) as are open now."""
+        return self._costs.setdefault(max(self.open, 1).bit_length(), PassCost(self.curve))
+
+
+class _Text(Drafter):
+    """One request: its text, its ledger, and the round that is under way."""
+
+    def __init__(self, session: Auto) -> None:
+        self.session = session
+        self._text, self._evidence = Reading(), Evidence(session.memory)
+        self._ledger = Ledger(session.slack, least=40)
+        self._trust = [4.0, 4.0]  # tokens foreseen, and expected to be: how far this text is like the others
+        self._foreseen: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        self._started = self._proposed = 0.0
+        self._own = 0.0  # what drafting itself takes in a round, in plain passes
+        self._first, self._asleep = True, False
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        yield from ()
+        s = self.session
+        draft = Draft(x)
+        self._foreseen = {}
+        self._asleep = not self._ledger.allows(self._own)
+        s.open += 1
+        if not self._asleep and len(x):
+            self._started = s.clock()
+            known = self._text.read(x)
+            self._evidence.read(self._text.ids, known, len(x.origin))
+            self._fill(draft)
+            self._proposed = s.clock()
+        return draft
+
+    def _fill(self, draft: Draft) -> None:
+        s = self.session
+        nodes, gains = self._grow()
+        cost = s.cost()
+        s.rounds += 1
+        if self._first or cost.plain is None or s.rounds % _PLAIN_EVERY == 0:
+            return
+        size, _ = cost.best(gains, s.nodes)
+        while size and not self._ledger.allows(cost.ratio(size + 1) - 1):
+            size //= 2
+        place = [0]
+        for parent, token in nodes[:size]:
+            place.append(draft.add(place[parent], token))
+
+    def _grow(self) -> tuple[list[tuple[int, int]], list[float]]:
+        """Nodes (number of the parent, 0 for the root; token) from the most probable down, and their probabilities."""
+        evidence, s = self._evidence, self.session
+        p, count = s.calibration.p, itertools.count()
+        trust = min(max(self._trust[0] / self._trust[1], 0.3), 1.3)
+        cost = s.cost()
+        floor = max(0.25 * (cost.ratio(s.nodes + 1) - 1) / s.nodes, 0.01)
+        nodes: list[tuple[int, int]] = []
+        gains: list[float] = []
+        heap: list[tuple[float, int, int, tuple[int, ...], Any, Any]] = []
+
+        def expand(node: int, here: float, path: tuple[int, ...], tail: Sequence[int], cursors: Any) -> None:
+            found = evidence.candidates(tail, cursors)
+            self._foreseen[path] = found
+            for token, bucket in found:
+                gain = here * min(p[bucket] * trust, 0.99)
+                if gain >= floor:
+                    heapq.heappush(heap, (-gain, next(count), node, (*path, token), tail, cursors))
+
+        expand(0, 1.0, (), evidence.ids[-10:], evidence.start())
+        while heap and len(nodes) < s.nodes:
+            minus, _, parent, path, tail, cursors = heapq.heappop(heap)
+            nodes.append((parent, path[-1]))
+            gains.append(-minus)
+            below = evidence.below(tail, cursors, path[-1])
+            expand(len(nodes), -minus, path, [*tail[-9:], path[-1]], below)
+        return nodes, gains
+
+    def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
+        s = self.session
+        cost, tokens = s.cost(), max(len(x) - len(draft.prefixes[0]), 0)
+        s.open = max(s.open - 1, 0)
+        if self._asleep or not len(draft.prefixes[0]):
+            self._ledger.book(tokens, tokens)
+            return
+        scored = s.clock()
+        s.memory.learn(rows, 24)
+        self._judge(x.tail(tokens))
+        done = s.clock()
+        if self._first:  # its pass read the prompt
+            self._first = False
+            return
+        took = scored - self._proposed
+        cost.learn(len(draft.prefixes), took)
+        if cost.plain is not None:
+            own = (done - self._started - took) / cost.plain
+            self._own += 0.2 * (own - self._own)
+            self._ledger.book(tokens, took / cost.plain + own)
+
+    def _judge(self, written: Sequence[int]) -> None:
+        """Counts which candidates were right, at every node that the text passed through."""
+        calibration = self.session.calibration
+        for i, token in enumerate(written):
+            found = self._foreseen.get(tuple(written[:i]))
+            if found is None:
+                break
+            for candidate, bucket in found:
+                self._trust[1] += calibration.p[bucket]
+                self._trust[0] += candidate == token
+                calibration.learn(bucket, candidate == token)
+        if self._trust[1] > 40:
+            self._trust = [value / 2 for value in self._trust]

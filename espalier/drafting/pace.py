@@ -1,0 +1,115 @@
+"""How large a draft pays: the cost of passes, measured as they happen, and the ledger that keeps a promise."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+
+_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128)
+_GUESS = 0.02  # what one more node is thought to cost, in plain passes, before anything was measured
+
+
+class PassCost:
+    """The time of a pass over n nodes, learned from passes as they happen: `plain` (seconds for one node) × `ratio(n)`.
+
+    The plain time follows the load of the machine and the length of the context quickly; the ratios, which are a matter of
+    the hardware, are learned slowly. Sizes in between are interpolated; beyond the largest one measured its slope goes on.
+    `curve` gives the ratios to start from, if they were measured before.
+
+    >>> cost = PassCost()
+    >>> for n, seconds in [(1, 0.010), (1, 0.010), (8, 0.020)] * 20:
+    ...     cost.learn(n, seconds)
+    >>> round(cost.plain, 4), round(cost.ratio(8), 2), round(cost.ratio(4), 2)
+    (0.01, 2.0, 1.43)
+    """
+
+    def __init__(self, curve: Callable[[int], float] | None = None) -> None:
+        self.plain: float | None = None
+        self._curve = curve
+        self._ratios: dict[int, float] = {}
+        self._seen: dict[int, int] = {}
+        self._knots: list[int] = [1]
+
+    def ratio(self, n: int) -> float:
+        """What a pass over n nodes costs, in plain passes; 1 for n = 1."""
+        size = size_of(n)
+        if size in self._ratios:
+            return self._ratios[size]
+        if size == 1:
+            return 1.0
+        if self._curve is not None:
+            return self._curve(size) / self._curve(1)
+        at = bisect_left(self._knots, size)
+        low = self._knots[at - 1]
+        below = self._ratios.get(low, 1.0)
+        if at < len(self._knots):
+            high = self._knots[at]
+            return below + (self._ratios[high] - below) * (size - low) / (high - low)
+        slope = (below - 1) / (low - 1) if low > 1 else _GUESS
+        return below + max(slope, _GUESS / 4) * (size - low)
+
+    def learn(self, n: int, seconds: float) -> None:
+        """Takes in that a pass over n nodes took so long. A pass that took far longer than expected counts as twice that."""
+        size = size_of(n)
+        if self.plain is None:  # nothing to compare with yet
+            if size == 1:
+                self.plain = max(seconds, 1e-9)
+            return
+        expected = self.plain * self.ratio(size)
+        seconds = min(seconds, 2 * expected)
+        seen = self._seen[size] = self._seen.get(size, 0) + 1
+        if size > 1:
+            known = self.ratio(size)
+            if size not in self._ratios:
+                self._knots.insert(bisect_left(self._knots, size), size)
+            self._ratios[size] = max(known + max(1 / seen, 0.05) * (seconds / self.plain - known), 0.5)
+        else:
+            self.plain += max(1 / (seen + 1), 0.3) * (seconds - self.plain)
+            return
+        if seen > 2:
+            self.plain += 0.1 * (seconds / self.ratio(size) - self.plain)
+
+    def best(self, gains: Sequence[float], most: int) -> tuple[int, float]:
+        """How many of the nodes, whose probabilities of being accepted are `gains`, to draft, and how many times as fast as
+        plain decoding that is expected to be. What was not measured yet is approached by doubling."""
+        chosen, rate, tokens = 0, 1.0, 1.0
+        if self._curve is None:
+            most = min(most, max(2, 2 * self._knots[-1] - 1))
+        for n, gain in enumerate(gains[:most], start=1):
+            tokens += gain
+            if size_of(n + 1) == n + 1 or n == min(len(gains), most):
+                now = tokens / self.ratio(n + 1)
+                if now > rate:
+                    chosen, rate = n, now
+        return chosen, rate
+
+
+def size_of(n: int) -> int:
+    """The class of pass sizes to which n nodes belong, by its largest."""
+    return _SIZES[min(bisect_left(_SIZES, n), len(_SIZES) - 1)]
+
+
+class Ledger:
+    """What speculation has cost a text beyond plain decoding, against what it may: `slack` of the plain time.
+
+    A short text may be late by `slack` of what `least` tokens take. In plain passes (of the moment), so that a machine that
+    becomes slower is not speculation's fault.
+
+    >>> ledger = Ledger(slack=0.05, least=40)
+    >>> ledger.book(tokens=1, passes=2.5)
+    >>> ledger.allows(0.4), ledger.allows(0.6)
+    (True, False)
+    """
+
+    def __init__(self, slack: float, least: int) -> None:
+        self.slack, self.least = slack, least
+        self.tokens, self.late = 0, 0.0
+
+    def book(self, tokens: int, passes: float) -> None:
+        """A round that wrote so many tokens and took as long as so many plain passes."""
+        self.tokens += tokens
+        self.late += passes - tokens
+
+    def allows(self, passes: float) -> bool:
+        """Whether a round may take this much longer than what it surely gains."""
+        return self.late + passes <= self.slack * max(self.tokens, self.least)

@@ -1,0 +1,263 @@
+"""The default drafter's control logic, on a simulated clock: it drafts where that pays and is never later than it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+
+import espalier as es
+from espalier.drafting import Auto
+from espalier.drafting.evidence import COPY, TABLE, Calibration, Evidence, Memory, prior
+from espalier.drafting.pace import Ledger, PassCost, size_of
+from espalier.errors import InvalidInput
+from espalier.testing import assert_same_law, exact_law
+from espalier.verification import GreedyMatch, SampleMatch
+
+V = 64
+
+
+class Clock:
+    """A clock that stands still but for passes, which it is told of, and `work` seconds each time that it is read."""
+
+    def __init__(self, work: float = 0.0) -> None:
+        self.now, self.work = 0.0, work
+
+    def __call__(self) -> float:
+        self.now += self.work
+        return self.now
+
+
+class Timed(es.Model):
+    """A model whose passes take simulated time: `cost(n)` for n nodes of one request, `prefill` for the first."""
+
+    vocab_size = V
+
+    def __init__(self, row: Callable[[list[int]], int], clock: Clock, cost: Callable[[int], float]) -> None:
+        self.row, self.clock, self.cost = row, clock, cost
+        self.sizes: list[int] = []
+
+    def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
+        self.clock.now += self.cost(len(prefixes))
+        self.sizes.append(len(prefixes))
+        logits = torch.zeros(len(prefixes), V)
+        for i, x in enumerate(prefixes):
+            logits[i, self.row(x.ids())] = 12.0
+        return es.Rows(logits, prefixes)
+
+
+def periodic(ids: list[int]) -> int:
+    return (ids[-1] + 1) % 20
+
+
+def hashed(ids: list[int]) -> int:
+    """Tokens in which nothing repeats that could be learned: a function of the last five and their place."""
+    return hash((len(ids), *ids[-5:])) % V
+
+
+def misleading(ids: list[int]) -> int:
+    """Predictable for a hundred tokens, then nothing of the kind for two hundred."""
+    return periodic(ids) if len(ids) % 300 < 100 else hashed(ids)
+
+
+def linear(slope: float) -> Callable[[int], float]:
+    return lambda n: 0.02 * (1 + slope * (n - 1))
+
+
+def stairs(n: int) -> float:
+    return 0.02 * (1 + 0.5 * ((n - 1) // 8))
+
+
+def spoken(auto: Auto, clock: Clock, row: Callable[[list[int]], int], cost: Callable[[int], float], tokens: int = 400) -> float:
+    """The time of one text, in times of plain decoding; and that the text is plain decoding's."""
+    model, x = Timed(row, clock, cost), es.Prefix([1, 2, 3])
+    start = clock.now
+    [y] = es.run(es.speculate(model, x, es.stop.budget(tokens), auto, GreedyMatch(), es.Rng(0)))
+    expected = x.ids()
+    for _ in range(tokens):
+        expected.append(row(expected))
+    assert y.ids() == expected
+    return (clock.now - start) / (tokens * cost(1))
+
+
+COSTS = {"cheap": linear(0.01), "fair": linear(0.1), "dear": linear(1.0), "stairs": stairs}
+ROWS = {"periodic": periodic, "hashed": hashed, "misleading": misleading}
+
+
+@pytest.mark.parametrize("tokens", [40, 150])
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS.keys())
+def test_it_is_never_slower_than_plain_decoding_by_more_than_5_percent(cost, row, tokens):
+    clock = Clock()
+    auto = Auto(clock=clock)
+    for _ in range(3):  # a cold session, then a warm one
+        assert spoken(auto, clock, row, cost, tokens) <= 1.05 + 1e-9
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_its_own_time_counts_too(row):
+    for work in (0.0002, 0.001, 0.004):  # drafting takes a multiple of this each round, beside passes of 0.02
+        clock = Clock(work)
+        auto = Auto(clock=clock)
+        for _ in range(2):
+            # one reading of the clock lies within what counts as the pass
+            assert spoken(auto, clock, row, linear(0.5), 300) <= 1.05 * (1 + work / 0.02) + 4 * work / (300 * 0.02)
+
+
+def test_it_drafts_much_when_acceptance_is_high_and_nodes_are_cheap():
+    clock = Clock()
+    auto = Auto(clock=clock)
+    spoken(auto, clock, periodic, linear(0.01), 100)
+    assert spoken(auto, clock, periodic, linear(0.01), 400) < 0.15
+
+
+def test_it_drafts_few_nodes_where_nodes_are_dear():
+    clock = Clock()
+    auto = Auto(clock=clock)
+    spoken(auto, clock, periodic, linear(0.4), 200)
+    assert spoken(auto, clock, periodic, linear(0.4), 200) < 0.6
+    for row in (periodic, hashed):
+        clock = Clock()
+        auto = Auto(clock=clock)
+        model = Timed(row, clock, linear(1.0))  # a node costs a pass: at best nothing is lost
+        for _ in range(3):
+            model.sizes.clear()
+            es.run(es.speculate(model, es.Prefix([1, 2]), es.stop.budget(200), auto, GreedyMatch(), es.Rng(0)))
+        if row is hashed:
+            assert sum(model.sizes) < 230  # next to no nodes beside those that write the text
+
+
+def test_it_stops_at_the_stair_that_pays():
+    clock = Clock()
+    auto = Auto(clock=clock)
+    spoken(auto, clock, periodic, stairs, 300)
+    model = Timed(periodic, clock, stairs)
+    es.run(es.speculate(model, es.Prefix([1, 2, 3]), es.stop.budget(200), auto, GreedyMatch(), es.Rng(0)))
+    drafted = [n for n in model.sizes if n > 1]
+    assert drafted
+    # with certain tokens 8 per 1, 16 per 1.5, 24 per 2, 32 per 2.5, 48 per 3.5 passes: the largest is best
+    assert max(drafted) >= 40
+
+
+def test_a_plain_pass_is_made_now_and_then_to_know_its_cost():
+    clock = Clock()
+    auto, model = Auto(clock=clock), None
+    spoken(auto, clock, periodic, linear(0.01), 100)
+    model = Timed(periodic, clock, linear(0.01))
+    es.run(es.speculate(model, es.Prefix([1, 2, 3]), es.stop.budget(3000), auto, GreedyMatch(), es.Rng(0)))
+    assert 1 <= sum(n == 1 for n in model.sizes[1:]) <= 0.1 * len(model.sizes)
+
+
+def test_it_comes_back_when_the_text_becomes_predictable():
+    clock = Clock()
+    auto = Auto(clock=clock)
+
+    def late(ids: list[int]) -> int:
+        return hashed(ids) if len(ids) < 300 else periodic(ids)
+
+    assert spoken(auto, clock, late, linear(0.05), 900) < 0.6
+
+
+def test_the_cost_of_a_pass_is_learned_under_noise_and_drift():
+    cost, rng = PassCost(), torch.Generator().manual_seed(0)
+    truth = {1: 1.0, 4: 1.1, 8: 1.3, 16: 1.9, 32: 3.2}
+    for turn in range(600):
+        load = 1.0 + turn / 600  # the machine becomes twice as slow
+        for n, ratio in truth.items():
+            if torch.rand((), generator=rng) < 0.3:
+                noise = 1 + 0.1 * float(torch.randn((), generator=rng)) + (3.0 if torch.rand((), generator=rng) < 0.02 else 0.0)
+                cost.learn(n, 0.01 * load * ratio * noise)
+    assert cost.plain == pytest.approx(0.02, rel=0.15)
+    for n, ratio in truth.items():
+        assert cost.ratio(n) == pytest.approx(ratio, rel=0.15)
+    assert truth[8] * 0.85 < cost.ratio(12) < truth[16] * 1.15
+
+
+def test_the_size_is_the_best_of_all_sizes():
+    cost = PassCost(lambda n: 1 + 0.05 * (n - 1))
+    cost.plain = 0.01
+    gains = [0.8 * 0.9**i for i in range(40)]
+    size, rate = cost.best(gains, 40)
+    rates = {n: (1 + sum(gains[:n])) / (1 + 0.05 * (size_of(n + 1) - 1)) for n in range(41)}
+    assert rate == pytest.approx(max(rates.values()))
+    assert rates[size] == pytest.approx(rate)
+    assert cost.best([0.01] * 10, 10) == (0, 1.0)
+    assert cost.best([], 10) == (0, 1.0)
+
+
+def test_a_ledger_never_allows_more_than_its_slack():
+    ledger = Ledger(slack=0.1, least=10)
+    assert ledger.allows(1.0)
+    assert not ledger.allows(1.01)
+    ledger.book(1, 2.0)
+    assert not ledger.allows(0.01)
+    for _ in range(30):
+        ledger.book(1, 1.0)
+    assert ledger.allows(2.0)
+
+
+def test_candidates_come_from_the_text_other_texts_and_rows():
+    memory = Memory()
+    other = Evidence(memory)
+    other.read([9, 1, 2, 3, 7], 0, 0)
+    own = Evidence(memory)
+    own.read([4, 1, 2, 3, 5, 6, 1, 2, 3], 0, 9)
+    cursors = own.start()
+    found = dict(own.candidates([1, 2, 3], cursors))
+    assert set(found) == {5, 7}
+    assert found[5] // TABLE == 1 + 2  # three tokens match in the text itself
+    assert found[7] // TABLE == 7 + 2  # and in another one
+    logits = torch.full((1, V), -9.0)
+    logits[0, 5], logits[0, 8] = 4.0, 3.5
+    memory.learn(es.Rows(logits, [es.Prefix([2, 3])]), 8)
+    found = dict(own.candidates([1, 2, 3], cursors))
+    assert set(found) == {5, 7, 8}
+    assert found[5] % TABLE == 1 + 2  # 0.62 of the row: the third class of a pair's row
+    assert found[7] % TABLE == TABLE - 2
+    assert found[8] // TABLE == 0
+    below = own.below([1, 2, 3], cursors, 5)
+    assert [token for token, _ in own.candidates([2, 3, 5], below)] == [6]
+
+
+def test_priors_are_probabilities_and_calibration_finds_the_truth():
+    assert all(0 <= prior(bucket) < 1 for bucket in range(COPY * TABLE))
+    calibration, rng = Calibration(), torch.Generator().manual_seed(0)
+    for _ in range(3000):
+        calibration.learn(40, bool(torch.rand((), generator=rng) < 0.3))
+    assert calibration.p[40] == pytest.approx(0.3, abs=0.08)
+
+
+def test_memory_is_bounded():
+    memory = Memory(limit=100)
+    evidence = Evidence(memory)
+    ids = [i % V for i in range(50)] + [(i * i) % V for i in range(500)]
+    evidence.read(ids, 0, 0)
+    assert len(memory.grams) <= 100
+
+
+def test_requests_side_by_side_write_what_each_writes_alone():
+    model = es.models.Table.random(6, 2, seed=3)
+
+    def decoder(seed: int, auto: Auto):  # type: ignore[no-untyped-def]
+        return es.speculate(model, es.Prefix([seed % 6, 1]), es.stop.budget(30), auto, SampleMatch(), es.Rng(seed))
+
+    auto = Auto()
+    together = [x.ids() for x in es.run(*(decoder(seed, auto) for seed in range(6)))]
+    assert together == [es.run(decoder(seed, Auto()))[0].ids() for seed in range(6)]
+    assert auto.open == 0
+
+
+def test_the_law_of_the_text_is_that_of_plain_sampling():
+    model, x, stop = es.models.Table.random(3, 2, seed=4), es.Prefix([0, 1, 2, 0]), es.stop.budget(4)
+    auto = Auto(clock=Clock())  # warm, and with a clock on which passes are free
+    es.run(es.speculate(model, x, es.stop.budget(60), auto, SampleMatch(), es.Rng(0)))
+    law = exact_law(lambda rng: es.speculate(model, x, stop, auto, SampleMatch(), rng), lambda y: tuple(y.written()))
+    assert_same_law(law, model.joint(x, 4))
+
+
+def test_what_cannot_work_is_refused():
+    with pytest.raises(InvalidInput, match="nodes=0"):
+        Auto(nodes=0)
+    with pytest.raises(InvalidInput, match="slack"):
+        Auto(slack=-0.1)
