@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.decode import sample, speculate
+from espalier.drafting.auto import Auto
 from espalier.drafting.draft import Drafter
 from espalier.errors import ContextOverflow, InvalidInput, require
 from espalier.options import Options
@@ -65,6 +66,7 @@ class LanguageModel:
         )
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
+        self._auto: Auto | None = None
 
     @property
     def scorer(self) -> Model:
@@ -189,7 +191,9 @@ class LanguageModel:
 
     def _drafter(self, wanted: Options) -> Drafter | None:
         if isinstance(wanted.drafter, str):
-            raise InvalidInput("drafter='auto' is not available yet; pass es.drafting.PromptLookup()")
+            if self._auto is None:
+                self._auto = Auto()  # one for all requests: what it learns of one text serves the next
+            return self._auto
         return wanted.drafter
 
     def _drive(self, loop: Loop, requests: Mapping[int, Request]) -> None:

@@ -11,7 +11,8 @@ from espalier.drafting.recycle import top_weights
 from espalier.rows import Rows
 
 Cursor: TypeAlias = "tuple[list[int], int, int, int]"  # a text, a place in it, how many tokens match before, 0 own 1 other
-Key, Value = TypeVar("Key"), TypeVar("Value")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Entry: TypeAlias = "tuple[tuple[int, int], ...]"  # tokens with the class of their probability
 
 _TOP = 8

@@ -145,7 +145,7 @@ def test_a_plain_pass_is_made_now_and_then_to_know_its_cost():
     auto, model = Auto(clock=clock), None
     spoken(auto, clock, periodic, linear(0.01), 100)
     model = Timed(periodic, clock, linear(0.01))
-    es.run(es.speculate(model, es.Prefix([1, 2, 3]), es.stop.budget(3000), auto, GreedyMatch(), es.Rng(0)))
+    es.run(es.speculate(model, es.Prefix([1, 2, 3]), es.stop.budget(1500), auto, GreedyMatch(), es.Rng(0)))
     assert 1 <= sum(n == 1 for n in model.sizes[1:]) <= 0.1 * len(model.sizes)
 
 
