@@ -44,6 +44,8 @@ def call(arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # typer caught Ctrl-C
+            _complain("interrupted")
         return code if isinstance(code, int) else 0
     except EspalierError as error:
         _complain(str(error))
