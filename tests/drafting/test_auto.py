@@ -142,7 +142,7 @@ def test_it_stops_at_the_stair_that_pays():
 
 def test_a_plain_pass_is_made_now_and_then_to_know_its_cost():
     clock = Clock()
-    auto, model = Auto(clock=clock), None
+    auto = Auto(nodes=7, clock=clock)
     spoken(auto, clock, periodic, linear(0.01), 100)
     model = Timed(periodic, clock, linear(0.01))
     es.run(es.speculate(model, es.Prefix([1, 2, 3]), es.stop.budget(1500), auto, GreedyMatch(), es.Rng(0)))
