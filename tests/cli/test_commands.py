@@ -97,7 +97,7 @@ BAD: list[tuple[list[str], bytes, str]] = [
     (["generate"], b"caf\xe9", "stdin is not UTF-8: byte 0xe9 at position 3"),
     (["generate", "x", "--file", "nowhere.txt"], b"", "both given"),
     (["generate", "--file", "nowhere.txt"], b"", "nowhere.txt cannot be read"),
-    (["generate", "word " * 400], b"", "at most 128"),
+    (["generate", "word " * 400], b"", "128"),
     (["generate", "x", "--temperature", "-1"], b"", "temperature"),
     (["generate", "x", "--temperature", "nan"], b"", "temperature"),
     (["generate", "x", "--temperature", "inf"], b"", "temperature"),
