@@ -1,6 +1,7 @@
 #include "grammar/slices.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "grammar/budget.hpp"
 
@@ -29,6 +30,73 @@ void Slices::trim(std::size_t bytes) {
   memory_ = 0;
 }
 
+// Whether every code point beyond ASCII leads from `from` to `to`.
+bool Slices::all_others_lead(Re from, Re to) {
+  re::Store& store = re::Store::get();
+  std::vector<std::pair<Re, Re>> seen, todo{{store.codepoint(), from}};
+  while (!todo.empty()) {
+    const auto [code, r] = todo.back();
+    todo.pop_back();
+    for (unsigned b = 0x80; b < 0x100; ++b) {
+      const Re rest = store.step(code, static_cast<std::uint8_t>(b));
+      if (rest == re::kEmpty) continue;
+      const Re next = store.step(r, static_cast<std::uint8_t>(b));
+      if (next == re::kEmpty || store.ended(next)) return false;
+      if (rest == re::kEpsilon) {
+        if (next != to) return false;
+        continue;
+      }
+      const std::pair<Re, Re> pair{rest, next};
+      if (std::find(seen.begin(), seen.end(), pair) != seen.end()) continue;
+      seen.push_back(pair);
+      todo.push_back(pair);
+    }
+  }
+  return true;
+}
+
+const Slices::Alike& Slices::alike(Re r) {
+  if (const auto at = alike_.find(r); at != alike_.end()) return at->second;
+  re::Store& store = re::Store::get();
+  std::vector<Re> chain;   // r, what most bytes lead to, what most bytes lead to from there …
+  constexpr std::uint32_t kForever = 1u << 30;
+  Alike after;
+  Re now = r;
+  while (chain.size() <= trie_.longest()) {
+    const auto at = alike_.find(now);
+    if (at != alike_.end()) { after = at->second; break; }
+    std::array<std::pair<Re, unsigned>, 256> targets;
+    std::size_t found = 0;
+    for (unsigned b = 0; b < 128; ++b) {
+      const Re to = store.step(now, static_cast<std::uint8_t>(b));
+      if (to == re::kEmpty || store.ended(to)) continue;
+      std::size_t k = 0;
+      while (k < found && targets[k].first != to) ++k;
+      if (k == found) targets[found++] = {to, 0};
+      ++targets[k].second;
+    }
+    const auto most = std::max_element(targets.begin(), targets.begin() + static_cast<std::ptrdiff_t>(found), [](const auto& x, const auto& y) { return x.second < y.second; });
+    if (found == 0 || most->second < 2) { alike_[now] = {}; break; }
+    Alike one;
+    for (unsigned b = 0; b < 128; ++b) {
+      if (store.step(now, static_cast<std::uint8_t>(b)) == most->first) one.ascii[b >> 6] |= 1ull << (b & 63);
+    }
+    one.others = all_others_lead(now, most->first);
+    one.steps = most->first == now ? kForever : 1;
+    alike_[now] = one;
+    chain.push_back(now);
+    if (most->first == now) break;
+    now = most->first;
+  }
+  for (std::size_t k = chain.size(); k-- > 0;) {
+    Alike& a = alike_[chain[k]];
+    const bool same = after.steps && after.ascii[0] == a.ascii[0] && after.ascii[1] == a.ascii[1] && after.others == a.others;
+    if (a.steps == 1 && same) a.steps = std::min(kForever, after.steps + 1);
+    after = a;
+  }
+  return alike_[r];
+}
+
 // All tokens below one node of the trie.
 void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
   re::Store& store = re::Store::get();
@@ -54,6 +122,17 @@ void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
       continue;
     }
     level[n.depth - base] = {nullptr, to};
+    if (n.skip > i + 8 && !store.ended(to)) {
+      const Trie::Below& below = trie_.below(i);
+      if (below.text) {
+        const Alike& a = alike(to);
+        if (a.steps >= below.height && !(below.ascii[0] & ~a.ascii[0]) && !(below.ascii[1] & ~a.ascii[1]) && (a.others || !below.beyond_ascii)) {
+          if (walk.keep_tokens) walk.tokens.insert(walk.tokens.end(), tokens + n.tokens, tokens + nodes[n.skip].tokens);
+          i = n.skip;
+          continue;
+        }
+      }
+    }
     if (walk.keep_tokens) {
       for (std::uint32_t t = n.tokens; t < nodes[i + 1].tokens; ++t) walk.tokens.push_back(tokens[t]);
     }
@@ -98,7 +177,8 @@ Slice Slices::compute(Re r, Trie::Place p) {
   } else {
     s.sparse = {walk.tokens.begin(), walk.tokens.end()};
   }
-  std::stable_sort(walk.ends.begin(), walk.ends.end(), [](const End& x, const End& y) { return x.tag < y.tag; });
+  const auto by_tag = [](const End& x, const End& y) { return x.tag < y.tag; };
+  if (!std::is_sorted(walk.ends.begin(), walk.ends.end(), by_tag)) std::stable_sort(walk.ends.begin(), walk.ends.end(), by_tag);
   for (std::size_t i = 0, j; i < walk.ends.size(); i = j) {
     std::vector<std::uint32_t> nodes;
     for (j = i; j < walk.ends.size() && walk.ends[j].tag == walk.ends[i].tag; ++j) nodes.push_back(walk.ends[j].node);

@@ -31,11 +31,21 @@ class Slices {
 
  private:
   struct Walk;
+  // r goes on alike (to itself, or down a count) for `steps` code points of `ascii`, and of all others if `others`, without
+  // an end on the way: subtrees of such code points need no walk.
+  struct Alike {
+    std::uint64_t ascii[2] = {0, 0};
+    bool others = false;
+    std::uint32_t steps = 0;
+  };
+  const Alike& alike(Re r);
+  bool all_others_lead(Re from, Re to);
   Slice compute(Re r, Trie::Place p);
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
   Trie trie_;
   std::unordered_map<std::uint64_t, Slice> known_;
+  std::unordered_map<Re, Alike> alike_;
   std::size_t memory_ = 0;
 };
 

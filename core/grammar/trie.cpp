@@ -33,11 +33,47 @@ Trie::Trie(std::vector<std::string> tokens) : bytes_(std::move(tokens)), sets_(1
   }
   for (const std::uint32_t i : path) nodes_[i].skip = static_cast<std::uint32_t>(nodes_.size());
   nodes_.push_back({static_cast<std::uint32_t>(nodes_.size()), static_cast<std::uint32_t>(order_.size()), 0, 0});
+  look_below();
+}
+
+void Trie::look_below() {
+  below_.resize(nodes_.size());
+  // well-formed from here, by what is still missing: a node is asked as if it stood between two code points
+  const Re any = re::codepoint();
+  std::vector<std::uint32_t> parents{0};
+  std::vector<std::uint32_t> up(nodes_.size());
+  for (std::uint32_t i = 1; i + 1 < nodes_.size(); ++i) {
+    parents.resize(nodes_[i].depth);
+    up[i] = parents.back();
+    parents.push_back(i);
+  }
+  for (std::uint32_t i = static_cast<std::uint32_t>(nodes_.size()) - 2; i > 0; --i) {
+    const std::uint8_t byte = nodes_[i].byte;
+    Below& above = below_[up[i]];
+    above.ascii[0] |= below_[i].ascii[0];
+    above.ascii[1] |= below_[i].ascii[1];
+    above.beyond_ascii |= below_[i].beyond_ascii || byte >= 0x80;
+    if (byte < 0x80) above.ascii[byte >> 6] |= 1ull << (byte & 63);
+    const bool counts = byte < 0x80 || byte >= 0xc0;
+    above.height = std::max<std::uint16_t>(above.height, static_cast<std::uint16_t>(below_[i].height + counts));
+    if (byte < 0x80) above.text &= below_[i].text;
+    else above.text &= well_formed(i, re::step(any, byte), any);
+  }
+}
+
+// Whether all paths below node i go on with the rest of a code point, and then as well-formed text.
+bool Trie::well_formed(std::uint32_t i, Re rest, Re any) const {
+  if (rest == re::kEmpty) return false;
+  if (re::nullable(rest)) return below_[i].text;
+  for (std::uint32_t c = i + 1; c < nodes_[i].skip; c = nodes_[c].skip) {
+    if (!well_formed(c, re::step(rest, nodes_[c].byte), any)) return false;
+  }
+  return true;
 }
 
 Trie::Place Trie::place(std::vector<std::uint32_t>& nodes) {
   std::erase_if(nodes, [&](std::uint32_t i) { return leaf(i); });
-  std::sort(nodes.begin(), nodes.end());
+  if (!std::is_sorted(nodes.begin(), nodes.end())) std::sort(nodes.begin(), nodes.end());
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
   if (nodes.empty()) return kNowhere;
   if (nodes.size() == 1) return nodes[0] | kSingle;

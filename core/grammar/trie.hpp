@@ -19,10 +19,18 @@ class Trie {
     std::uint16_t depth;
     std::uint8_t byte;
   };
+  // What all paths below a node are made of, to accept a whole subtree without walking it.
+  struct Below {
+    std::uint64_t ascii[2] = {0, 0};   // the ASCII bytes that occur
+    std::uint16_t height = 0;          // code points (bytes below 0x80 and lead bytes) on the longest path
+    bool beyond_ascii = false;         // other bytes occur …
+    bool text = true;                  // … and all paths are well-formed UTF-8, cut anywhere
+  };
   // tokens[id] = bytes; empty ones are left out. Tokens longer than 65,535 bytes are refused.
   explicit Trie(std::vector<std::string> tokens);
 
   const Node* nodes() const { return nodes_.data(); }
+  const Below& below(std::uint32_t i) const { return below_[i]; }
   const Node& node(std::uint32_t i) const { return nodes_[i]; }
   std::size_t size() const { return nodes_.size() - 1; }
   const Token* tokens() const { return order_.data(); }
@@ -47,7 +55,10 @@ class Trie {
 
  private:
   std::vector<std::string> bytes_;
+  void look_below();
+  bool well_formed(std::uint32_t node, std::uint32_t rest, std::uint32_t any) const;
   std::vector<Node> nodes_;
+  std::vector<Below> below_;
   std::vector<Token> order_;
   std::size_t longest_ = 0;
   std::vector<std::vector<std::uint32_t>> sets_;
