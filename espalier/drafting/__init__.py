@@ -7,9 +7,11 @@ from espalier.drafting.bandit import EXP3, UCB, BanditDrafter, BanditLength
 from espalier.drafting.beam import Beam, OptTree
 from espalier.drafting.compose import Cascade, Fuse
 from espalier.drafting.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence
+from espalier.drafting.curve import PassCurve, pass_curve
 from espalier.drafting.dense import ApproximateIndex, DReSD, ExactIndex, HiddenStore
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.dyspec import DySpec
+from espalier.drafting.goodput import Goodput
 from espalier.drafting.heuristic import Both, Heuristic
 from espalier.drafting.hierarchy import Hierarchy
 from espalier.drafting.jacobi import Jacobi, gauss_seidel, hybrid
@@ -19,16 +21,18 @@ from espalier.drafting.ngram import PromptLookup
 from espalier.drafting.ngram_cache import NGramCache, NGramCounts
 from espalier.drafting.pearl import Pearl
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy
+from espalier.drafting.predict import DISCO, AdaEAGLE, Predictor, Recorder, SpecDecPP
 from espalier.drafting.propd import ProPD
 from espalier.drafting.recycle import TokenRecycling
 from espalier.drafting.retrieve import RASD, REST, Graft
-from espalier.drafting.sequoia import Sequoia
+from espalier.drafting.sequoia import Acceptance, Sequoia
 from espalier.drafting.speculative_jacobi import SpeculativeJacobi
 from espalier.drafting.staged import Staged
 from espalier.drafting.stand import STAND
 from espalier.drafting.stochastic import Chains, StochasticBeam
 from espalier.drafting.store import TextStore
 from espalier.drafting.template import KConfig, Template
+from espalier.drafting.tetris import Capacity, Tetris
 from espalier.drafting.thompson import Thompson
 from espalier.drafting.trim import VocabTrim, frequent
 from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
@@ -36,12 +40,15 @@ from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
 __all__ = [
     "ADED",
     "DDD",
+    "DISCO",
     "EXP3",
     "RASD",
     "REST",
     "STAND",
     "SVIP",
     "UCB",
+    "Acceptance",
+    "AdaEAGLE",
     "AdaptiveConfidence",
     "Aggressive",
     "ApproximateIndex",
@@ -50,6 +57,7 @@ __all__ = [
     "BanditLength",
     "Beam",
     "Both",
+    "Capacity",
     "Cascade",
     "Chain",
     "Chains",
@@ -63,6 +71,7 @@ __all__ = [
     "ExactIndex",
     "FittedConfidence",
     "Fuse",
+    "Goodput",
     "Graft",
     "Heuristic",
     "HiddenStore",
@@ -75,16 +84,21 @@ __all__ = [
     "NGramCache",
     "NGramCounts",
     "OptTree",
+    "PassCurve",
     "Pearl",
+    "Predictor",
     "ProPD",
     "PromptLookup",
+    "Recorder",
     "Retokenised",
     "Sequoia",
+    "SpecDecPP",
     "SpeculativeJacobi",
     "Staged",
     "StochasticBeam",
     "StringLaw",
     "Template",
+    "Tetris",
     "TextStore",
     "Thompson",
     "TokenRecycling",
@@ -93,4 +107,5 @@ __all__ = [
     "frequent",
     "gauss_seidel",
     "hybrid",
+    "pass_curve",
 ]

@@ -84,7 +84,7 @@ def _finish(model: Model) -> None:
         torch.cuda.synchronize()
 
 
-def curve(model: Model, name: str | None = None) -> PassCurve:
+def pass_curve(model: Model, name: str | None = None) -> PassCurve:
     """The model's curve on this machine: read from $ESPALIER_HOME/curves if it was measured before, else measured and kept.
 
     The key is the model's `fingerprint` (or `name`, or its class and vocabulary size), its dtype and device, the processor

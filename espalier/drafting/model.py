@@ -37,7 +37,7 @@ class DraftModel(Drafter):
         self.scorer = scorer
         self.length = length if length is not None else Constant(tokens)
         self.tree = tree if tree is not None else Chain(tokens)
-        self.kind = self.tree.kind
+        self.kind, self.want = self.tree.kind, self.length.reads
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)

@@ -254,6 +254,12 @@ def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng:
     >>> len(draft), len(draft.laws)
     (3, 3)
     """
+    growth = yield from grown(scorer, x, tree, length, rng)
+    return tree.finalize(growth)
+
+
+def grown(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng: Rng) -> Generator[Ask, Any, Growth]:
+    """What `grow` does before the tree policy's final choice: the draft together with the laws it was made from."""
     growth, most, heard = Growth(x, tree.kind, rng), length.plan(x, rng), 0
     end = scorer.vocab.end if scorer.vocab is not None else frozenset()
     for nodes in tree.grow(growth) if most != 0 else ():
@@ -269,7 +275,7 @@ def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng:
                 growth.close(node, growth.law(0))
     if heard < growth.passes:
         length.go_on(growth.signals(), rng)
-    return tree.finalize(growth)
+    return growth
 
 
 def subtree(draft: Draft, nodes: Iterable[int]) -> Draft:

@@ -133,7 +133,7 @@ class Sequoia(TreePolicy):
         costs = [draft_cost is not None, verify_cost is not None]
         require(
             all(costs) if nodes is None else not any(costs),
-            "Sequoia: give either nodes=, or draft_cost= and verify_cost= (milliseconds; see espalier.drafting.curve)",
+            "Sequoia: give either nodes=, or draft_cost= and verify_cost= (milliseconds; see es.drafting.pass_curve)",
         )
         require(
             nodes is None or nodes >= 1,

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import espalier as es
-from espalier.drafting.curve import PassCurve, curve, measure
+from espalier.drafting.curve import PassCurve, measure, pass_curve
 
 
 class Slow(es.models.Table):
@@ -40,14 +40,14 @@ def test_between_and_beyond_the_curve_is_linear():
 def test_a_model_is_measured_once_per_machine(tmp_path, monkeypatch):
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
     model = slow()
-    first = curve(model, "slow")
+    first = pass_curve(model, "slow")
     passes = model.passes
     assert passes > 0
-    assert curve(model, "slow") == first
+    assert pass_curve(model, "slow") == first
     assert model.passes == passes
     [file] = (tmp_path / "curves").iterdir()
     file.write_text("{")
-    curve(model, "slow")
+    pass_curve(model, "slow")
     assert model.passes == 2 * passes
-    curve(model, "another")
+    pass_curve(model, "another")
     assert model.passes == 3 * passes
