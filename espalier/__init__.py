@@ -5,6 +5,7 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 """
 
 from espalier import drafting, models, shaping, stop, verification
+from espalier.constraints import Guide, Limits, cfg, choices, masks, regex
 from espalier.decode import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
@@ -22,9 +23,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Ask",
     "EspalierError",
+    "Guide",
     "InvalidInput",
     "Keep",
     "LanguageModel",
+    "Limits",
     "Loop",
     "Model",
     "Prefix",
@@ -35,13 +38,17 @@ __all__ = [
     "Shaper",
     "beam",
     "bias",
+    "cfg",
+    "choices",
     "drafting",
     "frequency",
     "load",
+    "masks",
     "min_p",
     "models",
     "presence",
     "raw",
+    "regex",
     "repetition",
     "run",
     "sample",

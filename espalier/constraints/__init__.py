@@ -3,7 +3,8 @@
 from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide, Limits
+from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
 from espalier.constraints.tokens import TokenGuide
 
-__all__ = ["Guide", "Limits", "TokenGuide", "cfg", "choices", "regex"]
+__all__ = ["Guide", "Limits", "Masks", "TokenGuide", "cfg", "choices", "masks", "regex"]
