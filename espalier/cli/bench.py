@@ -31,3 +31,23 @@ def decode(
     require(set(dtypes) <= {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use a list of fp32, bf16 and int8")
     require(tokens >= 2 and rounds >= 1 and limit >= 1, "--tokens must be at least 2, --rounds and --limit at least 1")
     decode_bench(lambda name: load(model, dtype=name), locate(model), dtypes, prompts, limit, context, tokens, rounds, openvino)
+
+
+@app.command("pass")
+def pass_(
+    shape: Annotated[str, typer.Option(help="135m, 1b, 3b or 8b: a Llama of this size with random weights")] = "135m",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8")] = "bf16",
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    context: Annotated[int, typer.Option(help="tokens of each prompt")] = 128,
+    tokens: Annotated[int, typer.Option(help="tokens to write")] = 32,
+    batch: Annotated[str, typer.Option(help="batch sizes, comma-separated")] = "1,8,32",
+    rounds: Annotated[int, typer.Option(help="how often all is measured; medians are reported")] = 3,
+    peer: Annotated[bool, typer.Option(help="measure transformers on the same weights too")] = True,
+) -> None:
+    """What a pass costs on a device, at several batch sizes and tree sizes, on random weights of a real shape."""
+    from espalier.bench.passes import pass_bench
+
+    sizes = [int(size) for size in batch.split(",") if size.strip().isdigit()]
+    require(bool(sizes) and min(sizes) >= 1, f"--batch {batch}: write batch sizes such as 1,8,32")
+    require(tokens >= 2 and rounds >= 1 and context >= 1, "--tokens must be at least 2, --rounds and --context at least 1")
+    pass_bench(shape, dtype, device, context, tokens, sizes, rounds, peer)

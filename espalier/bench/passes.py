@@ -1,0 +1,160 @@
+"""`espalier bench pass`: what a pass costs on a device, on random weights of a real shape; no download, no tokenizer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import espalier as es
+from espalier.bench.decode import NODES
+from espalier.bench.report import emit, machine, median, show
+from espalier.errors import require
+from espalier.models.config import Config
+from espalier.models.transformer import DTYPES, Transformer
+
+SHAPES: dict[str, dict[str, int]] = {  # hidden, intermediate, layers, heads, kv heads, vocabulary
+    "135m": {"hidden": 576, "ff": 1536, "layers": 30, "heads": 9, "kv": 3, "vocab": 49152},
+    "1b": {"hidden": 2048, "ff": 8192, "layers": 16, "heads": 32, "kv": 8, "vocab": 128256},
+    "3b": {"hidden": 3072, "ff": 8192, "layers": 28, "heads": 24, "kv": 8, "vocab": 128256},
+    "8b": {"hidden": 4096, "ff": 14336, "layers": 32, "heads": 32, "kv": 8, "vocab": 128256},
+}
+
+
+def llama(shape: str) -> dict[str, Any]:
+    """A Hugging Face configuration of a Llama of this size."""
+    require(shape in SHAPES, f"--shape {shape}: use one of {', '.join(SHAPES)}")
+    s = SHAPES[shape]
+    return {
+        "model_type": "llama",
+        "vocab_size": s["vocab"],
+        "hidden_size": s["hidden"],
+        "intermediate_size": s["ff"],
+        "num_hidden_layers": s["layers"],
+        "num_attention_heads": s["heads"],
+        "num_key_value_heads": s["kv"],
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500000.0,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+    }
+
+
+def random_weights(config: dict[str, Any], dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    """Random tensors with the names and shapes of a Hugging Face Llama."""
+    d, f, heads, kv = (config[k] for k in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"))
+    width = d // heads
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config["vocab_size"], d), "model.norm.weight": (d,)}
+    for i in range(config["num_hidden_layers"]):
+        at = f"model.layers.{i}."
+        for name, rows in (("q", d), ("k", kv * width), ("v", kv * width), ("o", d)):
+            shapes[at + f"self_attn.{name}_proj.weight"] = (rows, d)
+        shapes |= {at + "mlp.gate_proj.weight": (f, d), at + "mlp.up_proj.weight": (f, d), at + "mlp.down_proj.weight": (d, f)}
+        shapes |= {at + "input_layernorm.weight": (d,), at + "post_attention_layernorm.weight": (d,)}
+    bits = torch.Generator(device).manual_seed(0)
+    return {
+        name: torch.ones(shape, dtype=dtype, device=device)
+        if len(shape) == 1
+        else torch.randn(shape, generator=bits, dtype=dtype, device=device) * 0.02
+        for name, shape in shapes.items()
+    }
+
+
+class Peer:
+    """transformers on the same weights, with a static cache-free greedy loop of its own `generate`."""
+
+    def __init__(self, config: dict[str, Any], weights: dict[str, Tensor], dtype: torch.dtype, device: str) -> None:
+        import transformers
+
+        transformers.utils.logging.set_verbosity_error()
+        with torch.device("meta"):
+            model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
+        model.load_state_dict(weights, assign=True, strict=False)
+        model.tie_weights()
+        model.model.rotary_emb = type(model.model.rotary_emb)(model.config).to(device)
+        self.model, self.device = model.to(dtype).eval(), device
+
+    def generate(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+        """Greedy continuations by exactly `tokens` tokens."""
+        ids = torch.tensor([list(p) for p in prompts], device=self.device)
+        out = self.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            min_new_tokens=tokens,
+            max_new_tokens=tokens,
+            pad_token_id=0,
+        )
+        return out[:, ids.shape[1] :].tolist()  # type: ignore[no-any-return]
+
+
+def pass_bench(
+    shape: str, dtype: str, device: str, context: int, tokens: int, batches: Sequence[int], rounds: int, peer: bool
+) -> list[dict[str, Any]]:
+    """Measures decoding at several batch sizes and the cost of tree nodes; prints tables and JSON lines."""
+    config = llama(shape)
+    kind = torch.bfloat16 if DTYPES[dtype] == torch.int8 else DTYPES[dtype]
+    weights = random_weights(config, kind, device)
+    model = Transformer.from_weights(Config.from_hf(config), weights, dtype, device)
+    systems: dict[str, Any] = {"espalier": lambda prompts, n: ours(model, prompts, n)}
+    if peer and dtype != "int8":
+        theirs = Peer(config, weights, kind, device)
+        systems["transformers"] = theirs.generate
+    bits = torch.Generator().manual_seed(1)
+    results = []
+    for batch in batches:
+        prompts = torch.randint(10, 9000, (batch, context), generator=bits).tolist()
+        times: dict[str, list[float]] = {name: [] for name in systems}
+        for turn in range(rounds + 1):
+            for name, generate in systems.items():
+                one, many = clock(generate, prompts, 1, device), clock(generate, prompts, tokens, device)
+                if turn:  # the first round warms up
+                    times[name].append((many - one) / (tokens - 1))
+        for name, values in times.items():
+            step = median(values)
+            row = {"bench": "pass", "system": name, "shape": shape, "dtype": dtype, "context": context, "batch": batch}
+            results.append(row | {"ms_per_step": round(step, 3), "tokens_per_s": round(1e3 * batch / step, 1)})
+    nodes = node_cost(model, context, device, rounds)
+    results.append({"bench": "nodes", "system": "espalier", "shape": shape, "dtype": dtype, "context": context, "ms": nodes})
+    where = torch.cuda.get_device_name() if device == "cuda" else machine()["processor"]
+    columns = ("system", "batch", "ms_per_step", "tokens_per_s")
+    show(f"{shape} {dtype} on {where}", columns, [[r[c] for c in columns] for r in results[:-1]])
+    show("ms per pass against tree nodes", ["nodes", *map(str, nodes)], [["ms", *nodes.values()]])
+    emit({**result, **machine(), "device": where} for result in results)
+    return results
+
+
+def ours(model: Transformer, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    """Greedy continuations by this library, all in one loop."""
+    scorer, stop = model | es.temperature(0), es.stop.budget(tokens)
+    return [x.written() for x in es.run(*(es.sample(scorer, es.Prefix(p), stop, es.Rng(0)) for p in prompts))]
+
+
+def clock(generate: Any, prompts: Sequence[Sequence[int]], tokens: int, device: str) -> float:
+    """Milliseconds of one call, the device's work included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    generate(prompts, tokens)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def node_cost(model: Transformer, context: int, device: str, rounds: int) -> dict[int, float]:
+    """Median milliseconds of one pass over n new tree nodes below a cached prompt, read back as argmax."""
+    x = es.Prefix(range(10, 10 + context))
+    model.forward([x], frozenset())
+    times: dict[int, list[float]] = {n: [] for n in NODES}
+    for turn in range(5 * rounds):
+        for n in NODES:
+            y = x + (turn + 5)
+            prefixes = [y, *(y + (100 + i) for i in range(n - 1))]
+            start = time.perf_counter()
+            model.forward(prefixes, frozenset()).logits.argmax(-1).tolist()
+            if turn >= rounds:
+                times[n].append(1e3 * (time.perf_counter() - start))
+    return {n: round(median(values), 3) for n, values in times.items()}
