@@ -17,9 +17,11 @@ from espalier.lm import LanguageModel
 
 
 class Peer(ABC):
-    """A system under measurement. `continue_greedily` writes exactly `tokens` tokens after a prompt, ignoring end tokens."""
+    """A system under measurement. `continue_greedily` writes exactly `tokens` tokens after a prompt; end tokens do not stop it
+    unless they are in `ends`."""
 
     name: str
+    ends: frozenset[int] = frozenset()
     passes: int = 0  # forward passes of the last continuation, where the system tells
 
     @abstractmethod
@@ -36,7 +38,7 @@ class Ours(Peer):
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
         stats = Stats()
         scorer = Meter(self.lm.model, stats) | es.temperature(0)
-        x, stop, rng = es.Prefix(prompt), es.stop.budget(tokens), es.Rng(0)
+        x, stop, rng = es.Prefix(prompt), es.stop.end(self.ends) | es.stop.budget(tokens), es.Rng(0)
         if self.drafter is None:
             [y] = es.run(es.sample(scorer, x, stop, rng))
         else:
@@ -61,12 +63,13 @@ class Transformers(Peer):
 
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
         ids = torch.tensor([list(prompt)])
+        until = {"eos_token_id": sorted(self.ends)} if self.ends else {"min_new_tokens": tokens}
         with torch.inference_mode():
             out = self.model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=False,
-                min_new_tokens=tokens,
+                **until,
                 max_new_tokens=tokens,
                 pad_token_id=0,
                 **self.options,

@@ -51,3 +51,25 @@ def pass_(
     require(bool(sizes) and min(sizes) >= 1, f"--batch {batch}: write batch sizes such as 1,8,32")
     require(tokens >= 2 and rounds >= 1 and context >= 1, "--tokens must be at least 2, --rounds and --context at least 1")
     pass_bench(shape, dtype, device, context, tokens, sizes, rounds, peer)
+
+
+@app.command()
+def speculation(
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    prompts: Annotated[Optional[Path], typer.Option(help="questions, JSON lines as Spec-Bench's")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    drafter: Annotated[str, typer.Option(help="comma-separated: auto, lookup, recycling, cache, cascade, …")] = "auto,lookup",
+    limit: Annotated[int, typer.Option(help="prompts of each category; 0 = all")] = 8,
+    tokens: Annotated[int, typer.Option(help="tokens to write")] = 64,
+    runs: Annotated[int, typer.Option(help="how often all is measured; medians are reported")] = 3,
+    peers: Annotated[bool, typer.Option(help="measure transformers beside us")] = True,
+) -> None:
+    """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
+    from espalier.bench.speculation import speculation_bench
+    from espalier.models.load import load, locate
+
+    require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
+    require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
+    names = [name.strip() for name in drafter.split(",")]
+    folder, lm = locate(model), load(model, dtype=dtype)
+    speculation_bench(lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers)
