@@ -98,7 +98,7 @@ def pass_bench(
     config = llama(shape)
     kind = torch.bfloat16 if DTYPES[dtype] == torch.int8 else DTYPES[dtype]
     weights = random_weights(config, kind, device)
-    model = Transformer.from_weights(Config.from_hf(config), weights, dtype, device)
+    model = Transformer.from_weights(Config.from_hf(config), weights, dtype, device, graphs=device == "cuda")
     systems: dict[str, Any] = {"espalier": lambda prompts, n: ours(model, prompts, n)}
     if peer and dtype != "int8":
         theirs = Peer(config, weights, kind, device)

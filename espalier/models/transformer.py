@@ -64,16 +64,20 @@ class Transformer(Model):
         device: torch.device | str = "cpu",
         *,
         eager: bool = False,
+        graphs: bool = False,
         budget: int = 4 << 30,
         chunk: int = 256,
     ) -> Transformer:
-        """Returns the model with these weights, named as Hugging Face names them. `eager` asks for the plain torch reference.
+        """Returns the model with these weights, named as Hugging Face names them. `eager` asks for the plain torch reference,
+        `graphs` for captured passes on CUDA.
 
         `dtype` is float32, bfloat16, float16 or int8 (weights in 8 bits with a scale per 64 inputs; native kernels only).
         """
         kind = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if kind is None or kind not in DTYPES.values():
             raise InvalidInput(f"dtype {dtype!r} is not known; write one of {', '.join(DTYPES)} or the torch dtype")
+        if graphs and torch.device(device).type != "cuda":
+            raise InvalidInput(f"graphs=True captures passes on CUDA, but the device is {device}; leave it out")
         fast = torch.device(device).type == "cpu" and native.runs(config) and not eager
         if kind == torch.int8 and not fast:
             raise InvalidInput(
@@ -86,10 +90,8 @@ class Transformer(Model):
         bias = None if ends.head_bias is None else ends.head_bias.to(device, kind)
         moved = Ends(embed, ends.norm.to(device), embed if config.tied else head, bias)
         layers = [layer.to(kind, device) for layer in read_layers(config, tensors)]
-        executor: Executor = Eager(config, layers, moved)
-        if torch.device(device).type == "cuda" and not eager:
-            executor = Captured(Eager(config, layers, moved))
-        return cls(config, executor, budget, chunk)
+        executor = Eager(config, layers, moved)
+        return cls(config, Captured(executor) if graphs else executor, budget, chunk)
 
     @torch.inference_mode()
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:

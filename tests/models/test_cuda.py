@@ -64,7 +64,7 @@ def test_a_padded_pass_gives_the_rows_of_the_pass():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_captured_passes_equal_the_reference(dtype):
     config = Config.from_hf(CONFIG)
-    fast = Transformer.from_weights(config, weights(), dtype, "cuda")
+    fast = Transformer.from_weights(config, weights(), dtype, "cuda", graphs=True)
     slow = Transformer.from_weights(config, weights(), dtype, "cuda", eager=True)
     for turn in range(3):  # the second turn replays
         prefixes = [x + turn for x in tree()]
