@@ -5,7 +5,7 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 """
 
 from espalier import drafting, models, shaping, stop, verification
-from espalier.constraints import Guide, Limits, cfg, choices, masks, regex
+from espalier.constraints import Guide, Limits, cfg, choices, grammars, masks, regex
 from espalier.decode import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
@@ -42,6 +42,7 @@ __all__ = [
     "choices",
     "drafting",
     "frequency",
+    "grammars",
     "load",
     "masks",
     "min_p",

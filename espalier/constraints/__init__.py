@@ -1,5 +1,6 @@
 """Guides: what a model may say. They combine (`&`, `|`, `+`, `.repeat`, `~`) and restrict a scorer: `scorer * guide`."""
 
+from espalier.constraints import grammars
 from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide, Limits
@@ -7,4 +8,4 @@ from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
 from espalier.constraints.tokens import TokenGuide
 
-__all__ = ["Guide", "Limits", "Masks", "TokenGuide", "cfg", "choices", "masks", "regex"]
+__all__ = ["Guide", "Limits", "Masks", "TokenGuide", "cfg", "choices", "grammars", "masks", "regex"]

@@ -28,7 +28,7 @@ def walk(guide: Guide, rng: random.Random, length: int) -> bytes | None:
         else:
             break
     seen, queue = {state}, deque([(state, bytes(text))])
-    while queue and len(seen) < 20_000:
+    while queue and len(seen) < 3_000:
         state, done = queue.popleft()
         if guide.accepts(state):
             return done
