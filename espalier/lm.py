@@ -13,6 +13,7 @@ from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.decode import sample, speculate
 from espalier.drafting.auto import Auto
 from espalier.drafting.draft import Drafter
+from espalier.drafting.named import named
 from espalier.errors import ContextOverflow, InvalidInput, require
 from espalier.options import Options
 from espalier.prefix import Prefix
@@ -59,6 +60,9 @@ class LanguageModel:
     your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`.
     """
 
+    model: Model
+    tokenizer: Tokenizer
+
     def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model") -> None:
         require(
             model.vocab_size == tokenizer.vocab.size,
@@ -66,6 +70,7 @@ class LanguageModel:
         )
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
+        self._drafters: dict[str, Drafter] = {}
         self._auto: Auto | None = None
 
     @property
@@ -190,11 +195,15 @@ class LanguageModel:
         return Request(decoder, meter, stop, strings, stats, guide)
 
     def _drafter(self, wanted: Options) -> Drafter | None:
-        if isinstance(wanted.drafter, str):
-            if self._auto is None:
-                self._auto = Auto()  # one for all requests: what it learns of one text serves the next
-            return self._auto
-        return wanted.drafter
+        """The drafter of a request; one that is named is kept, so that it goes on learning from request to request."""
+        name = wanted.drafter
+        if name == "default":
+            name = "auto" if self.model.invariant else None
+        if not isinstance(name, str):
+            return name
+        if name not in self._drafters:
+            self._drafters[name] = named(name, self)
+        return self._drafters[name]
 
     def _drive(self, loop: Loop, requests: Mapping[int, Request]) -> None:
         while loop:

@@ -25,7 +25,8 @@ class Options:
     """The parameters of `generate`; the defaults are greedy decoding of at most 256 tokens.
 
     `temperature` 0 is greedy; `seed` None is a fresh one. `schema`, `regex`, `grammar`, `choices` and `constraint`
-    (a guide) exclude each other. `drafter` is a drafter, "auto" or None. Raises `InvalidInput` for impossible values.
+    (a guide) exclude each other. `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding; left
+    out it is "auto" for models whose rows do not depend on what else is in a pass, else None. Raises `InvalidInput` for impossible values.
 
     >>> Options(temperature=0.7, top_p=0.9).temperature
     0.7
@@ -49,7 +50,7 @@ class Options:
     grammar: str | None = None
     choices: Sequence[str] | None = None
     constraint: Guide | None = None
-    drafter: Drafter | str | None = None
+    drafter: Drafter | str | None = "default"
     verifier: Verifier | None = None
     heal: bool = False
 
@@ -60,10 +61,11 @@ class Options:
         require(
             len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint="
         )
-        require(
-            self.drafter is None or self.drafter == "auto" or not isinstance(self.drafter, str),
-            f'drafter={self.drafter!r}: use "auto", None, or a drafter such as es.drafting.PromptLookup()',
-        )
+        if isinstance(self.drafter, str) and self.drafter != "default":
+            from espalier.drafting.named import NAMED
+
+            known = f"use one of {', '.join(NAMED)}, None, or a drafter such as es.drafting.PromptLookup()"
+            require(self.drafter in NAMED, f"drafter={self.drafter!r}: {known}")
         self.shapers()
         if self.max_seconds is not None:
             stop.deadline(self.max_seconds)

@@ -77,7 +77,12 @@ class Scorer(ABC):
 
 
 class Model(Scorer):
-    """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given."""
+    """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
+
+    `invariant` says that a row is the same to the last bit whatever else is in the pass.
+    """
+
+    invariant: bool = True
 
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:

@@ -4,35 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import espalier as es
 from espalier.bench.decode import TORCH, timed
 from espalier.bench.peers import Ours, Peer, Transformers
 from espalier.bench.report import emit, machine, median, show
-from espalier.drafting.draft import Drafter
+from espalier.drafting.named import NAMED
 from espalier.errors import InvalidInput, require
 from espalier.lm import LanguageModel
 
 PLAIN, THEIR_PLAIN = "espalier", "transformers"
 
-DRAFTERS: dict[str, Callable[[LanguageModel], Drafter]] = {
-    "auto": lambda lm: es.drafting.Auto(),
-    "lookup": lambda lm: es.drafting.PromptLookup(),
-    "recycling": lambda lm: es.drafting.TokenRecycling(),
-    "cache": lambda lm: es.drafting.NGramCache(),
-    "cascade": lambda lm: es.drafting.Cascade(es.drafting.PromptLookup(shortest=2), es.drafting.TokenRecycling(nodes=15)),
-    "fuse": lambda lm: es.drafting.Fuse(es.drafting.PromptLookup(tokens=6), es.drafting.TokenRecycling(nodes=15)),
-    "lookahead": lambda lm: es.drafting.Lookahead(),
-    "jacobi": lambda lm: es.drafting.Jacobi(),
-    "hierarchy": lambda lm: es.drafting.Hierarchy(),
-    "aded": lambda lm: es.drafting.ADED(),
-    "dresd": lambda lm: es.drafting.DReSD(),
-    "stand": lambda lm: es.drafting.STAND(lm.model.vocab_size),
-}
 SPEC_BENCH = Path(__file__).resolve().parents[3] / "shared" / "data" / "spec_bench" / "question_public.jsonl"
 OWN = Path(__file__).with_name("questions.jsonl")  # a few of our own in the same categories, for where Spec-Bench is not
 GROUPS = dict.fromkeys(  # eight categories of MT-bench are one of Spec-Bench's six
@@ -76,9 +61,9 @@ def load_questions(path: Path, limit: int | None, room: int, lm: LanguageModel) 
 
 def systems(lm: LanguageModel, folder: Path, dtype: str, drafters: Sequence[str], peers: bool) -> list[Peer]:
     """Our plain decoding first, then our drafters, then transformers: plain, with prompt lookup, with early exit."""
-    wrong = sorted(set(drafters) - set(DRAFTERS))
-    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(DRAFTERS)}")
-    all_: list[Peer] = [Ours(PLAIN, lm), *(Ours(f"espalier {name}", lm, DRAFTERS[name](lm)) for name in drafters)]
+    wrong = sorted(set(drafters) - set(NAMED))
+    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(NAMED)}")
+    all_: list[Peer] = [Ours(PLAIN, lm), *(Ours(f"espalier {name}", lm, NAMED[name](lm)) for name in drafters)]
     if peers and dtype in TORCH:
         theirs = Transformers.load(folder, TORCH[dtype])
         half = theirs.config.num_hidden_layers // 2

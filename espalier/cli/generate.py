@@ -85,7 +85,9 @@ def generate(
     regex: Annotated[str | None, typer.Option(help="A regular expression that the whole answer must match.")] = None,
     grammar: Annotated[Path | None, typer.Option(help="A grammar file that the answer must follow.")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="The answer is one of these (give it several times).")] = None,
-    drafter: Annotated[str | None, typer.Option(help='Speculate: "auto".')] = None,
+    drafter: Annotated[
+        str, typer.Option(help="auto, lookup, recycling, … or none: how tokens are drafted; never what is written.")
+    ] = "auto",
     json_line: Annotated[bool, typer.Option("--json", help="One JSON object on one line instead of text.")] = False,
 ) -> None:
     """Answers a prompt (or continues it, with --raw) and prints the text."""
@@ -104,7 +106,7 @@ def generate(
         "seed": seed,
         "n": n,
         "stop": stop or (),
-        "drafter": None if drafter in (None, "none") else drafter,
+        "drafter": None if drafter == "none" else drafter,
         **constraint(schema, regex, grammar, choice),
     }
     checked = Options(**options)  # before a model is loaded: a wrong value is told at once

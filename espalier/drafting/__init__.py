@@ -17,6 +17,7 @@ from espalier.drafting.hierarchy import Hierarchy
 from espalier.drafting.jacobi import Jacobi, gauss_seidel, hybrid
 from espalier.drafting.lookahead import Lookahead
 from espalier.drafting.model import DraftModel
+from espalier.drafting.named import named
 from espalier.drafting.ngram import PromptLookup
 from espalier.drafting.ngram_cache import NGramCache, NGramCounts
 from espalier.drafting.pearl import Pearl
@@ -107,5 +108,6 @@ __all__ = [
     "frequent",
     "gauss_seidel",
     "hybrid",
+    "named",
     "pass_curve",
 ]

@@ -51,6 +51,7 @@ class Transformer(Model):
         self.config = config
         self.vocab_size = config.vocab_size
         self.executor = executor
+        self.invariant = isinstance(executor, native.Engine)
         self._budget, self._chunk = budget, chunk
         width = config.kv_heads * config.head_dim
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)

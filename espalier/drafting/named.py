@@ -1,0 +1,45 @@
+"""Drafters by name, for the command line and `drafter="…"`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from espalier.drafting.aded import ADED
+from espalier.drafting.auto import Auto
+from espalier.drafting.compose import Cascade, Fuse
+from espalier.drafting.dense import DReSD
+from espalier.drafting.draft import Drafter
+from espalier.drafting.hierarchy import Hierarchy
+from espalier.drafting.jacobi import Jacobi
+from espalier.drafting.lookahead import Lookahead
+from espalier.drafting.ngram import PromptLookup
+from espalier.drafting.ngram_cache import NGramCache
+from espalier.drafting.recycle import TokenRecycling
+from espalier.drafting.stand import STAND
+from espalier.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
+
+NAMED: dict[str, Callable[[LanguageModel], Drafter]] = {
+    "auto": lambda lm: Auto(),
+    "lookup": lambda lm: PromptLookup(),
+    "recycling": lambda lm: TokenRecycling(),
+    "cache": lambda lm: NGramCache(),
+    "cascade": lambda lm: Cascade(PromptLookup(shortest=2), TokenRecycling(nodes=15)),
+    "fuse": lambda lm: Fuse(PromptLookup(tokens=6), TokenRecycling(nodes=15)),
+    "lookahead": lambda lm: Lookahead(),
+    "jacobi": lambda lm: Jacobi(),
+    "hierarchy": lambda lm: Hierarchy(),
+    "aded": lambda lm: ADED(),
+    "dresd": lambda lm: DReSD(),
+    "stand": lambda lm: STAND(lm.model.vocab_size),
+}
+
+
+def named(name: str, lm: LanguageModel) -> Drafter:
+    """The drafter of this name for a language model. Raises `InvalidInput` for a name that is not known."""
+    if name not in NAMED:
+        raise InvalidInput(f"drafter={name!r} is not known; use one of {', '.join(NAMED)}, or None for plain decoding")
+    return NAMED[name](lm)
