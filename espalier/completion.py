@@ -120,6 +120,9 @@ class TimedDrafter(Drafter):
     def kind(self):  # type: ignore[no-untyped-def,override]
         return self.inner.kind
 
+    def check(self, scorer: Scorer) -> None:
+        self.inner.check(scorer)
+
     def begin(self, x: Prefix) -> Drafter:
         return TimedDrafter(self.inner.begin(x), self.stats)
 
@@ -128,6 +131,11 @@ class TimedDrafter(Drafter):
         draft = yield from self.inner.propose(x, rng)
         self.stats.draft_seconds += time.perf_counter() - start
         return draft
+
+    def join(self, draft: Draft) -> None:
+        start = time.perf_counter()
+        self.inner.join(draft)
+        self.stats.draft_seconds += time.perf_counter() - start
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         start = time.perf_counter()

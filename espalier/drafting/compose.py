@@ -10,7 +10,7 @@ from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 
 class _Several(Drafter):
@@ -24,6 +24,10 @@ class _Several(Drafter):
         self.drafters = drafters
         self.want = frozenset[str]().union(*(drafter.want for drafter in drafters))
         self.kind = common_kind(self)
+
+    def check(self, scorer: Scorer) -> None:
+        for drafter in self.drafters:
+            drafter.check(scorer)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         for drafter in self.drafters:
@@ -59,10 +63,14 @@ class Cascade(_Several):
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         draft = Draft(x)
         for drafter in self.drafters:
+            self.speaker = drafter
             draft = yield from drafter.propose(x, rng)
             if len(draft):
                 break
         return draft
+
+    def join(self, draft: Draft) -> None:
+        self.speaker.join(draft)
 
 
 class Fuse(_Several):

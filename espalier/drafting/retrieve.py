@@ -8,6 +8,7 @@ from typing import Any
 
 from espalier.drafting.compose import merge
 from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.model import same_vocabulary
 from espalier.drafting.reading import Reading, guess
 from espalier.drafting.store import TextStore
 from espalier.errors import require
@@ -79,6 +80,10 @@ class RASD(Drafter):
         self.model, self.retrieve, self.tokens, self.top, self.nodes = model, retrieve, tokens, top, nodes
         self.want = retrieve.want
 
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.model, scorer)
+        self.retrieve.check(scorer)
+
     def begin(self, x: Prefix) -> Drafter:
         return RASD(self.model, self.retrieve.begin(x), self.tokens, self.top, self.nodes)
 
@@ -132,6 +137,10 @@ class Graft(Drafter):
         require(retrieve.kind == "deterministic", "Graft fills up with a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.nodes, self.width, self.depth = model, retrieve, nodes, width, depth
         self.confident, self.want = confident, retrieve.want
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.model, scorer)
+        self.retrieve.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return Graft(self.model, self.retrieve.begin(x), self.nodes, self.width, self.depth, self.confident)
