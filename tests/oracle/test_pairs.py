@@ -40,7 +40,9 @@ class Knows(d.Drafter):
         yield from ()
         draft, n = d.Draft(x), len(x.written())
         known = next((text for text in self.texts if text[:n] == x.written()), [])
-        spoilt = [(t + 1) % 3 if self.wrong and (n + i) % self.wrong == 0 else t for i, t in enumerate(known[n : n + self.tokens])]
+        spoilt = [
+            (t + 1) % 3 if self.wrong and (n + i) % self.wrong == 0 else t for i, t in enumerate(known[n : n + self.tokens])
+        ]
         draft.extend(0, spoilt)
         return draft
 
@@ -108,10 +110,11 @@ def test_what_shapes_a_row_shapes_every_verified_row(kind, options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_several_completions_and_batches(kind):
-    same(kind, n=3)
+    same(kind, n=3, max_tokens=9)
     prompts = [es.raw("ab"), es.raw("rarara"), es.raw("xyz zy")]
-    known = [LM.complete(prompt, **OPTIONS).tokens for prompt in prompts]
-    together = LM.complete_all(prompts, drafter=drafter(kind, known), **OPTIONS)
+    options = OPTIONS | {"max_tokens": 9}
+    known = [LM.complete(prompt, **options).tokens for prompt in prompts]
+    together = LM.complete_all(prompts, drafter=drafter(kind, known), **options)
     assert [c.tokens for c in together] == known
 
 
@@ -190,15 +193,15 @@ def ask(scorer, x):  # type: ignore[no-untyped-def]
 
 
 def test_a_watermark_survives_drafts_and_is_seen_by_its_key_only():
-    mark, stop, x = watermark(key=9, delta=3.0), es.stop.budget(150), LM.prompt(PROMPT)
+    mark, stop, x = watermark(key=9, delta=3.0), es.stop.budget(100), LM.prompt(PROMPT)
     size = LM.model.vocab_size
     [plain] = es.run(es.sample(LM.model | mark, x, stop, es.Rng(1)))
     [drafted] = es.run(es.speculate(LM.model | mark, x, stop, d.TokenRecycling(nodes=8), v.SampleMatch(), es.Rng(1)))
     [bare] = es.run(es.sample(LM.model, x, stop, es.Rng(1)))
     assert plain.ids() == drafted.ids()
     found = mark.detect(drafted.written(), size)
-    assert found.z > 6
-    assert found.p < 1e-8
+    assert found.z > 5
+    assert found.p < 1e-6
     assert abs(mark.detect(bare.written(), size).z) < 4
     assert abs(watermark(key=10, delta=3.0).detect(drafted.written(), size).z) < 4
 
