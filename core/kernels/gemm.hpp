@@ -2,22 +2,41 @@
 
 constexpr int ahead = 1024;  // bytes of a panel fetched before they are used; the hardware's own prefetcher stops at page ends
 
+// Sums are taken in blocks of so many inputs, and the blocks are added up: rounding errors grow with the square root of the
+// number of terms in a chain, and two short chains are better than a long one.
+constexpr int block = 128;
+
+template <int R>
+INLINE void clear(V (&acc)[R][2]) {
+  for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = splat(0.0f);
+}
+template <int R>
+INLINE void add(V (&acc)[R][2], const V (&part)[R][2]) {
+  for (int r = 0; r < R; ++r) acc[r][0] += part[r][0], acc[r][1] += part[r][1];
+}
+
 // The products of R rows with the 32 outputs of one panel. x: the rows' values side by side, for each input.
 template <int R>
 INLINE void multiply_f32(const std::byte* panel, const std::byte* rows, int depth, V (&acc)[R][2]) {
   const float* w = reinterpret_cast<const float*>(panel);
   const float* x = reinterpret_cast<const float*>(rows);
-  for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = splat(0.0f);
-  for (int k = 0; k < depth; ++k, w += panel_width, x += R) {
-    __builtin_prefetch(w + ahead / 4);
-    __builtin_prefetch(w + ahead / 4 + 16);
-    const V a = load(w), b = load(w + 16);
+  clear(acc);
+  for (int done = 0; done < depth; done += block) {
+    const int end = depth - done < block ? depth - done : block;
+    V part[R][2];
+    clear(part);
+    for (int k = 0; k < end; ++k, w += panel_width, x += R) {
+      __builtin_prefetch(w + ahead / 4);
+      __builtin_prefetch(w + ahead / 4 + 16);
+      const V a = load(w), b = load(w + 16);
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      const V s = splat(x[r]);
-      acc[r][0] = fma(a, s, acc[r][0]);
-      acc[r][1] = fma(b, s, acc[r][1]);
+      for (int r = 0; r < R; ++r) {
+        const V s = splat(x[r]);
+        part[r][0] = fma(a, s, part[r][0]);
+        part[r][1] = fma(b, s, part[r][1]);
+      }
     }
+    add(acc, part);
   }
 }
 
@@ -35,17 +54,23 @@ template <int R>
 INLINE void multiply_bf16(const std::byte* panel, const std::byte* rows, int depth, V (&acc)[R][2]) {
   const float* w = reinterpret_cast<const float*>(panel);  // read as words of two bf16
   const std::int32_t* x = reinterpret_cast<const std::int32_t*>(rows);
-  for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = splat(0.0f);
-  for (int k = 0; k < depth; k += 2, w += panel_width, x += R) {
-    __builtin_prefetch(w + ahead / 4);
-    __builtin_prefetch(w + ahead / 4 + 16);
-    const I a = (I)load(w), b = (I)load(w + 16);
+  clear(acc);
+  for (int done = 0; done < depth; done += block) {
+    const int end = depth - done < block ? depth - done : block;
+    V part[R][2];
+    clear(part);
+    for (int k = 0; k < end; k += 2, w += panel_width, x += R) {
+      __builtin_prefetch(w + ahead / 4);
+      __builtin_prefetch(w + ahead / 4 + 16);
+      const I a = (I)load(w), b = (I)load(w + 16);
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      const I s = splat(x[r]);
-      acc[r][0] = dot_bf16(acc[r][0], a, s);
-      acc[r][1] = dot_bf16(acc[r][1], b, s);
+      for (int r = 0; r < R; ++r) {
+        const I s = splat(x[r]);
+        part[r][0] = dot_bf16(part[r][0], a, s);
+        part[r][1] = dot_bf16(part[r][1], b, s);
+      }
     }
+    add(acc, part);
   }
 }
 
@@ -59,29 +84,48 @@ INLINE I dot_i8(I acc, I weights, I x) {
 #endif
 }
 
-// Weights are stored as w + 128; `offsets` takes the 128 times the sum of the inputs off again. Integers are exact; the
-// groups are added in order.
+// One half of the inputs of a group (the high or the low digits) times the group's weights, added to `whole`.
+template <bool fetch, int R>
+INLINE void multiply_digits(const std::byte* weights, const std::int32_t* x, I (&whole)[R][2]) {
+  const float* w = reinterpret_cast<const float*>(weights);
+#pragma GCC unroll 2
+  for (int quad = 0; quad < group_width / 4; ++quad, w += panel_width, x += R) {
+    if constexpr (fetch) {
+      __builtin_prefetch(w + ahead / 4);
+      __builtin_prefetch(w + ahead / 4 + 16);
+    }
+    const I a = (I)load(w), b = (I)load(w + 16);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const I s = splat(x[r]);
+      whole[r][0] = dot_i8(whole[r][0], a, s);
+      whole[r][1] = dot_i8(whole[r][1], b, s);
+    }
+  }
+}
+
+// An input is scale * (128 * high + low), both digits in 8 bits: 14 bits besides the sign, so that what int8 costs in exactness
+// is what it costs the weights. Weights are stored as w + 128; `offsets` takes the 128 times the sum of the inputs off again.
+// Integers are exact; the groups are added in order.
 template <int R>
 INLINE void multiply_i8(const std::byte* panel, const std::byte* rows, int depth, const float* scales, const std::int32_t* offsets,
                         V (&acc)[R][2]) {
   const std::int32_t* x = reinterpret_cast<const std::int32_t*>(rows);
-  for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = splat(0.0f);
+  clear(acc);
   for (int k = 0; k < depth; k += group_width, panel += group_bytes, scales += R, offsets += R) {
-    const float* w = reinterpret_cast<const float*>(panel);
     I whole[R][2];
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) whole[r][0] = whole[r][1] = splat(offsets[r]);
-    for (int quad = 0; quad < group_width / 4; ++quad, w += panel_width, x += R) {
-      __builtin_prefetch(w + ahead / 4);
-      __builtin_prefetch(w + ahead / 4 + 16);
-      const I a = (I)load(w), b = (I)load(w + 16);
+    for (int r = 0; r < R; ++r) whole[r][0] = whole[r][1] = splat(0);
+    multiply_digits<true>(panel, x, whole);
+    x += group_width / 4 * R;
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        const I s = splat(x[r]);
-        whole[r][0] = dot_i8(whole[r][0], a, s);
-        whole[r][1] = dot_i8(whole[r][1], b, s);
-      }
+    for (int r = 0; r < R; ++r) {
+      whole[r][0] = (whole[r][0] << 7) + splat(offsets[r]);
+      whole[r][1] = (whole[r][1] << 7) + splat(offsets[r]);
     }
+    multiply_digits<false>(panel, x, whole);
+    x += group_width / 4 * R;
+    const float* w = reinterpret_cast<const float*>(panel + group_width * panel_width);
     const V low = load(w), high = load(w + 16);  // the group's scales
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
@@ -104,7 +148,7 @@ void tile_times_panel(const Matrix& m, const Tiles& x, int tile, int panel, cons
     multiply_bf16<R>(w, x.data + at * 2, x.depth, acc);
   } else {
     const std::size_t group = at / group_width;
-    multiply_i8<R>(w, x.data + at, x.depth, x.scales + group, x.offsets + group, acc);
+    multiply_i8<R>(w, x.data + at * 2, x.depth, x.scales + group, x.offsets + group, acc);
   }
   V low = splat(0.0f), high = low;
   if (m.bias) low = load(m.bias + panel * panel_width), high = load(m.bias + panel * panel_width + 16);
@@ -134,7 +178,8 @@ void rows_times_panel(const Matrix& m, const Tiles& x, int panel, const Done& do
 
 // Tiles of nearly equal height for this many rows.
 INLINE Tiles tiles_for(const Scratch& s, Kind kind, int rows, int depth) {
-  const int count = (rows + tile_rows - 1) / tile_rows;
+  const int most = kind == Kind::i8 ? 8 : tile_rows;  // integers need as many accumulators again, for the floats
+  const int count = (rows + most - 1) / most;
   return Tiles{kind, rows, depth, (rows + count - 1) / count, s.tiles, s.scales, s.offsets};
 }
 
@@ -158,26 +203,30 @@ void put(const Tiles& t, int row, const float* x) {
     }
     return;
   }
-  std::int32_t* to = reinterpret_cast<std::int32_t*>(t.data + at) + r;
+  std::int32_t* to = reinterpret_cast<std::int32_t*>(t.data + at * 2) + r;
   const std::size_t group = at / group_width;
   for (int g = 0; g < t.depth / group_width; ++g, x += group_width) {
     V top = splat(0.0f);
     for (int k = 0; k < group_width; k += 16) top = vmax(top, vmax(load(x + k), -load(x + k)));
-    const float high = greatest(top);
-    const V inverse = splat(high > 0 ? 127.0f / high : 0.0f);
+    const float most = greatest(top);
+    const V inverse = splat(most > 0 ? 16256.0f / most : 0.0f);  // 127 * 128: the high digit stays within 127
     I total = splat(0);
+    alignas(64) std::int32_t low[16];
     for (int k = 0; k < group_width; k += 16) {
       const V magic = splat(12582912.0f);
       const I whole = (I)(load(x + k) * inverse + magic) - (I)magic;
+      const I high = (whole + splat(64)) >> 7;
       total += whole;
       typedef std::int8_t B __attribute__((vector_size(16)));
-      const B bytes = __builtin_convertvector(whole, B);
-      __builtin_memcpy(reinterpret_cast<std::byte*>(words) + k, &bytes, 16);
+      const B high_bytes = __builtin_convertvector(high, B), low_bytes = __builtin_convertvector(whole - (high << 7), B);
+      __builtin_memcpy(reinterpret_cast<std::byte*>(words) + k, &high_bytes, 16);
+      __builtin_memcpy(reinterpret_cast<std::byte*>(low) + k, &low_bytes, 16);
     }
     int whole = 0;
     for (int i = 0; i < 16; ++i) whole += total[i];
-    t.scales[group + static_cast<std::size_t>(g) * rows + r] = high / 127.0f;
+    t.scales[group + static_cast<std::size_t>(g) * rows + r] = most / 16256.0f;
     t.offsets[group + static_cast<std::size_t>(g) * rows + r] = -128 * whole;
     for (int i = 0; i < 16; ++i, to += rows) *to = words[i];
+    for (int i = 0; i < 16; ++i, to += rows) *to = low[i];
   }
 }

@@ -15,11 +15,11 @@ from espalier.models.packing import Pass
 from espalier.models.weights import Ends, Layer
 
 try:
-    from espalier import _kernels
+    import espalier._kernels as _kernels
 except ImportError:  # not built: the eager reference does the work
     _kernels = None
 
-__all__ = ["Engine", "available"]
+__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads"]
 
 KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
@@ -35,8 +35,28 @@ def runs(config: Config) -> bool:
     return available() and config.head_dim % 16 == 0
 
 
+def kernels() -> list[str]:
+    """Returns the names of the instruction sets that this processor can run, the fastest first; the first is in use."""
+    return [] if _kernels is None else list(_kernels.kernels())
+
+
+def choose(name: str) -> None:
+    """Uses another instruction set from now on (for tests and measurements)."""
+    _kernels.choose(name)
+
+
+def threads() -> int:
+    """Returns the number of threads that share a pass."""
+    return int(_kernels.threads())
+
+
+def set_threads(count: int) -> None:
+    """Shares every later pass among `count` threads; ESPALIER_THREADS does so from the start. No pass may be running."""
+    _kernels.set_threads(count)
+
+
 if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():
-    _kernels.set_threads(max(1, int(count)))
+    set_threads(max(1, int(count)))
 
 
 class Engine:
@@ -44,7 +64,7 @@ class Engine:
 
     The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
     int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 8 bits likewise.
-    Guarantee: every number of a row is summed in an order that depends on that row alone, so its bits do not depend on the pass.
+    Guarantee: the sums of a row are taken in an order that depends on that row alone, so its bits do not depend on the pass.
     """
 
     device = torch.device("cpu")
@@ -123,5 +143,5 @@ def _interleave(gate_up: Tensor) -> Tensor:
     gate, up = gate_up.chunk(2)
     short = -len(gate) % 16
     padding = (0, 0) * (gate.dim() - 1) + (0, short)
-    parts = [F.pad(part, padding).unflatten(0, (-1, 16)) for part in (gate, up)]
+    parts = [F.pad(part, padding).reshape(-1, 16, *part.shape[1:]) for part in (gate, up)]
     return torch.stack(parts, 1).flatten(0, 2)
