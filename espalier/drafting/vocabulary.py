@@ -220,9 +220,7 @@ class Retokenised(Drafter):
 
     def check(self, scorer: Scorer) -> None:
         if scorer.vocab is not None and scorer.vocab != self.vocab:
-            raise InvalidInput(
-                "this drafter cuts its text for another vocabulary than the target's; give it the target's vocab"
-            )
+            raise InvalidInput("this drafter cuts its text for another vocabulary than the target's; give it lm.vocab")
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         theirs = vocab_of(self.scorer)

@@ -55,7 +55,8 @@ class Judge(Verifier):
             return total
 
         search.step(loss)  # type: ignore[no-untyped-call]
-        return cls(w[:-1].detach(), float(w[-1]), threshold)
+        fitted = w.detach()
+        return cls(fitted[:-1], float(fitted[-1]), threshold)
 
     def passes(self, hidden: Tensor) -> Tensor:
         """Which of N hidden states [N, D] are those of good tokens: bool [N]."""
