@@ -1,0 +1,26 @@
+// Numbers as expressions: each numeric keyword is the set of number texts whose exact decimal value it admits.
+#pragma once
+#include "grammar/json_value.hpp"
+#include "grammar/re.hpp"
+
+namespace espalier::json {
+
+enum class Op : std::uint8_t { Ge, Gt, Le, Lt, Eq, Integer, Literal4, Multiple };   // Literal4: draft 4's integer, which has no ".0"
+
+struct NumberAtom {
+  Op op;
+  Decimal value;
+  bool operator==(const NumberAtom&) const = default;
+};
+
+bool holds(const NumberAtom&, const Decimal&, std::string_view text);
+
+// Texts of numbers that carry no constraint: all that JSON allows.
+Re number_any();
+// Texts of constrained numbers: plain decimals of any length, and d.ddde±x with one digit before the point, no zero at the end
+// of the fraction and at most 20 of its digits. Every number has such a text.
+Re number_plain_or_scientific();
+// The texts (among those) whose value the atom admits; `exact` becomes false if only an upper bound was given.
+Re number_texts(const NumberAtom&, bool& exact);
+
+}  // namespace espalier::json
