@@ -46,7 +46,7 @@ Formula Formulas::unevaluated(std::uint32_t schema, std::uint32_t evaluators, st
 Formula Formulas::negate(Formula f) {
   if (f <= kTrue) return kTrue - f;
   if (nodes_[f].is == Is::Not) return pool_[nodes_[f].first];
-  return intern({Is::Not, false, 0, 0, 0, 0}, {{f}});
+  return intern({Is::Not, false, 0, 0, 0, 0}, std::span(&f, 1));
 }
 
 Formula Formulas::all(std::vector<Formula> operands) {

@@ -1,0 +1,140 @@
+#include "grammar/json_machine.hpp"
+
+#include <algorithm>
+
+#include "grammar/budget.hpp"
+
+namespace espalier::json {
+
+SchemaMachine::SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry, Options options)
+    : options_(options) {
+  for (auto& [uri, text] : registry) schemas_.offer(std::move(uri), std::move(text));
+  frames_.push_back({At::End});   // 0 is no continuation
+  shapes_.push_back({});
+  root_ = schemas_.root(std::move(schema));
+}
+
+std::size_t SchemaMachine::FrameHash::operator()(const Frame& f) const {
+  std::uint64_t h = static_cast<std::uint64_t>(f.at) * 2 + f.capture;
+  for (const std::uint32_t x : {f.formula, f.around, f.shape, f.seen, f.index, f.offset, f.depth}) {
+    h = (h ^ x) * 0x9e3779b97f4a7c15ull;
+    h ^= h >> 31;
+  }
+  return h;
+}
+
+Cont SchemaMachine::frame(Frame f) {
+  const auto [at, fresh] = frame_ids_.try_emplace(f, static_cast<Cont>(frames_.size()));
+  if (fresh) {
+    Budget::charge(1, 2 * sizeof(Frame) + 64);
+    frames_.push_back(f);
+  }
+  return at->second;
+}
+
+const Expansion& SchemaMachine::start() {
+  if (started_) return start_;
+  Frame outside{At::End};
+  const Cont end = frame(outside);
+  const Re before = options_.blanks == Blanks::Flexible ? blanks(0) : re::kEpsilon;
+  begin_value(f_.atom(Is::Child, root_), end, before, outside, false, 0, start_);
+  started_ = true;
+  return start_;
+}
+
+const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
+  auto& known = after_[static_cast<std::uint64_t>(cont) << 32 | text];
+  if (const auto at = known.find(tag); at != known.end()) return at->second;
+  Expansion out;
+  const Frame f = frames_[cont];
+  switch (f.at) {
+    case At::End: out.accepts = true; break;
+    case At::ObjectBegin: object_next(f, text, out, true); break;
+    case At::ObjectNext: object_next(f, text, out, false); break;
+    case At::Member: member(f, tag, text, out); break;
+    case At::ArrayBegin: items(f, text, out, true); break;
+    case At::ArrayNext: array_next(f, text, out); break;
+    case At::NumberEnd: {
+      std::string_view s = text_view(text).substr(f.offset);
+      s.remove_prefix(std::min(s.find_first_of("-0123456789"), s.size()));
+      if (number_holds(f.formula, decimal(s), s)) out = after(f.around, 0, f.capture ? text : 0);
+    }
+  }
+  Budget::charge(1, 64 + sizeof(Item) * out.items.size());
+  return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
+}
+
+std::uint32_t SchemaMachine::name_id(std::string_view name) {
+  if (const auto at = name_ids_.find(name); at != name_ids_.end()) return at->second;
+  names_.emplace_back(name);
+  const auto id = static_cast<std::uint32_t>(names_.size() - 1);
+  name_ids_.emplace(names_.back(), id);
+  return id;
+}
+
+std::uint32_t SchemaMachine::set_with(std::uint32_t set, std::uint32_t element) {
+  std::vector<std::uint32_t> s = sets_[set];
+  const auto at = std::lower_bound(s.begin(), s.end(), element);
+  if (at != s.end() && *at == element) return set;
+  s.insert(at, element);
+  const auto [id, fresh] = set_ids_.emplace(s, static_cast<std::uint32_t>(sets_.size()));
+  if (fresh) {
+    Budget::charge(1, 8 * s.size() + 64);
+    sets_.push_back(std::move(s));
+  }
+  return id->second;
+}
+
+// What may stand between two tokens. Flexible: a few blanks, or up to two line ends with an indentation whose cap grows with the
+// depth, so that every usual layout is accepted and none goes on for ever.
+Re SchemaMachine::blanks(std::uint32_t depth) const {
+  if (options_.blanks == Blanks::Compact) return re::kEpsilon;
+  if (options_.blanks == Blanks::Pretty) return re::kEpsilon;
+  std::uint32_t widest = 64;
+  while (widest < 16 * depth) widest *= 2;
+  ByteSet set;
+  set.add(' ');
+  set.add('\t');
+  const Re blank = re::bytes(set);
+  const Re newline = re::cat(re::repeat(re::literal("\r"), 0, 1), re::literal("\n"));
+  return re::cat(re::repeat(blank, 0, 8), re::repeat(re::cat(newline, re::repeat(blank, 0, widest)), 0, 2));
+}
+
+// What stands before a member, an item or a closing bracket at this depth.
+Re SchemaMachine::line(std::uint32_t depth) const {
+  return options_.blanks == Blanks::Pretty ? re::literal("\n" + std::string(2 * static_cast<std::size_t>(depth), ' ')) : blanks(depth);
+}
+
+void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion& out) {
+  const Values v = values(child);
+  auto begins = [&](char bracket, At at, Formula formula) {
+    Frame inner{at, capture, formula, after};
+    inner.depth = of.depth + 1;
+    if (at == At::ObjectBegin) inner.shape = shape_of(formula);
+    if (!(at == At::ObjectBegin ? possible_object(inner) : possible_array(inner))) return;
+    out.items.push_back({re::cat(before, re::literal({&bracket, 1})), frame(inner), text});
+  };
+  if (v.scalars != re::kEmpty) {
+    const Re r = re::cat(before, v.scalars);
+    out.items.push_back({r, after, text});
+  }
+  if (v.checked_number != re::kEmpty) {
+    Frame check{At::NumberEnd, capture, v.number, after};
+    check.offset = capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+    out.items.push_back({re::cat(before, v.checked_number), frame(check), capture ? text : Text{1}});
+  }
+  if (v.object != kFalse) begins('{', At::ObjectBegin, v.object);
+  if (v.array != kFalse) begins('[', At::ArrayBegin, v.array);
+}
+
+// The formula when no more members or items come: a verdict.
+Formula SchemaMachine::at_end(Formula f) {
+  return f_.map(f, [&](Formula atom) {
+    switch (f_[atom].is) {
+      case Is::Has: case Is::More: case Is::Contains: return kFalse;
+      default: return kTrue;
+    }
+  });
+}
+
+}  // namespace espalier::json

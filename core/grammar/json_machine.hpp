@@ -1,0 +1,195 @@
+// JSON Schema as a machine: the documents that satisfy a schema, written from left to right.
+//
+// Where a value begins, the schemas it must satisfy become one formula per JSON type. Scalars are decided by expressions. Objects
+// and arrays are frames: a formula of what is still open, and the frame around. A member or an item turns the formula into its
+// derivative, which may hold verdicts about the child; `split` turns it into alternatives (what the child must satisfy, what
+// then remains), and the alternatives are the items of the machine. All verdicts are known before a bracket closes.
+#pragma once
+#include <deque>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "grammar/json_formula.hpp"
+#include "grammar/json_number.hpp"
+#include "grammar/json_schema.hpp"
+#include "grammar/machine.hpp"
+
+namespace espalier::json {
+
+enum class Blanks : std::uint8_t { Flexible, Compact, Pretty };
+
+struct Options {
+  bool assert_formats = true;
+  bool in_order = false;   // listed members only in the schema's order
+  Blanks blanks = Blanks::Flexible;
+};
+
+constexpr Schema kHolder = 0x80000000;   // an evaluator that is the schema which holds the unevaluated keyword itself
+
+struct Split {
+  Formula child, rest;
+};
+
+class SchemaMachine final : public Machine {
+ public:
+  SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry, Options);
+  const Expansion& start() override;
+  const Expansion& after(Cont, Tag, Text) override;
+  bool exact() const override { return inexact_.empty(); }
+  const std::set<std::string>& inexact() const { return inexact_; }
+
+ private:
+  enum class At : std::uint8_t { End, ObjectBegin, Member, ObjectNext, ArrayBegin, ArrayNext, NumberEnd };
+  struct Frame {
+    At at;
+    bool capture = false;        // something around keeps the text of this value
+    Formula formula = kTrue;
+    Cont around = 0;             // what follows the closing bracket
+    std::uint32_t shape = 0;     // names that schemas mention, in their order
+    std::uint32_t seen = 0;      // set of names, or of texts of items (uniqueItems)
+    std::uint32_t index = 0;     // of the next item, as far as it matters
+    std::uint32_t offset = 0;    // where in the captured text the lexeme begins
+    std::uint32_t depth = 0;
+    bool operator==(const Frame&) const = default;
+  };
+  struct FrameHash {
+    std::size_t operator()(const Frame&) const;
+  };
+  struct Values {                // how a value may begin
+    Re scalars = re::kEmpty, checked_number = re::kEmpty;
+    Formula number = kTrue, object = kFalse, array = kFalse;
+  };
+  struct Shape {
+    std::vector<std::uint32_t> names;
+  };
+  struct Plan {                  // which names may come, as far as the constant part of a formula says
+    std::vector<std::uint32_t> live;   // positions in the shape
+    std::vector<Re> spelled;           // parallel to `live`: the name
+    Re others = re::kEmpty;            // decoded names beyond the shape's
+    bool plain = true;                 // all names beyond the shape's
+  };
+
+  // json_expand.cpp: schema -> formula, per type
+  Formula expand(Schema, Kind);
+  Formula keywords(Schema, Kind);
+  Formula keyword(Schema, std::string_view name, const Value&, Kind);
+  Formula in_place(Schema, std::string_view name, const Value&, Kind, bool& known);
+  Formula typed(Schema, const Value&, Kind);
+  Formula enumerated(Schema, const std::vector<const Value*>&, Kind);
+  Formula numeric(Schema, std::string_view name, const Value&);
+  Formula textual(Schema, std::string_view name, const Value&);
+  Formula objectual(Schema, std::string_view name, const Value&);
+  Formula listed(Schema, std::string_view name, const Value&);
+  Formula conditional(Schema, Kind);
+  Formula reference(Schema, std::string_view name, const Value&, Kind);
+  Formula number(Op, Decimal = {});
+  Formula has(std::string_view name) { return f_.atom(Is::Has, name_id(name)); }
+  Formula each(Schema, const Value& list, Kind, Formula (Formulas::*join)(std::vector<Formula>));
+  std::uint32_t count(Schema, std::string_view name, const Value&);
+  Schema constant(Schema near, const Value&);
+  Formula unevaluated(Schema, const Value&, Kind);
+  void evaluators(Schema, Formula condition, Kind, std::vector<Schema>&, std::vector<Formula>&, int depth);
+  [[noreturn]] void fail(Schema, std::string_view keyword, const std::string& why) const;
+
+  // json_scalar.cpp: formulas of scalars -> expressions
+  const Values& values(Formula);
+  Re text_of(Formula);
+  Re strings(Formula);
+  Re numbers(Formula, bool& exact);
+  bool number_holds(Formula, const Decimal&, std::string_view text);
+  bool text_holds(Formula, std::string_view);
+  const std::vector<std::string>* finite(Formula) const;
+  Re pattern(Schema, const Value&);
+  Re key_pattern(Schema, std::string_view);
+
+  // json_split.cpp
+  std::vector<Split> split(Formula);
+  void split(Formula, Formula child, Formula rest, std::vector<Split>&, int& budget);
+  bool disjoint(Schema, Schema);
+  Formula child(Schema);
+  bool signature(const Value&, std::string&, int depth) const;
+
+  // json_object.cpp, json_array.cpp
+  void object_begin(const Frame&, Text, Expansion&);
+  void object_next(const Frame&, Text, Expansion&, bool first);
+  void member(const Frame&, Tag, Text, Expansion&);
+  Formula member_formula(Formula, std::uint32_t name);
+  Formula children_of(Schema, std::string_view name);
+  bool evaluates(Schema, std::string_view name);
+  const Plan& plan(Formula, std::uint32_t shape);
+  Re other_names(Formula);
+  Re member_names(Schema);
+  Re evaluated_names(Schema);
+  void close(const Frame&, char bracket, bool first, Text, Expansion&);
+  Re separator(const Frame&, bool first) const;
+  std::uint32_t shape_of(Formula);
+  void array_begin(const Frame&, Text, Expansion&);
+  void array_next(Frame, Text, Expansion&);
+  void items(const Frame&, Text, Expansion&, bool first);
+  Formula item_formula(Formula, std::uint32_t index);
+  Formula item_schema(Schema, std::uint32_t index);
+  bool evaluates_item(Schema, std::uint32_t index);
+  std::uint32_t prefix_length(Formula);
+  Formula at_end(Formula);
+  void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&);
+
+  // json_live.cpp: can it still be completed? `true` where that is not decided
+  bool possible(Formula child);
+  bool possible_object(const Frame&);
+  bool possible_array(const Frame&);
+  bool obvious(Schema, int depth = 0);
+  bool obvious(Formula child);
+
+  // json_machine.cpp
+  Cont frame(Frame);
+  std::uint32_t name_id(std::string_view);
+  std::uint32_t set_with(std::uint32_t set, std::uint32_t element);
+  Re blanks(std::uint32_t depth) const;
+  Re line(std::uint32_t depth) const;
+
+  Options options_;
+  Schemas schemas_;
+  Schema root_ = 0;
+  Formulas f_;
+  std::deque<Frame> frames_;
+  std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
+  std::unordered_map<std::uint64_t, std::unordered_map<Tag, Expansion>> after_;
+  Expansion start_;
+  bool started_ = false;
+
+  std::unordered_map<std::uint64_t, Formula> expanded_;   // schema and kind
+  std::set<std::uint64_t> expanding_;
+  std::vector<NumberAtom> number_atoms_;
+  std::unordered_map<std::string, std::uint32_t> number_ids_;
+  std::unordered_map<Re, std::vector<std::string>> finite_;
+  std::unordered_map<Formula, Values> values_;
+  std::unordered_map<Formula, Re> texts_;
+  std::unordered_map<const Value*, Re> patterns_;
+  std::unordered_map<std::string_view, Re> key_patterns_;
+  std::unordered_map<const Value*, Schema> constants_;
+  std::deque<std::string> names_;
+  std::unordered_map<std::string_view, std::uint32_t> name_ids_;
+  std::vector<std::vector<std::uint32_t>> sets_{{}};
+  std::map<std::vector<std::uint32_t>, std::uint32_t> set_ids_{{{}, 0}};
+  std::vector<Shape> shapes_;
+  std::map<std::vector<std::uint32_t>, std::uint32_t> shape_ids_;
+  std::unordered_map<Formula, std::uint32_t> formula_shapes_;
+  std::vector<std::vector<Schema>> evaluators_;
+  std::map<std::vector<Schema>, std::uint32_t> evaluator_ids_;
+  std::unordered_map<Formula, std::vector<Split>> splits_;
+  std::unordered_map<Formula, bool> possible_;
+  std::map<std::pair<Formula, std::uint32_t>, Plan> plans_;
+  std::unordered_map<Schema, bool> obvious_;
+  std::unordered_map<Schema, Formula> children_;
+  std::unordered_map<std::string, Schema> signatures_;
+  std::map<std::pair<Schema, Schema>, bool> disjoint_;
+  std::unordered_map<Formula, std::uint32_t> prefix_lengths_;
+  std::set<std::string> inexact_;
+};
+
+Re spelling(std::string_view decoded);                   // of an enumerated string or a listed name
+Re format_texts(std::string_view name, bool& exact);   // kEmpty: not a format that is asserted
+
+}  // namespace espalier::json

@@ -1,0 +1,283 @@
+// Objects: which names may come, and what a member leaves to be seen.
+#include <algorithm>
+
+#include "grammar/json_machine.hpp"
+
+namespace espalier::json {
+
+namespace {
+bool matches(Re r, std::string_view s) {
+  for (const char c : s) {
+    if ((r = re::step(r, static_cast<std::uint8_t>(c))) == re::kEmpty) return false;
+  }
+  return re::nullable(r);
+}
+}  // namespace
+
+// Keywords of objects that speak about presence and counts; properties and its kin are one atom (Members).
+Formula SchemaMachine::objectual(Schema s, std::string_view name, const Value& v) {
+  if (name == "minProperties") return f_.atom(Is::More, count(s, name, v));
+  if (name == "maxProperties") return f_.negate(f_.atom(Is::More, count(s, name, v) + 1));
+  std::vector<Formula> all;
+  if (name == "required" && v.is(Kind::Array)) {
+    for (const Value* n : v.items) {
+      if (n->is(Kind::String)) all.push_back(has(n->text));
+    }
+  } else if (name == "dependentRequired" || name == "dependentSchemas" || name == "dependencies") {
+    if (!v.is(Kind::Object)) fail(s, name, "is an object");
+    for (const auto& [trigger, then] : v.members) {
+      std::vector<Formula> needs;
+      if (then->is(Kind::Array)) {
+        for (const Value* n : then->items) needs.push_back(has(n->text));
+      } else if (then->is(Kind::String)) {
+        needs.push_back(has(then->text));   // draft 3
+      } else {
+        needs.push_back(expand(schemas_.inside(s, then), Kind::Object));
+      }
+      all.push_back(f_.either(f_.negate(has(trigger)), f_.all(std::move(needs))));
+    }
+  }
+  return f_.all(std::move(all));
+}
+
+// What the member `name` must satisfy by properties, patternProperties and additionalProperties.
+Formula SchemaMachine::children_of(Schema s, std::string_view name) {
+  const Value& v = *schemas_[s].value;
+  std::vector<Formula> all;
+  bool listed = false;
+  if (const Value* p = v.get("properties"); p && p->is(Kind::Object)) {
+    if (const Value* own = p->get(name)) listed = true, all.push_back(child(schemas_.inside(s, own)));
+  }
+  if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
+    for (const auto& m : p->members) {
+      if (matches(key_pattern(s, m.first), name)) listed = true, all.push_back(child(schemas_.inside(s, m.second)));
+    }
+  }
+  if (const Value* p = v.get("additionalProperties"); p && !listed) all.push_back(child(schemas_.inside(s, p)));
+  return f_.all(std::move(all));
+}
+
+// Whether the schema's own keywords evaluate the member (for unevaluatedProperties around it).
+bool SchemaMachine::evaluates(Schema evaluator, std::string_view name) {
+  const Schema s = evaluator & ~kHolder;
+  const Value& v = *schemas_[s].value;
+  if (v.get("additionalProperties") || (s == evaluator && v.get("unevaluatedProperties"))) return true;
+  if (const Value* p = v.get("properties"); p && p->get(name)) return true;
+  if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
+    return std::any_of(p->members.begin(), p->members.end(), [&](const auto& m) { return matches(key_pattern(s, m.first), name); });
+  }
+  return false;
+}
+
+Formula SchemaMachine::member_formula(Formula f, std::uint32_t id) {
+  const std::string& name = names_[id];
+  return f_.map(f, [&](Formula atom) {
+    const FormulaNode n = f_[atom];
+    switch (n.is) {
+      case Is::Members: return f_.both(atom, children_of(n.a, name));
+      case Is::Names: return text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
+      case Is::Has: return n.a == id ? kTrue : atom;
+      case Is::More: return f_.atom(Is::More, n.a - 1);
+      case Is::Unevaluated: {
+        std::vector<Formula> any{child(n.a)};
+        const std::vector<Formula> counts = f_.operands(atom);
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+          if (evaluates(evaluators_[n.b][i], name)) any.push_back(counts[i]);
+        }
+        return f_.both(atom, f_.any(std::move(any)));
+      }
+      default: return atom;
+    }
+  });
+}
+
+std::uint32_t SchemaMachine::shape_of(Formula f) {
+  if (const auto at = formula_shapes_.find(f); at != formula_shapes_.end()) return at->second;
+  std::vector<std::uint32_t> names;
+  std::vector<bool> have;
+  auto add = [&](std::vector<std::uint32_t>& to, std::uint32_t id) {
+    if (have.size() <= id) have.resize(id + 64);
+    if (!have[id]) have[id] = true, to.push_back(id);
+  };
+  std::vector<std::uint32_t> has_ids;
+  f_.map(f, [&](Formula atom) {
+    const FormulaNode n = f_[atom];
+    if (n.is == Is::Members) {
+      if (const Value* p = schemas_[n.a].value->get("properties")) {
+        for (const auto& m : p->members) add(names, name_id(m.first));
+      }
+    } else if (n.is == Is::Has) {
+      has_ids.push_back(n.a);
+    } else if (n.is == Is::Names) {
+      if (const auto* words = finite(expand(n.a, Kind::String))) {
+        for (const std::string& w : *words) add(names, name_id(w));
+      }
+    }
+    return atom;
+  });
+  for (const std::uint32_t id : has_ids) add(names, id);
+  const auto [at, fresh] = shape_ids_.emplace(names, static_cast<std::uint32_t>(shapes_.size()));
+  if (fresh) shapes_.push_back({names});
+  return formula_shapes_[f] = at->second;
+}
+
+// The decoded names, beyond those of the shape, that the schema's own keywords leave open.
+Re SchemaMachine::member_names(Schema s) {
+  const Value& v = *schemas_[s].value;
+  std::vector<Re> open;
+  Re closed = re::kEmpty;
+  if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
+    for (const auto& m : p->members) {
+      const Re r = key_pattern(s, m.first);
+      if (m.second->is(Kind::False)) closed = re::alt(closed, r);
+      else open.push_back(r);
+    }
+  }
+  const Value* rest = v.get("additionalProperties");
+  Re r = rest && rest->is(Kind::False) ? re::alt(std::span<const Re>(open)) : re::text();
+  if (closed != re::kEmpty) r = re::both(r, re::negate(closed));
+  return r;
+}
+
+Re SchemaMachine::evaluated_names(Schema evaluator) {
+  const Schema s = evaluator & ~kHolder;
+  const Value& v = *schemas_[s].value;
+  if (v.get("additionalProperties") || (s == evaluator && v.get("unevaluatedProperties"))) return re::text();
+  Re r = re::kEmpty;
+  if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
+    for (const auto& m : p->members) r = re::alt(r, key_pattern(s, m.first));
+  }
+  return r;
+}
+
+// An upper bound of the decoded names that keep the formula satisfiable.
+Re SchemaMachine::other_names(Formula f) {
+  const FormulaNode n = f_[f];
+  const std::vector<Formula> parts = f_.operands(f);
+  switch (n.is) {
+    case Is::False: return re::kEmpty;
+    case Is::Members: return member_names(n.a);
+    case Is::Names: return text_of(expand(n.a, Kind::String));
+    case Is::Not: return f_[parts[0]].is == Is::More && f_[parts[0]].a == 1 ? re::kEmpty : re::text();
+    case Is::Unevaluated: {
+      if (child(n.a) != kFalse) return re::text();
+      Re r = re::kEmpty;
+      for (const Schema e : evaluators_[n.b]) r = re::alt(r, evaluated_names(e));
+      return r;
+    }
+    case Is::All: {
+      Re r = re::text();
+      for (const Formula p : parts) {
+        const Re q = other_names(p);
+        r = r == re::text() ? q : q == re::text() ? r : re::both(r, q);
+      }
+      return r;
+    }
+    case Is::Any: {
+      Re r = re::kEmpty;
+      for (const Formula p : parts) r = re::alt(r, other_names(p));
+      return r;
+    }
+    default: return re::text();
+  }
+}
+
+const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
+  std::vector<Formula> constant;   // what does not change as names are seen
+  for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
+    if (f_[p].is != Is::Has && f_[p].is != Is::More) constant.push_back(p);
+  }
+  const Formula key = f_.all(std::move(constant));
+  const auto [at, fresh] = plans_.try_emplace({key, shape});
+  if (!fresh) return at->second;
+  Plan p;
+  const std::vector<std::uint32_t> names = shapes_[shape].names;
+  std::vector<Re> literals;
+  for (std::uint32_t i = 0; i < names.size(); ++i) {
+    literals.push_back(re::literal(names_[names[i]]));
+    const Formula after = member_formula(key, names[i]);
+    if (after == kFalse) continue;
+    if (f_[after].child && !obvious(after)) {
+      const std::vector<Split> splits = split(after);
+      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return obvious(s.child) || possible(s.child); })) continue;
+    }
+    p.live.push_back(i);
+    p.spelled.push_back(spelling(names_[names[i]]));
+  }
+  p.others = other_names(key);
+  p.plain = p.others == re::text();
+  if (p.others != re::kEmpty && !literals.empty()) p.others = re::both(p.others, re::negate(re::alt(std::span<const Re>(literals))));
+  if (p.others != re::kEmpty && re::empty(p.others)) p.others = re::kEmpty;
+  return plans_[{key, shape}] = std::move(p);
+}
+
+Re SchemaMachine::separator(const Frame& f, bool first) const {
+  const Re next = line(f.depth);
+  return first ? next : re::cat(blanks(f.depth), re::cat(re::literal(","), next));
+}
+
+void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, Expansion& out) {
+  if (at_end(f.formula) != kTrue) return;
+  const Re before = first ? blanks(f.depth) : line(f.depth - 1);
+  out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
+}
+
+void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out, bool first) {
+  const Text text = f.capture ? given : 0;
+  close(f, '}', first, text, out);
+  const Plan& p = plan(f.formula, f.shape);
+  const std::vector<std::uint32_t>& seen = sets_[f.seen];
+  const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
+  const bool pretty = options_.blanks == Blanks::Pretty;
+  const Re colon = re::cat(blanks(f.depth), re::literal(pretty ? ": " : ":")), before = separator(f, first);
+  Frame m = f;
+  m.at = At::Member;
+  m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+  std::vector<Re> marked;
+  for (std::size_t i = 0; i < p.live.size(); ++i) {
+    const std::uint32_t id = names[p.live[i]];
+    if ((options_.in_order && p.live[i] < f.index) || std::binary_search(seen.begin(), seen.end(), id)) continue;
+    marked.push_back(re::mark(re::cat(p.spelled[i], colon), p.live[i] + 1));
+  }
+  if (!marked.empty()) out.items.push_back({re::cat(before, re::alt(std::span<const Re>(marked))), frame(m), text});
+  Re others = p.others;
+  if (others == re::kEmpty) return;
+  if (!p.plain) {   // few names may be left: those that were seen are excluded as they are written
+    std::vector<Re> had;
+    for (const std::uint32_t id : seen) had.push_back(re::literal(names_[id]));
+    if (!had.empty()) others = re::both(others, re::negate(re::alt(std::span<const Re>(had))));
+    if (re::empty(others)) return;
+  }
+  const Re name = re::cat(re::literal("\""), re::cat(re::json_string(others), re::cat(re::literal("\""), colon)));
+  out.items.push_back({re::cat(before, name), frame(m), f.capture ? text : Text{1}});
+}
+
+void SchemaMachine::member(const Frame& f, Tag tag, Text text, Expansion& out) {
+  const std::vector<std::uint32_t>& seen = sets_[f.seen];
+  std::uint32_t id = 0;
+  Frame n = f;
+  if (tag) {
+    id = shapes_[f.shape].names[tag - 1];
+    if (options_.in_order) n.index = tag;
+  } else {
+    std::string_view written = text_view(text).substr(f.offset);
+    written.remove_prefix(std::min(written.find('"'), written.size()));
+    std::string name;
+    if (written.empty() || !unquote(written, name)) return;
+    id = name_id(name);
+    if (std::binary_search(seen.begin(), seen.end(), id)) return;
+    if (options_.in_order) n.index = static_cast<std::uint32_t>(shapes_[f.shape].names.size());
+  }
+  const Formula after = member_formula(f.formula, id);
+  n.at = At::ObjectNext;
+  n.offset = 0;
+  n.seen = set_with(f.seen, id);
+  for (const Split& s : split(after)) {
+    n.formula = s.rest;
+    if (!possible_object(n)) continue;
+    const Re before = options_.blanks == Blanks::Flexible ? blanks(f.depth) : re::kEpsilon;
+    begin_value(s.child, frame(n), before, f, f.capture, f.capture ? text : 0, out);
+  }
+}
+
+}  // namespace espalier::json
