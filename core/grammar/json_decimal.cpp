@@ -125,12 +125,12 @@ std::string canonical(const Value& v) {
       std::map<std::string_view, const Value*> sorted;
       for (const auto& [k, m] : v.members) sorted[k] = m;
       std::string out = "{";
-      for (const auto& [k, m] : sorted) ((out += quote(k)) += ':') += canonical(*m) + ",";
+      for (const auto& [k, m] : sorted) out += (out.size() > 1 ? "," : "") + quote(k) + ":" + canonical(*m);
       return out += '}';
     }
   }
   std::string out = "[";
-  for (const Value* item : v.items) (out += canonical(*item)) += ',';
+  for (const Value* item : v.items) out += (out.size() > 1 ? "," : "") + canonical(*item);
   return out += ']';
 }
 

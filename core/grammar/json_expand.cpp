@@ -17,12 +17,15 @@ Formula SchemaMachine::expand(Schema s, Kind kind) {
   if (!v.is(Kind::Object)) throw GrammarError(schemas_.where(s) + ": a schema is an object, true or false");
   const std::uint64_t key = static_cast<std::uint64_t>(s) << 8 | static_cast<std::uint64_t>(kind);
   if (const auto at = expanded_.find(key); at != expanded_.end()) return at->second;
-  if (!expanding_.insert(key).second || expanding_.size() > static_cast<std::size_t>(kDeepest)) {
-    expanding_.clear();
-    throw GrammarError(schemas_.where(s) + ": this schema refers to itself for the same value, without end");
-  }
+  struct Expanding {   // until it is done
+    std::set<std::uint64_t>& set;
+    std::uint64_t key;
+    ~Expanding() { set.erase(key); }
+  };
+  if (!expanding_.insert(key).second) throw GrammarError(schemas_.where(s) + ": this schema refers to itself for the same value, without end");
+  const Expanding guard{expanding_, key};
+  if (expanding_.size() > kDeepest) throw GrammarError(schemas_.where(s) + ": references are nested deeper than " + std::to_string(kDeepest));
   const Formula f = keywords(s, kind);
-  expanding_.erase(key);
   return expanded_[key] = f;
 }
 

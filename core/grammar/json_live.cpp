@@ -7,7 +7,7 @@ namespace espalier::json {
 
 bool SchemaMachine::obvious(Schema, int) { return false; }
 
-bool SchemaMachine::obvious(Formula child) { return child == kTrue; }
+bool SchemaMachine::evident(Formula child) { return child == kTrue; }
 
 bool SchemaMachine::possible(Formula) { return true; }
 

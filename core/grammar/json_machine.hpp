@@ -39,6 +39,8 @@ class SchemaMachine final : public Machine {
   const Expansion& after(Cont, Tag, Text) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
+  SchemaMachine(const SchemaMachine&) = delete;
+  SchemaMachine& operator=(const SchemaMachine&) = delete;
 
  private:
   enum class At : std::uint8_t { End, ObjectBegin, Member, ObjectNext, ArrayBegin, ArrayNext, NumberEnd };
@@ -140,7 +142,7 @@ class SchemaMachine final : public Machine {
   bool possible_object(const Frame&);
   bool possible_array(const Frame&);
   bool obvious(Schema, int depth = 0);
-  bool obvious(Formula child);
+  bool evident(Formula child);
 
   // json_machine.cpp
   Cont frame(Frame);

@@ -188,8 +188,7 @@ const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
     if (f_[p].is != Is::Has && f_[p].is != Is::More) constant.push_back(p);
   }
   const Formula key = f_.all(std::move(constant));
-  const auto [at, fresh] = plans_.try_emplace({key, shape});
-  if (!fresh) return at->second;
+  if (const auto at = plans_.find({key, shape}); at != plans_.end()) return at->second;
   Plan p;
   const std::vector<std::uint32_t> names = shapes_[shape].names;
   std::vector<Re> literals;
@@ -197,9 +196,9 @@ const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
     literals.push_back(re::literal(names_[names[i]]));
     const Formula after = member_formula(key, names[i]);
     if (after == kFalse) continue;
-    if (f_[after].child && !obvious(after)) {
+    if (f_[after].child && !evident(after)) {
       const std::vector<Split> splits = split(after);
-      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return obvious(s.child) || possible(s.child); })) continue;
+      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return evident(s.child) || possible(s.child); })) continue;
     }
     p.live.push_back(i);
     p.spelled.push_back(spelling(names_[names[i]]));

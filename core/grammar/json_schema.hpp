@@ -21,7 +21,7 @@ struct Resource {
   std::uint32_t document;
   Draft draft = Draft::Any;
   bool asserts = true;                       // the vocabulary of validation keywords is in use
-  std::map<std::string, const Value*, std::less<>> anchors, dynamic;
+  std::map<std::string, const Value*, std::less<>> anchors{}, dynamic{};
 };
 
 struct Place {

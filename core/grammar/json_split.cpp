@@ -49,8 +49,8 @@ Formula SchemaMachine::child(Schema s) {
 // No value satisfies both, as far as types and enumerated strings show.
 bool SchemaMachine::disjoint(Schema a, Schema b) {
   if (a > b) std::swap(a, b);
-  const auto [at, fresh] = disjoint_.try_emplace({a, b}, false);
-  if (!fresh) return at->second;
+  if (const auto at = disjoint_.find({a, b}); at != disjoint_.end()) return at->second;
+  disjoint_[{a, b}] = false;
   for (const Kind k : {Kind::Null, Kind::False, Kind::True, Kind::Number, Kind::Array, Kind::Object}) {
     if (expand(a, k) != kFalse && expand(b, k) != kFalse && f_.both(expand(a, k), expand(b, k)) != kFalse) return false;
   }
@@ -134,7 +134,7 @@ std::vector<Split> SchemaMachine::split(Formula f) {
     for (; i < all.size() && all[i].rest == rest; ++i) children.push_back(all[i].child);
     out.push_back({f_.any(std::move(children)), rest});
   }
-  if (out.size() > 1) std::erase_if(out, [&](const Split& s) { return !obvious(s.child) && !possible(s.child); });
+  if (out.size() > 1) std::erase_if(out, [&](const Split& s) { return !evident(s.child) && !possible(s.child); });
   return splits_[f] = out;
 }
 

@@ -154,7 +154,7 @@ class Parser {
     }
     return s_.substr(begin, i_ - begin);
   }
-  const Value* value(int depth) {
+  const Value* value(std::size_t depth) {
     if (depth > kDeepest) fail("it is nested deeper than " + std::to_string(kDeepest) + " levels");
     Value& v = d_.values_.emplace_back();
     switch (peek()) {
@@ -168,7 +168,7 @@ class Parser {
     }
     return &v;
   }
-  void array(Value& v, int depth) {
+  void array(Value& v, std::size_t depth) {
     ++i_;
     if (peek() == ']') return void(++i_);
     for (;;) {
@@ -178,7 +178,7 @@ class Parser {
       ++i_;
     }
   }
-  void object(Value& v, int depth) {
+  void object(Value& v, std::size_t depth) {
     ++i_;
     if (peek() == '}') return void(++i_);
     for (;;) {

@@ -65,6 +65,6 @@ std::string canonical(std::string_view json);   // of the text of one value
 std::string quote(std::string_view decoded);    // the canonical spelling as a JSON string
 bool unquote(std::string_view& rest, std::string& out);   // reads a JSON string (rest begins with ") off `rest`
 
-constexpr int kDeepest = 2000;   // nesting of schemas; documents may be deeper
+constexpr std::size_t kDeepest = 2000;    // nesting of schemas; documents may be deeper
 
 }  // namespace espalier::json

@@ -5,4 +5,5 @@ NB_MODULE(_grammar, m) {
   espalier::bind_engine(m);
   espalier::bind_cfg(m);
   espalier::bind_masks(m);
+  espalier::bind_json(m);
 }
