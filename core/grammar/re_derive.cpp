@@ -211,6 +211,13 @@ Re Store::json_escape(const Node& n, std::uint8_t byte) {
 
 Re Store::json(Re r, std::uint32_t phase, std::uint32_t read) {
   if (r == kEmpty || (r == kEpsilon && phase == 0)) return r;
+  // Decided on the decoded side: to find that a body is empty through all its escapes would take a million steps.
+  if (phase == 0 && nodes_[r].flags & kCheck) {
+    if (!live(r)) return kEmpty;
+    const Re body = intern({.kind = Kind::Json, .a = r});
+    nodes_[body].flags |= kLive;
+    return body;
+  }
   return intern({.kind = Kind::Json, .a = r, .lo = phase, .hi = read});
 }
 
