@@ -11,6 +11,7 @@ from espalier.drafting.curve import PassCurve, pass_curve
 from espalier.drafting.dense import ApproximateIndex, DReSD, ExactIndex, HiddenStore
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.dyspec import DySpec
+from espalier.drafting.early import DEL, early_exit
 from espalier.drafting.goodput import Goodput
 from espalier.drafting.heuristic import Both, Heuristic
 from espalier.drafting.hierarchy import Hierarchy
@@ -24,14 +25,19 @@ from espalier.drafting.pearl import Pearl
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy
 from espalier.drafting.predict import DISCO, AdaEAGLE, Predictor, Recorder, SpecDecPP
 from espalier.drafting.propd import ProPD
+from espalier.drafting.quantised import quantised
 from espalier.drafting.recycle import TokenRecycling
 from espalier.drafting.retrieve import RASD, REST, Graft
 from espalier.drafting.sequoia import Acceptance, Sequoia
+from espalier.drafting.short import Enriched, Shortened
+from espalier.drafting.siblings import Siblings
+from espalier.drafting.skip import SkipSearch, best_skip, skip_layers
 from espalier.drafting.speculative_jacobi import SpeculativeJacobi
 from espalier.drafting.staged import Staged
 from espalier.drafting.stand import STAND
 from espalier.drafting.stochastic import Chains, StochasticBeam
 from espalier.drafting.store import TextStore
+from espalier.drafting.swift import SWIFT
 from espalier.drafting.template import KConfig, Template
 from espalier.drafting.tetris import Capacity, Tetris
 from espalier.drafting.thompson import Thompson
@@ -41,12 +47,14 @@ from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
 __all__ = [
     "ADED",
     "DDD",
+    "DEL",
     "DISCO",
     "EXP3",
     "RASD",
     "REST",
     "STAND",
     "SVIP",
+    "SWIFT",
     "UCB",
     "Acceptance",
     "AdaEAGLE",
@@ -69,6 +77,7 @@ __all__ = [
     "DraftModel",
     "Drafter",
     "DySpec",
+    "Enriched",
     "ExactIndex",
     "FittedConfidence",
     "Fuse",
@@ -93,6 +102,9 @@ __all__ = [
     "Recorder",
     "Retokenised",
     "Sequoia",
+    "Shortened",
+    "Siblings",
+    "SkipSearch",
     "SpecDecPP",
     "SpeculativeJacobi",
     "Staged",
@@ -105,9 +117,13 @@ __all__ = [
     "TokenRecycling",
     "TreePolicy",
     "VocabTrim",
+    "best_skip",
+    "early_exit",
     "frequent",
     "gauss_seidel",
     "hybrid",
     "named",
     "pass_curve",
+    "quantised",
+    "skip_layers",
 ]
