@@ -4,8 +4,22 @@ from espalier.constraints import grammars
 from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide, Limits
+from espalier.constraints.json_schema import json, json_schema, parse
 from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
 from espalier.constraints.tokens import TokenGuide
 
-__all__ = ["Guide", "Limits", "Masks", "TokenGuide", "cfg", "choices", "grammars", "masks", "regex"]
+__all__ = [
+    "Guide",
+    "Limits",
+    "Masks",
+    "TokenGuide",
+    "cfg",
+    "choices",
+    "grammars",
+    "json",
+    "json_schema",
+    "masks",
+    "parse",
+    "regex",
+]
