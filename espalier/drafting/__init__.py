@@ -4,6 +4,7 @@ from espalier.drafting.aded import ADED
 from espalier.drafting.aggressive import Aggressive
 from espalier.drafting.auto import Auto
 from espalier.drafting.bandit import EXP3, UCB, BanditDrafter, BanditLength
+from espalier.drafting.bass import BASS
 from espalier.drafting.beam import Beam, OptTree
 from espalier.drafting.compose import Cascade, Fuse
 from espalier.drafting.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence
@@ -46,6 +47,7 @@ from espalier.drafting.vocabulary import Intersection, Retokenised, StringLaw
 
 __all__ = [
     "ADED",
+    "BASS",
     "DDD",
     "DEL",
     "DISCO",
