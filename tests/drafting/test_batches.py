@@ -61,7 +61,7 @@ def test_every_row_of_a_batch_is_its_run_alone_and_nothing_is_padded(name):
         assert alone.ids() == together[i].ids()
         alone_computed += sum(rows for model, _, rows in asked if model is target)
     assert computed == alone_computed  # a batch computes not one row more than its requests alone
-    assert any(len(turn) > 4 for turn in written)  # ragged: in one pass, requests that accepted more or less so far
+    assert any(len(turn) > 1 for turn in written)  # ragged: requests that accepted more or less so far share a pass
 
 
 def test_a_batch_shares_its_passes():
