@@ -33,10 +33,10 @@ class PassCost:
     def ratio(self, n: int) -> float:
         """What a pass over n nodes costs, in plain passes; 1 for n = 1."""
         size = size_of(n)
-        if size in self._ratios:
-            return self._ratios[size]
         if size == 1:
             return 1.0
+        if size in self._ratios:  # a larger pass that took less says that this one was disturbed when it was measured
+            return min(self._ratios[knot] for knot in self._knots[bisect_left(self._knots, size) :])
         if self._curve is not None:
             return self._curve(size) / self._curve(1)
         at = bisect_left(self._knots, size)
@@ -49,23 +49,24 @@ class PassCost:
         return below + max(slope, _GUESS / 4) * (size - low)
 
     def learn(self, n: int, seconds: float) -> None:
-        """Takes in that a pass over n nodes took so long. A pass that took far longer than expected counts as twice that."""
+        """Takes in that a pass over n nodes took so long. A pass that took far longer than expected counts as twice that
+        (four times, when the size is new); what is known of sizes is doubted a little after each 64 plain passes."""
         size = size_of(n)
         if self.plain is None:  # nothing to compare with yet
             if size == 1:
                 self.plain = max(seconds, 1e-9)
             return
-        expected = self.plain * self.ratio(size)
-        seconds = min(seconds, 2 * expected)
         seen = self._seen[size] = self._seen.get(size, 0) + 1
-        if size > 1:
-            known = self.ratio(size)
-            if size not in self._ratios:
-                self._knots.insert(bisect_left(self._knots, size), size)
-            self._ratios[size] = max(known + max(1 / seen, 0.05) * (seconds / self.plain - known), 0.5)
-        else:
+        known = self.ratio(size)
+        seconds = min(seconds, (4 if seen == 1 else 2) * self.plain * known)
+        if size == 1:
             self.plain += max(1 / (seen + 1), 0.3) * (seconds - self.plain)
+            if seen % 64 == 0:
+                self._ratios = {knot: 1 + 0.9 * (ratio - 1) for knot, ratio in self._ratios.items()}
             return
+        if size not in self._ratios:
+            self._knots.insert(bisect_left(self._knots, size), size)
+        self._ratios[size] = max(known + max(1 / seen, 0.05) * (seconds / self.plain - known), 0.5)
         if seen > 2:
             self.plain += 0.1 * (seconds / self.ratio(size) - self.plain)
 
