@@ -31,7 +31,9 @@ def byte_of_character() -> dict[str, int]:
     return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(shifted)}
 
 
-def _pieces_to_bytes(backend: tokenizers.Tokenizer, size: int) -> tuple[list[bytes | None], dict[int, str]]:
+def _pieces_to_bytes(
+    backend: tokenizers.Tokenizer, pieces: Mapping[str, int], size: int
+) -> tuple[list[bytes | None], dict[int, str]]:
     """What every id writes in bytes, and the names of those that write nothing."""
     decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder is not None else {}
     steps = decoder.get("decoders", [decoder])
@@ -48,8 +50,9 @@ def _pieces_to_bytes(backend: tokenizers.Tokenizer, size: int) -> tuple[list[byt
     added = backend.get_added_tokens_decoder()
     tokens: list[bytes | None] = [None] * size
     names: dict[int, str] = {}
-    for piece, id in backend.get_vocab(with_added_tokens=True).items():
-        if id in added and added[id].special:
+    special = {id for id, token in added.items() if token.special}
+    for piece, id in pieces.items():
+        if id in special:
             names[id] = piece
         elif byte_level:
             known = [alphabet.get(character) for character in piece]
@@ -85,7 +88,7 @@ class Tokenizer:
         self._settings = dict(settings or {})
         named = backend.get_vocab(with_added_tokens=True)
         size = max(size, 1 + max(named.values(), default=-1))
-        tokens, names = _pieces_to_bytes(backend, size)
+        tokens, names = _pieces_to_bytes(backend, named, size)
         self.template = _template(self._settings)
         ends = set(end) | {id for id in [self._id("eos_token")] if id is not None}
         if self.template:
