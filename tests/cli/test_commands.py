@@ -207,7 +207,7 @@ def test_models_lists_what_is_known_and_cached(run: Run, tmp_path: Path) -> None
 
 
 def espalier(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "espalier", *arguments]
+    command = [sys.executable, str(Path(__file__).parents[2] / "scripts" / "start.py"), *arguments]
     return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
@@ -230,4 +230,14 @@ def test_ctrl_c_is_one_clear_message(tiny: str, tmp_path: Path) -> None:
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert out == b""
+    assert err.decode().strip() == "espalier: interrupted"
+
+
+@pytest.mark.parametrize("after", [0.3, 0.8])
+def test_ctrl_c_while_the_program_still_starts_is_the_same_message(after: float) -> None:
+    process = espalier("models", stdout=subprocess.PIPE)
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
     assert err.decode().strip() == "espalier: interrupted"
