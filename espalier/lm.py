@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.decode import sample, speculate
-from espalier.drafting.auto import Auto
 from espalier.drafting.draft import Drafter
 from espalier.drafting.named import named
 from espalier.errors import ContextOverflow, InvalidInput, require
@@ -71,7 +70,6 @@ class LanguageModel:
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
         self._drafters: dict[str, Drafter] = {}
-        self._auto: Auto | None = None
 
     @property
     def scorer(self) -> Model:

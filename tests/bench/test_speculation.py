@@ -9,7 +9,8 @@ import pytest
 
 import espalier as es
 from espalier.bench.peers import Ours
-from espalier.bench.speculation import DRAFTERS, OWN, Tally, load_questions, measure, results
+from espalier.bench.speculation import OWN, Tally, load_questions, measure, results
+from espalier.drafting.named import NAMED
 from espalier.errors import InvalidInput
 
 
@@ -70,5 +71,5 @@ def test_questions_are_read_by_category(tmp_path: Path):
 
 
 def test_every_drafter_of_the_benchmark_can_be_made():
-    for make in DRAFTERS.values():
+    for make in NAMED.values():
         assert isinstance(make(Toy()), es.drafting.Drafter)  # type: ignore[arg-type]
