@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from espalier.errors import LoadError
 
-__all__ = ["Config", "Rope"]
+__all__ = ["Config", "Rope", "Sizes"]
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text")
 
@@ -103,6 +103,19 @@ def _yarn_scale(scaling: Mapping[str, Any], factor: float) -> float:
     if scaling.get("mscale") and scaling.get("mscale_all_dim"):
         return mscale(float(scaling["mscale"])) / mscale(float(scaling["mscale_all_dim"]))
     return mscale(1.0)
+
+
+class Sizes(Protocol):
+    """What every model says of itself: `Config` for our own executors, less for those of others."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from espalier.models.config import Config
 from espalier.models.packing import Pass
 from espalier.models.weights import Ends, Layer
 
-__all__ = ["Eager", "Executor", "Inputs"]
+__all__ = ["Eager", "Executor", "Inputs", "visible"]
 
 
 class Executor(Protocol):
@@ -53,7 +53,7 @@ class Inputs:
     @classmethod
     def of(cls, rows: Pass) -> Inputs:
         """The inputs of a packed pass, on the CPU."""
-        seen, back = _visible(rows)
+        seen, back = visible(rows)
         tokens, slots, out = (torch.from_numpy(a.astype(np.int64)) for a in (rows.tokens, rows.slots, rows.out))
         positions = torch.from_numpy(rows.positions).to(torch.float32)
         return cls(tokens, positions, slots, torch.from_numpy(seen), torch.from_numpy(back), out)
@@ -165,7 +165,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def _visible(rows: Pass) -> tuple[np.ndarray, np.ndarray]:
+def visible(rows: Pass) -> tuple[np.ndarray, np.ndarray]:
     """Returns the slots seen by any row [U], and how far back each lies for each row [R, U] (0 is itself, -1 is not seen)."""
     if len(rows.bounds) == 2:  # one span sees one path
         back = rows.positions[:, None].astype(np.int32) - np.arange(len(rows.paths), dtype=np.int32)[None]

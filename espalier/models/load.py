@@ -20,6 +20,7 @@ from espalier.models.sources import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progre
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
+    from espalier.models.transformer import Transformer
 
 
 def say(text: str) -> None:
@@ -144,6 +145,23 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
+def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device) -> Transformer:
+    """The model in a folder, of a family that our executor does not know, run by transformers' code. Raises `LoadError`."""
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise LoadError(f"{folder} is of a family that runs through transformers: pip install 'espalier[hf]'") from error
+    from espalier.models.hf import from_transformers
+
+    if dtype == torch.int8:
+        raise InvalidInput("int8 is for the families of our own executor; choose float32, bfloat16 or float16")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        raise LoadError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+    return from_transformers(model)
+
+
 def load(
     name: str | os.PathLike[str] | None = None,
     dtype: torch.dtype | str | None = None,
@@ -158,7 +176,7 @@ def load(
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
     """
     from espalier.lm import LanguageModel
-    from espalier.models.config import Config
+    from espalier.models.config import FAMILIES, Config
     from espalier.models.transformer import DTYPES, Transformer
 
     place = _device(device)
@@ -167,5 +185,8 @@ def load(
         raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
     weights = read(name)
     title = DEFAULT if name is None else os.fspath(name)
-    model = Transformer.from_weights(Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place)
+    if weights.folder is None or weights.config.get("model_type") in (*FAMILIES, "gemma3"):
+        model = Transformer.from_weights(Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place)
+    else:
+        model = _through_transformers(weights.folder, DTYPES[kind] if isinstance(kind, str) else kind, place)
     return LanguageModel(model, weights.tokenizer, title)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from espalier.errors import InvalidInput
 from espalier.models import native
-from espalier.models.config import Config
+from espalier.models.config import Config, Sizes
 from espalier.models.cuda import Captured
 from espalier.models.eager import Eager, Executor
 from espalier.models.kv import KV
@@ -47,7 +47,7 @@ class Transformer(Model):
     eager reference guarantees the same up to rounding.
     """
 
-    def __init__(self, config: Config, executor: Executor, budget: int = 4 << 30, chunk: int = 256) -> None:
+    def __init__(self, config: Sizes, executor: Executor, budget: int = 4 << 30, chunk: int = 256) -> None:
         self.config = config
         self.vocab_size = config.vocab_size
         self.executor = executor
