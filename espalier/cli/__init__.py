@@ -13,6 +13,7 @@ from espalier.cli.bench import app as bench
 from espalier.cli.chat import chat
 from espalier.cli.generate import generate
 from espalier.cli.models import models
+from espalier.cli.trace import trace
 from espalier.errors import EspalierError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(chat)
 app.command()(models)
+app.command()(trace)
 app.add_typer(bench, name="bench")
 
 
