@@ -158,7 +158,9 @@ class Tokenizer:
         if "ByteLevel" not in str(self._backend.decoder):
             return  # characters outside the vocabulary become byte tokens or <unk> there
         for at, character in enumerate(text):
-            if not self._missing.isdisjoint(character.encode()) and not self._backend.encode(character).ids:
+            if self._missing.isdisjoint(raw := character.encode()):
+                continue
+            if self.vocab.join(self._backend.encode(character, add_special_tokens=False).ids) != raw:
                 raise InvalidInput(
                     f"the text has U+{ord(character):04X} at position {at}, which no token of this model can write; "
                     "remove that character"
