@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from espalier.constraints.constrain import Constrained
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Ask, Scorer, Shaped
 
 
 class DraftModel(Drafter):
@@ -19,9 +20,9 @@ class DraftModel(Drafter):
 
     By default a chain of `tokens` draws, to be verified by `Rejection` or `Block`. `tree` decides about the shape and about
     how tokens are chosen (`tree.kind`): `Chains(k, depth)` for `KSeq`, `KConfig(…)` and `StochasticBeam(…)` without
-    replacement for `Recursive`, deterministic ones for `SampleMatch`. The laws in the draft are the ones that were drawn
-    from, after everything that shapes `scorer`; giving it the target's temperature and guide makes more of it accepted.
-    Leviathan et al. 2023 (arXiv 2211.17192).
+    replacement for `Recursive`, deterministic ones for `SampleMatch`. A bare model speaks under the target's own shapers and
+    guide, so that it is greedy where the target is and leaves no constraint; a model with shapers of its own is left as it
+    is. Either way the laws in the draft are the ones that were drawn from. Leviathan et al. 2023 (arXiv 2211.17192).
 
     >>> import espalier as es
     >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
@@ -38,12 +39,14 @@ class DraftModel(Drafter):
         self.length = length if length is not None else Constant(tokens)
         self.tree = tree if tree is not None else Chain(tokens)
         self.kind, self.want = self.tree.kind, self.length.reads
+        self._spoken = scorer
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
+        self._spoken = in_place_of_model(scorer, self.scorer)
 
     def begin(self, x: Prefix) -> Drafter:
-        return DraftModel(self.scorer, tree=self.tree.begin(x), length=self.length.begin(x))
+        return DraftModel(self._spoken, tree=self.tree.begin(x), length=self.length.begin(x))
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         return grow(self.scorer, x, self.tree, self.length, rng)
@@ -51,6 +54,25 @@ class DraftModel(Drafter):
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self.tree.observe(x, draft, rows)
         self.length.observe(x, draft, rows)
+
+
+def in_place_of_model(target: Scorer, drafter: Scorer) -> Scorer:
+    """The target's shapers and constraints over the drafter, if it has none of its own; else the drafter as it is.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> greedy = in_place_of_model(big | es.temperature(0), small)
+    >>> greedy.inner is small, greedy.shaper.t
+    (True, 0)
+    """
+    if isinstance(drafter, Shaped | Constrained):
+        return drafter
+    if isinstance(target, Shaped):
+        return in_place_of_model(target.inner, drafter) | target.shaper
+    if isinstance(target, Constrained):
+        return Constrained(in_place_of_model(target.inner, drafter), target.law)
+    inner = getattr(target, "inner", None)  # a wrapper that only looks on, such as a meter
+    return in_place_of_model(inner, drafter) if isinstance(inner, Scorer) else drafter
 
 
 def same_vocabulary(drafter: Scorer, target: Scorer) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind
-from espalier.drafting.model import same_vocabulary
+from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.drafting.policy import Chain, Constant, grow
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -39,14 +39,15 @@ class Pearl(Drafter):
 
     def __init__(self, scorer: Scorer, tokens: int = 4) -> None:
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
-        self.scorer, self.tokens = scorer, tokens
+        self.scorer, self._spoken, self.tokens = scorer, scorer, tokens
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draft")
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
+        self._spoken = in_place_of_model(scorer, self.scorer)
 
     def begin(self, x: Prefix) -> Drafter:
-        return _Parallel(self.scorer, self.tokens, self._thread)
+        return _Parallel(self._spoken, self.tokens, self._thread)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         yield from ()

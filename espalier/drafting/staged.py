@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind
-from espalier.drafting.model import same_vocabulary
+from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.errors import DeadEnd, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -42,13 +42,15 @@ class Staged(Drafter):
         check_pair(drafter, verify)
         drafter.check(scorer)
         self.scorer, self.drafter, self.verify, self.tokens = scorer, drafter, verify, tokens
+        self._spoken = scorer
         self.kind: Kind = "deterministic" if verify.guarantee == "greedy" else "with replacement"
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
+        self._spoken = in_place_of_model(scorer, self.scorer)
 
     def begin(self, x: Prefix) -> Drafter:
-        return Staged(self.scorer, self.drafter.begin(x), self.verify, self.tokens)
+        return Staged(self._spoken, self.drafter.begin(x), self.verify, self.tokens)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         draft, node, y = Draft(x), 0, x

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from toys import random_lm
 
 LM = random_lm(seed=4, merged=("ab", "ra"))
-OPTIONS = {"max_tokens": 18, "temperature": 0.9, "top_p": 0.95, "seed": 11}
+OPTIONS = {"drafter": None, "max_tokens": 18, "temperature": 0.9, "top_p": 0.95, "seed": 11}
 PROMPT = es.raw("abra")
 
 
@@ -66,7 +66,7 @@ def same(kind, lm=LM, prompt=PROMPT, **options):  # type: ignore[no-untyped-def]
     options = OPTIONS | options
     known = lm.complete(prompt, **{**options, "stop": (), "max_tokens": options["max_tokens"] + 6})
     plain = lm.complete(prompt, **options)
-    drafted = lm.complete(prompt, drafter=drafter(kind, [c.tokens for c in known]), **options)
+    drafted = lm.complete(prompt, **options | {"drafter": drafter(kind, [c.tokens for c in known])})
     for a, b in zip(plain, drafted, strict=True):
         assert a.tokens == b.tokens
         assert a.text == b.text
@@ -86,7 +86,7 @@ def test_stop_strings_that_complete_inside_an_accepted_block(kind):
     assert not any(s in drafted.text for s in stop)
     if kind == "right":
         assert max(drafted.stats.per_pass) > 1
-    pieces = list(LM.stream(PROMPT, drafter=drafter(kind, [plain.tokens]), stop=stop, **OPTIONS))
+    pieces = list(LM.stream(PROMPT, **OPTIONS | {"drafter": drafter(kind, [plain.tokens]), "stop": stop}))
     assert "".join(pieces) == plain.text
 
 
@@ -114,7 +114,7 @@ def test_several_completions_and_batches(kind):
     prompts = [es.raw("ab"), es.raw("rarara"), es.raw("xyz zy")]
     options = OPTIONS | {"max_tokens": 9}
     known = [LM.complete(prompt, **options).tokens for prompt in prompts]
-    together = LM.complete_all(prompts, drafter=drafter(kind, known), **options)
+    together = LM.complete_all(prompts, **options | {"drafter": drafter(kind, known)})
     assert [c.tokens for c in together] == known
 
 
