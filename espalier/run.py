@@ -50,6 +50,7 @@ class Loop:
         self.passes = 0
         self._trace = trace
         self._waiting: list[tuple[_Task, Ask]] = []
+        self._waited: dict[Model, int] = {}
         self._live: dict[int, _Task] = {}
         self._added = 0
 
@@ -72,8 +73,8 @@ class Loop:
                 generator.close()
 
     def turn(self) -> None:
-        """Answers every question that waits: one forward pass per model."""
-        waiting, self._waiting = self._waiting, []
+        """Answers every question that waits: one forward pass per model; a patient model's wait for others to join them."""
+        waiting, self._waiting = self._due()
         groups: dict[int, list[tuple[_Task, Ask]]] = {}
         for task, ask in waiting:
             groups.setdefault(id(ask.scorer), []).append((task, ask))
@@ -87,6 +88,16 @@ class Loop:
             else:
                 for (task, _), rows in zip(group, answers, strict=True):
                     self._advance(task, rows)
+
+    def _due(self) -> tuple[list[tuple[_Task, Ask]], list[tuple[_Task, Ask]]]:
+        models = {ask.scorer for _, ask in self._waiting if isinstance(ask.scorer, Model)}
+        patient = {model for model in models if model.patience > self._waited.get(model, 0)}
+        held = patient if models - patient else set()
+        self._waited = {model: self._waited.get(model, 0) + 1 for model in held}
+        parts: tuple[list[tuple[_Task, Ask]], list[tuple[_Task, Ask]]] = ([], [])
+        for task, ask in self._waiting:
+            parts[ask.scorer in held].append((task, ask))
+        return parts
 
     def _forward(self, asks: Sequence[Ask]) -> list[Rows]:
         model = asks[0].scorer

@@ -79,10 +79,12 @@ class Scorer(ABC):
 class Model(Scorer):
     """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
 
-    `invariant` says that a row is the same to the last bit whatever else is in the pass.
+    `invariant` says that a row is the same to the last bit whatever else is in the pass. `patience`: for how many turns
+    questions to it may wait while other models are asked, so that more come together.
     """
 
     invariant: bool = True
+    patience: int = 0
 
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:

@@ -96,6 +96,36 @@ def test_a_budget_bounds_every_pass_of_the_batch():
     assert max(rows - requests for requests, rows in sizes) == 6
 
 
+def test_patience_verifies_ragged_drafts_together():
+    """Drafts of different lengths are done in different turns; waiting for each other saves passes of the target."""
+    passes, texts = {}, {}
+    for patience in (0, 8):
+        target, draft = models()
+        ragged = Tetris(draft, Capacity(999, patience=patience), Chain(6), SVIP(0.42))
+        texts[patience] = [x.ids() for x in es.run(*decoders(target, ragged, SampleMatch()))]
+        passes[patience] = target.passes
+    assert texts[0] == texts[8]
+    assert passes[8] < 0.75 * passes[0]
+
+
+def test_patience_ends():
+    """A request that does not draft is asked in every turn; the others wait for it no longer than they say."""
+    target, draft = models()
+    other = es.models.Table.random(V, 2, seed=4)
+    plain = es.sample(other, PROMPT, es.stop.budget(40), es.Rng(0))
+    drafted = Tetris(draft, Capacity(9, patience=3), Chain(2))
+    [x, y] = es.run(plain, *decoders(target, drafted, SampleMatch(), [0]))
+    [alone] = es.run(*decoders(target, drafted, SampleMatch(), [0]))
+    assert y.ids() == alone.ids()
+    assert len(x.written()) == 40
+    loop = es.Loop()
+    for decoder in (es.sample(other, PROMPT, es.stop.budget(999), es.Rng(0)), *decoders(target, drafted, SampleMatch(), [0])):
+        number = loop.add(decoder)
+    for _ in range(25 * 8):
+        loop.turn()
+    assert number in loop.results
+
+
 def grown(x: es.Prefix, tokens: int) -> Draft:
     draft = Draft(x)
     draft.extend(0, [0] * tokens)
