@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.evidence import Calibration, Evidence, Memory
@@ -58,7 +59,7 @@ class Auto(Drafter):
         self.memory, self.calibration = Memory(), Calibration()
         self.rounds = 0
         self._costs: dict[int, PassCost] = {}
-        self.open = 0  # requests whose draft is being scored now: passes of batches have a cost of their own
+        self._open = WeakSet[_Text]()  # texts whose draft is being scored now: passes of batches have a cost of their own
 
     def begin(self, x: Prefix) -> Drafter:
         return _Text(self)
@@ -66,9 +67,14 @@ class Auto(Drafter):
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         return self.begin(x).propose(x, rng)
 
-    def cost(self) -> PassCost:
-        """The cost of passes that serve as many requests (to a power of two) as are open now."""
-        return self._costs.setdefault(max(self.open, 1).bit_length(), PassCost(self.curve))
+    def cost(self, text: _Text) -> PassCost:
+        """The cost of passes that serve as many requests (to a power of two) as are open now, this text's among them."""
+        self._open.add(text)
+        return self._costs.setdefault(len(self._open).bit_length(), PassCost(self.curve))
+
+    def close(self, text: _Text) -> None:
+        """Says that the draft of a text was scored."""
+        self._open.discard(text)
 
 
 class _Text(Drafter):
@@ -83,6 +89,7 @@ class _Text(Drafter):
         self._started = self._proposed = 0.0
         self._own = 0.0  # what drafting itself takes in a round, in plain passes
         self._first, self._asleep = True, False
+        self._root: Prefix | None = None  # the prefix below which the last draft grew
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         yield from ()
@@ -90,7 +97,7 @@ class _Text(Drafter):
         draft = Draft(x)
         self._foreseen = {}
         self._asleep = not self._ledger.allows(self._own)
-        s.open += 1
+        self._root = x
         if not self._asleep and len(x):
             self._started = s.clock()
             known = self._text.read(x)
@@ -102,7 +109,7 @@ class _Text(Drafter):
     def _fill(self, draft: Draft) -> None:
         s = self.session
         nodes, gains = self._grow()
-        cost = s.cost()
+        cost = s.cost(self)
         s.rounds += 1
         if self._first or cost.plain is None or s.rounds % _PLAIN_EVERY == 0:
             return
@@ -118,7 +125,7 @@ class _Text(Drafter):
         evidence, s = self._evidence, self.session
         p, count = s.calibration.p, itertools.count()
         trust = min(max(self._trust[0] / self._trust[1], 0.3), 1.3)
-        cost = s.cost()
+        cost = s.cost(self)
         floor = max(0.25 * (cost.ratio(s.nodes + 1) - 1) / s.nodes, 0.01)
         nodes: list[tuple[int, int]] = []
         gains: list[float] = []
@@ -143,9 +150,12 @@ class _Text(Drafter):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         s = self.session
-        cost, tokens = s.cost(), max(len(x) - len(draft.prefixes[0]), 0)
-        s.open = max(s.open - 1, 0)
-        if self._asleep or not len(draft.prefixes[0]):
+        cost, tokens = s.cost(self), max(len(x) - len(draft.prefixes[0]), 0)
+        s.close(self)
+        if self._root is not draft.prefixes[0]:  # the round was somebody else's: this drafter was not asked
+            s.memory.learn(rows, 24)
+            return
+        if self._asleep or not len(self._root):
             self._ledger.book(tokens, tokens)
             return
         scored = s.clock()

@@ -57,6 +57,8 @@ class Cascade(_Several):
     'deterministic'
     """
 
+    _spoke: Drafter  # the drafter that the last draft came from
+
     def begin(self, x: Prefix) -> Drafter:
         return Cascade(*(drafter.begin(x) for drafter in self.drafters))
 

@@ -12,7 +12,7 @@ from espalier.drafting.store import TextStore
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 
 class Hierarchy(Drafter):
@@ -38,6 +38,10 @@ class Hierarchy(Drafter):
         require(1 <= context <= 32, f"context={context}: between 1 and 32 tokens can be looked for")
         self.n, self.guesses, self.store, self.context, self.shared = n, guesses, store, context, shared
         self.session = Pool(4 * guesses)
+
+    def check(self, scorer: Scorer) -> None:
+        if self.store is not None:
+            self.store.check(scorer.vocab)
 
     def begin(self, x: Prefix) -> _Stores:
         return _Stores(self)

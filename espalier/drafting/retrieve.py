@@ -37,6 +37,9 @@ class REST(Drafter):
         require(1 <= shortest <= longest <= 32, f"shortest={shortest}, longest={longest}: need 1 ≤ shortest ≤ longest ≤ 32")
         self.store, self.nodes, self.tokens, self.longest, self.shortest = store, nodes, tokens, longest, shortest
 
+    def check(self, scorer: Scorer) -> None:
+        self.store.check(scorer.vocab)
+
     def begin(self, x: Prefix) -> _Retrieval:
         return _Retrieval(self)
 
@@ -79,6 +82,10 @@ class RASD(Drafter):
         require(retrieve.kind == "deterministic", "RASD fuses a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.tokens, self.top, self.nodes = model, retrieve, tokens, top, nodes
         self.want = retrieve.want
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.model, scorer)
+        self.retrieve.check(scorer)
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.model, scorer)
@@ -137,6 +144,10 @@ class Graft(Drafter):
         require(retrieve.kind == "deterministic", "Graft fills up with a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.nodes, self.width, self.depth = model, retrieve, nodes, width, depth
         self.confident, self.want = confident, retrieve.want
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.model, scorer)
+        self.retrieve.check(scorer)
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.model, scorer)

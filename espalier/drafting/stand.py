@@ -16,7 +16,7 @@ from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 
 class STAND(Drafter):
@@ -42,6 +42,12 @@ class STAND(Drafter):
         self.vocab_size, self.order, self.top, self.shared = vocab_size, order, top, shared
         self.slots = {path[:-1]: 1 + max(p[-1] for p in template if p[:-1] == path[:-1]) for path in template}
         self.table = _Table(top)
+
+    def check(self, scorer: Scorer) -> None:
+        require(
+            scorer.vocab_size == self.vocab_size,
+            f"STAND({self.vocab_size}) was given a target of {scorer.vocab_size} tokens; write STAND({scorer.vocab_size})",
+        )
 
     def begin(self, x: Prefix) -> Drafter:
         return _Stand(self, self.table if self.shared else _Table(self.top))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 import espalier as es
-from espalier.drafting import Auto
+from espalier.drafting import Auto, Draft
 from espalier.drafting.evidence import COPY, TABLE, Calibration, Evidence, Memory, prior
 from espalier.drafting.pace import Ledger, PassCost, size_of
 from espalier.errors import InvalidInput
@@ -245,7 +246,30 @@ def test_requests_side_by_side_write_what_each_writes_alone():
     auto = Auto()
     together = [x.ids() for x in es.run(*(decoder(seed, auto) for seed in range(6)))]
     assert together == [es.run(decoder(seed, Auto()))[0].ids() for seed in range(6)]
-    assert auto.open == 0
+
+
+def test_rounds_of_another_drafter_teach_it_rows_but_no_times():
+    clock, x = Clock(), es.Prefix([1, 2, 3])
+    auto = Auto(clock=clock)
+    model = Timed(periodic, clock, linear(0.1))
+    text = auto.begin(x)
+    draft = Draft(x)
+    draft.extend(0, [4, 5])
+    text.observe(draft.prefixes[2] + 6, draft, model.forward(draft.prefixes, frozenset()))
+    assert set(auto.memory.singles) == {3, 4, 5}
+    assert auto.cost(text).plain is None  # type: ignore[arg-type]
+
+
+def test_a_cancelled_request_is_not_counted_for_ever():
+    auto = Auto()
+    loop = es.Loop()
+    model = es.models.Table.random(6, 2, seed=3)
+    loop.add(es.speculate(model, es.Prefix([1, 1]), es.stop.budget(30), auto, SampleMatch(), es.Rng(0)))
+    loop.turn()
+    loop.cancel(0)
+    del loop
+    gc.collect()
+    assert len(auto._open) == 0
 
 
 def test_the_law_of_the_text_is_that_of_plain_sampling():

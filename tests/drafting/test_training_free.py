@@ -233,6 +233,23 @@ def test_a_store_is_written_and_read_and_knows_its_vocabulary(tmp_path):
         TextStore.load(tmp_path / "junk.npz")
 
 
+def test_drafters_of_another_vocabulary_are_refused():
+    mine, other = Vocab([b"a", b"b", b"c"]), Vocab([b"a", b"b", b"x"])
+    target = es.models.Table.random(V, 1, seed=0, vocab=mine)
+    store = TextStore(TEXTS, other)
+    drafters = [
+        REST(store),
+        Hierarchy(store=store),
+        Cascade(PromptLookup(), REST(store)),
+        STAND(V + 1),
+        RASD(es.models.Table.random(V + 1, 1, seed=0), PromptLookup()),
+        Graft(es.models.Table.random(V + 1, 1, seed=0), PromptLookup()),
+    ]
+    for drafter in drafters:
+        with pytest.raises(InvalidInput):
+            es.run(es.speculate(target, es.Prefix([0]), es.stop.budget(2), drafter, SampleMatch(), es.Rng(0)))
+
+
 def test_hierarchy_asks_the_nearest_store_first_and_says_nothing_twice():
     drafter = Hierarchy(n=3, guesses=3, store=TextStore([[1, 3, 3], [1, 2, 0]]), context=1)
     assert proposed(drafter, es.Prefix([1, 2, 0, 1])) == [[2], [2, 0], [3], [3, 3]]
