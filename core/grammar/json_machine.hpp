@@ -63,6 +63,10 @@ class SchemaMachine final : public Machine {
     Re scalars = re::kEmpty, checked_number = re::kEmpty;
     Formula number = kTrue, object = kFalse, array = kFalse;
   };
+  struct Use {                   // of an atom in a list of formulas
+    std::uint32_t times = 0, last = 0;
+    bool positive = false, negative = false;
+  };
   struct Shape {
     std::vector<std::uint32_t> names;
   };
@@ -109,7 +113,8 @@ class SchemaMachine final : public Machine {
   // json_split.cpp
   std::vector<Split> split(Formula);
   void split(Formula, Formula child, Formula rest, std::vector<Split>&, int& budget);
-  bool disjoint(Schema, Schema);
+  int relation(Schema, Schema);
+  void uses(Formula, bool negative, std::uint32_t number, std::map<Formula, Use>&) const;
   Formula child(Schema);
   bool signature(const Value&, std::string&, int depth) const;
 
@@ -186,7 +191,7 @@ class SchemaMachine final : public Machine {
   std::unordered_map<Schema, bool> obvious_;
   std::unordered_map<Schema, Formula> children_;
   std::unordered_map<std::string, Schema> signatures_;
-  std::map<std::pair<Schema, Schema>, bool> disjoint_;
+  std::map<std::pair<Schema, Schema>, int> relations_;
   std::unordered_map<Formula, std::uint32_t> prefix_lengths_;
   std::set<std::string> inexact_;
 };

@@ -46,22 +46,40 @@ Formula SchemaMachine::child(Schema s) {
   return children_[s] = f_.atom(Is::Child, same);
 }
 
-// No value satisfies both, as far as types and enumerated strings show.
-bool SchemaMachine::disjoint(Schema a, Schema b) {
-  if (a > b) std::swap(a, b);
-  if (const auto at = disjoint_.find({a, b}); at != disjoint_.end()) return at->second;
-  disjoint_[{a, b}] = false;
+// What "satisfies a" says about "satisfies b", as far as types and enumerated strings show: -1 never both, 1 implied, 0 unknown.
+int SchemaMachine::relation(Schema a, Schema b) {
+  if (const auto at = relations_.find({a, b}); at != relations_.end()) return at->second;
+  relations_[{a, b}] = 0;
+  bool only_text = true;
   for (const Kind k : {Kind::Null, Kind::False, Kind::True, Kind::Number, Kind::Array, Kind::Object}) {
-    if (expand(a, k) != kFalse && expand(b, k) != kFalse && f_.both(expand(a, k), expand(b, k)) != kFalse) return false;
+    const Formula x = expand(a, k);
+    only_text &= x == kFalse;
+    if (f_.both(x, expand(b, k)) != kFalse) return 0;
   }
   const Formula x = expand(a, Kind::String), y = expand(b, Kind::String);
-  if (x != kFalse && y != kFalse) {
-    const auto *words = finite(x), *others = finite(y);
-    if (!words && !others) return false;
-    if (!words) words = others;
-    if (std::any_of(words->begin(), words->end(), [&](const std::string& w) { return text_holds(f_.both(x, y), w); })) return false;
+  if (f_.both(x, y) == kFalse) return relations_[{a, b}] = -1;
+  const auto *words = finite(x), *others = finite(y);
+  const auto* some = words ? words : others;
+  if (!some) return 0;
+  const bool meet = std::any_of(some->begin(), some->end(), [&](const std::string& w) { return text_holds(f_.both(x, y), w); });
+  const bool implied = only_text && words && std::all_of(words->begin(), words->end(), [&](const std::string& w) { return !text_holds(x, w) || text_holds(y, w); });
+  return relations_[{a, b}] = !meet ? -1 : implied ? 1 : 0;
+}
+
+// In how many of the formulas an atom about the child stands, and under which signs.
+void SchemaMachine::uses(Formula f, bool negative, std::uint32_t number, std::map<Formula, Use>& out) const {
+  if (!f_[f].child) return;
+  if (f_[f].is == Is::Child) {
+    Use& u = out[f];
+    u.times += u.last != number;
+    u.last = number;
+    (negative ? u.negative : u.positive) = true;
+    return;
   }
-  return disjoint_[{a, b}] = true;
+  for (const Formula p : f_.operands(f)) {
+    uses(p, negative != (f_[f].is == Is::Not), number, out);
+    if (f_[f].is == Is::One) uses(p, !negative, number, out);
+  }
 }
 
 void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Split>& out, int& budget) {
@@ -86,39 +104,41 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
     if (f_[atom].is != Is::Child) return atom;
     for (const Formula k : known) {
       if (k == atom) return kTrue;
-      if (k == f_.negate(atom) || (f_[k].is == Is::Child && disjoint(f_[k].a, f_[atom].a))) return kFalse;
+      if (k == f_.negate(atom)) return kFalse;
+      if (f_[k].is != Is::Child) continue;
+      const int r = relation(f_[k].a, f_[atom].a);
+      if (r != 0) return r > 0 ? kTrue : kFalse;
     }
     return atom;
   });
   if (after != before) return split(after, child, rest, out, budget);
 
+  std::map<Formula, Use> used;
+  for (std::uint32_t i = 0; i < open.size(); ++i) uses(open[i], false, i + 1, used);
+  const auto shared = std::max_element(used.begin(), used.end(), [](const auto& x, const auto& y) { return x.second.times < y.second.times; });
   const Formula first = open[0];
   const bool negative = f_[first].is == Is::Not;
   const Formula inner = negative ? f_.operands(first)[0] : first;
-  const Is is = f_[inner].is;
-  if ((is == Is::Any && !negative) || (is == Is::All && negative)) {
-    const std::vector<Formula> others(open.begin() + 1, open.end());
-    for (const Formula p : f_.operands(inner)) {
-      std::vector<Formula> all = others;
-      all.push_back(negative ? f_.negate(p) : p);
+  const bool choice = f_[inner].is == (negative ? Is::All : Is::Any), list = negative && f_[inner].is == Is::Any;
+  if (shared->second.times < 2 && (choice || list)) {   // alternatives that share nothing: one after the other
+    for (const Formula p : list ? std::vector{inner} : f_.operands(inner)) {
+      std::vector<Formula> all(open.begin() + 1, open.end());
+      if (list) {
+        for (const Formula q : f_.operands(inner)) all.push_back(f_.negate(q));
+      } else {
+        all.push_back(negative ? f_.negate(p) : p);
+      }
       split(f_.all(std::move(all)), child, rest, out, budget);
     }
     return;
   }
-  if (negative && is == Is::Any) {
-    std::vector<Formula> all(open.begin() + 1, open.end());
-    for (const Formula p : f_.operands(inner)) all.push_back(f_.negate(p));
-    return split(f_.all(std::move(all)), child, rest, out, budget);
-  }
-  // Exactly one, or conditions of unevaluated: decide one atom.
-  Formula pick = kFalse;
-  f_.map(first, [&](Formula atom) {
-    if (pick == kFalse && f_[atom].is == Is::Child) pick = atom;
-    return atom;
-  });
+  // Decide one atom. Where it only ever helps (or only harms) the other case needs no demand on the child.
+  const Formula pick = shared->first;
+  const Use use = shared->second;
   for (const Formula value : {kTrue, kFalse}) {
     const Formula g = f_.map(before, [&](Formula atom) { return atom == pick ? value : atom; });
-    split(g, f_.both(child, value == kTrue ? pick : f_.negate(pick)), rest, out, budget);
+    const bool demand = value == kTrue ? use.positive : use.negative;
+    split(g, demand ? f_.both(child, value == kTrue ? pick : f_.negate(pick)) : child, rest, out, budget);
   }
 }
 
@@ -127,13 +147,20 @@ std::vector<Split> SchemaMachine::split(Formula f) {
   std::vector<Split> all, out;
   int budget = kMostAlternatives;
   split(f, kTrue, kTrue, all, budget);
-  std::sort(all.begin(), all.end(), [](const Split& a, const Split& b) { return a.rest != b.rest ? a.rest < b.rest : a.child < b.child; });
-  for (std::size_t i = 0; i < all.size();) {   // the same rest: one alternative
-    std::vector<Formula> children;
-    const Formula rest = all[i].rest;
-    for (; i < all.size() && all[i].rest == rest; ++i) children.push_back(all[i].child);
-    out.push_back({f_.any(std::move(children)), rest});
-  }
+  const auto merge = [&](Formula Split::*key, Formula Split::*value) {   // equal keys: one alternative
+    std::map<Formula, std::vector<Formula>> groups;
+    for (const Split& x : all) groups[x.*key].push_back(x.*value);
+    all.clear();
+    for (auto& [k, v] : groups) {
+      Split x{};
+      x.*key = k;
+      x.*value = f_.any(std::move(v));
+      all.push_back(x);
+    }
+  };
+  merge(&Split::child, &Split::rest);
+  merge(&Split::rest, &Split::child);
+  out = std::move(all);
   if (out.size() > 1) std::erase_if(out, [&](const Split& s) { return !evident(s.child) && !possible(s.child); });
   return splits_[f] = out;
 }

@@ -221,8 +221,25 @@ Re Store::json(Re r, std::uint32_t phase, std::uint32_t read) {
   return intern({.kind = Kind::Json, .a = r, .lo = phase, .hi = read});
 }
 
+// A part of the language: lengths of up to 65,536 code points beside something else become short ones. If that part is not
+// empty neither is the whole, and it is found without a state for every length.
+Re Store::shorter(Re r) {
+  constexpr std::uint32_t kSlack = 64;
+  const Node n = nodes_[r];
+  if (n.kind == Kind::Cat) return cat(n.a, shorter(n.b));
+  if (n.kind == Kind::Repeat && n.a == codepoint_ && n.hi != kInf && n.hi - n.lo > kSlack) return repeat(n.a, n.lo, n.lo + kSlack);
+  if (n.kind != Kind::And) return r;
+  std::vector<Re> parts(operands(n).begin(), operands(n).end());
+  for (Re& p : parts) p = shorter(p);
+  return both(std::move(parts));
+}
+
 // Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
 bool Store::search(Re root) {
+  if (const Re shorter = this->shorter(root); shorter != root && live(shorter)) {
+    nodes_[root].flags |= kLive;
+    return true;
+  }
   const auto known = [&](Re r) { return nodes_[r].flags & (kLive | kDead); };
   struct Frame { Re r; std::uint32_t next; };
   std::vector<Frame> path{{root, 0}};

@@ -102,6 +102,7 @@ class Store {
   Re json_escape(const Node&, std::uint8_t);
   Re raw_step(Re r, std::uint8_t byte) { const Row& row = this->row(r); return row.to[row.cls[byte]]; }
   bool search(Re);
+  Re shorter(Re);
 
   std::vector<Node> nodes_;
   std::vector<Row*> rows_;
