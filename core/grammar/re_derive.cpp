@@ -226,16 +226,33 @@ Re Store::json(Re r, std::uint32_t phase, std::uint32_t read) {
 Re Store::shorter(Re r) {
   constexpr std::uint32_t kSlack = 64;
   const Node n = nodes_[r];
-  if (n.kind == Kind::Cat) return cat(n.a, shorter(n.b));
+  if (n.kind == Kind::Cat) return cat(shorter(n.a), shorter(n.b));
   if (n.kind == Kind::Repeat && n.a == codepoint_ && n.hi != kInf && n.hi - n.lo > kSlack) return repeat(n.a, n.lo, n.lo + kSlack);
-  if (n.kind != Kind::And) return r;
+  if (n.kind != Kind::And && n.kind != Kind::Alt) return r;
   std::vector<Re> parts(operands(n).begin(), operands(n).end());
   for (Re& p : parts) p = shorter(p);
-  return both(std::move(parts));
+  return n.kind == Kind::And ? both(std::move(parts)) : alt(std::move(parts));
 }
 
 // Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
 bool Store::search(Re root) {
+  const auto decided = [&](bool found) {
+    nodes_[root].flags |= found ? kLive : kDead;
+    return found;
+  };
+  const Node n = nodes_[root];
+  if (n.kind == Kind::Cat) {   // the parts decide, where they can
+    Re rest = root;
+    while (nodes_[rest].kind == Kind::Cat) {
+      if (!live(nodes_[rest].a)) return decided(false);
+      rest = nodes_[rest].b;
+    }
+    return decided(live(rest));
+  }
+  if (n.kind == Kind::Alt) {
+    const std::vector<Re> parts(operands(n).begin(), operands(n).end());
+    return decided(std::any_of(parts.begin(), parts.end(), [&](Re r) { return live(r); }));
+  }
   if (const Re shorter = this->shorter(root); shorter != root && live(shorter)) {
     nodes_[root].flags |= kLive;
     return true;
