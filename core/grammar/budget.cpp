@@ -16,7 +16,7 @@ std::recursive_mutex& engine_lock() {
   return lock;
 }
 
-Budget::Budget(double milliseconds, const Limits& limits, const std::string& what)
+Budget::Budget(double milliseconds, const Limits& limits, std::string_view what)
     : outer_(current), milliseconds_(milliseconds), limits_(limits), what_(what) {
   constexpr auto unlimited = std::numeric_limits<std::uint64_t>::max();
   if (milliseconds > 0) end_ = std::chrono::steady_clock::now() + std::chrono::nanoseconds(static_cast<std::int64_t>(milliseconds * 1e6));
@@ -46,7 +46,7 @@ void Budget::charge(std::uint64_t states, std::uint64_t bytes) {
   if (!current) return;
   Budget& budget = *current;
   if (budget.states_left_ < states) {
-    throw GrammarError(budget.what_ + ": needs more than " + std::to_string(budget.limits_.states) + " states; simplify it or raise Limits(states=…)");
+    throw GrammarError(std::string(budget.what_) + ": needs more than " + std::to_string(budget.limits_.states) + " states; simplify it or raise Limits(states=…)");
   }
   if (budget.bytes_left_ < bytes) {
     std::ostringstream text;

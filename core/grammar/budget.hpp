@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
-#include <string>
+#include <string_view>
 
 namespace espalier {
 
@@ -21,7 +21,7 @@ struct Limits {   // 0 = unlimited
 // While one lives, work done by this thread is charged to it; past a bound GrammarError is thrown, naming `what`.
 class Budget {
  public:
-  Budget(double milliseconds, const Limits& limits, const std::string& what);   // `what` must outlive it
+  Budget(double milliseconds, const Limits& limits, std::string_view what);   // `what` must outlive it
   ~Budget();
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
@@ -36,7 +36,7 @@ class Budget {
   double milliseconds_;
   std::uint64_t states_left_, bytes_left_, ticks_ = 0;
   const Limits limits_;
-  const std::string& what_;
+  std::string_view what_;
 };
 
 }  // namespace espalier

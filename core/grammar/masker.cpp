@@ -46,17 +46,26 @@ void Masker::settle(Recipe& r) {
   r.sparse.shrink_to_fit();
 }
 
+void Masker::take(const Slice& slice, Recipe& out) {
+  if (slice.dense && std::find(out.dense.begin(), out.dense.end(), slice.dense) == out.dense.end()) out.dense.push_back(slice.dense);
+  out.sparse.insert(out.sparse.end(), slice.sparse.begin(), slice.sparse.end());
+}
+
 // Tokens of `place` that the item allows, those that leave its expression included.
 void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
   if (item.text) return gather_captured(item, place, out);
-  const Slice& slice = slices_->get(item.re, place);
-  if (slice.dense && std::find(out.dense.begin(), out.dense.end(), slice.dense) == out.dense.end()) out.dense.push_back(slice.dense);
-  out.sparse.insert(out.sparse.end(), slice.sparse.begin(), slice.sparse.end());
-  if (slice.exits.size() == 1) {
-    const Slice::Exit exit = slice.exits[0];
-    return out.add(beyond(item.cont, exit.tag, 0, exit.place));
-  }
-  for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) out.add(beyond(item.cont, exit.tag, 0, exit.place));
+  re::Store& store = re::Store::get();
+  const re::Store::Cut cut = store.cut(item.re);
+  const Slice& slice = slices_->get(cut.front, place);
+  take(slice, out);
+  const bool last = cut.back == re::kEpsilon;
+  const auto go_on = [&](const Slice::Exit& exit) {
+    if (last) out.add(beyond(item.cont, exit.tag, 0, exit.place));
+    else gather({cut.back, item.cont, 0}, exit.place, out);
+  };
+  if (slice.exits.size() == 1) go_on(Slice::Exit(slice.exits[0]));
+  else for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) go_on(exit);
+  if (!last && store.nullable(cut.front)) gather({cut.back, item.cont, 0}, place, out);
 }
 
 // An item that remembers its bytes: each end has its own text, so ends are followed one by one.
@@ -67,8 +76,7 @@ void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
 
 void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   const Slice& slice = slices_->get(item.re, node | Trie::kSingle);
-  if (slice.dense && std::find(out.dense.begin(), out.dense.end(), slice.dense) == out.dense.end()) out.dense.push_back(slice.dense);
-  out.sparse.insert(out.sparse.end(), slice.sparse.begin(), slice.sparse.end());
+  take(slice, out);
   if (slice.exits.empty()) return;
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();

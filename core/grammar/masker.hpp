@@ -32,6 +32,7 @@ class Masker {
   struct KeyHash { std::size_t operator()(const Key&) const; };
   const Recipe& recipe(State);
   void gather(const Item&, Trie::Place, Recipe&);
+  void take(const Slice&, Recipe&);
   void gather_captured(const Item&, Trie::Place, Recipe&);
   void gather_below(const Item&, std::uint32_t node, Recipe&);
   const Recipe& beyond(Cont, Tag, Text, Trie::Place);

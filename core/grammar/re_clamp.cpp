@@ -1,5 +1,6 @@
-// Counts larger than any token can reach are all alike to a token: clamp() gives them one value, so that the states of
-// a counted string share their masks.
+// What lets expressions share their masks. clamp(): counts larger than any token can reach are all alike to a token, so the
+// states of a counted string are few. cut(): white space, the body of a string and a property name are masked once, not once
+// for everything that may follow them.
 #include <algorithm>
 
 #include "grammar/re_store.hpp"
@@ -34,6 +35,65 @@ Re Store::clamp(Re r, std::uint32_t length) {
     out = alt(std::move(parts));
   }
   return clamp_ids_[key] = out;
+}
+
+// The bytes that occur in strings of r, or more.
+const ByteSet& Store::alphabet(Re r) {
+  if (const auto at = alphabets_.find(r); at != alphabets_.end()) return at->second;
+  const Node n = nodes_[r];
+  ByteSet set;
+  const auto add = [&](Re x) {
+    const ByteSet& more = alphabet(x);
+    for (int w = 0; w < 4; ++w) set.w[w] |= more.w[w];
+  };
+  switch (n.kind) {
+    case Kind::Empty: case Kind::Epsilon: case Kind::Tag: break;
+    case Kind::Bytes: set = sets_[n.a]; break;
+    case Kind::Repeat: add(n.a); break;
+    case Kind::Cat: {
+      Re tail = r;
+      for (Re head; tail != kEpsilon;) {
+        std::tie(head, tail) = split(tail);
+        add(head);
+      }
+      break;
+    }
+    case Kind::Alt:
+      for (const Re x : std::vector<Re>(operands(n).begin(), operands(n).end())) add(x);
+      break;
+    default: set.add(0, 255);
+  }
+  return alphabets_[r] = set;
+}
+
+Store::Cut Store::cut(Re r) {
+  if (nodes_[r].kind != Kind::Cat) return {r, kEpsilon};
+  if (const auto at = cuts_.find(r); at != cuts_.end()) return at->second;
+  Cut out{r, kEpsilon};
+  auto [head, tail] = split(r);
+  const auto is = [&](Re x, Kind k) { return nodes_[x].kind == k; };
+  if (is(head, Kind::Bytes)) {   // a literal
+    std::vector<Re> run{head};
+    while (is(split(tail).first, Kind::Bytes)) {
+      run.push_back(split(tail).first);
+      tail = split(tail).second;
+    }
+    Re front = kEpsilon;
+    for (std::size_t i = run.size(); i-- > 0;) front = cat(run[i], front);
+    out = {front, tail};
+  } else if (is(head, Kind::Json) && nodes_[head].lo == 0) {   // the body of a string holds no quote
+    const auto [next, rest] = split(tail);
+    ByteSet quote;
+    quote.add('"');
+    if (next == bytes(quote)) out = {cat(head, next), rest};
+  } else if (!(nodes_[head].flags & kTagged)) {
+    const ByteSet& own = alphabet(head);
+    bool apart = !nullable(tail);
+    for (unsigned b = 0; b < 256 && apart; ++b) apart = !own.has(b) || step(tail, static_cast<std::uint8_t>(b)) == kEmpty;
+    if (apart) out = {head, tail};
+  }
+  if (out.back == kEpsilon || is(out.back, Kind::Tag)) out = {r, kEpsilon};
+  return cuts_[r] = out;
 }
 
 }  // namespace espalier::re

@@ -1,6 +1,7 @@
 // Derivatives (Brzozowski 1964; Owens, Reppy and Turon 2009), whole rows at a time, and the search that tells whether a
 // language with & or ~ in it is empty.
 #include <algorithm>
+#include <bit>
 #include <unordered_set>
 
 #include "grammar/budget.hpp"
@@ -76,6 +77,7 @@ const Row& Store::make_row(Re r) {
     Depth() { if (++depth > 1500) { --depth; throw GrammarError("a regular expression nested deeper than 1,500 levels"); } }
     ~Depth() { --depth; }
   } guard;
+  if (const Row* row = literal_row(r)) return *row;
   std::uint32_t classes = 1;
   const Partition p = partition(r, classes);
   // one derivative per class; classes with equal derivatives are joined, those without any are class 0
@@ -101,18 +103,58 @@ const Row& Store::make_row(Re r) {
     to.erase(to.begin());
     for (std::uint8_t& c : final_classes) --c;
   }
-  const std::string key(final_classes.begin(), final_classes.end());
-  const auto [at, fresh] = partitions_.try_emplace(key, nullptr);
-  if (fresh) {
-    partition_pool_.push_back(final_classes);
-    at->second = partition_pool_.back().data();
+  return keep_row(r, final_classes, to, pending);
+}
+
+const Row& Store::keep_row(Re r, const Partition& classes, std::span<const Re> to, bool pending) {
+  const std::string_view view(reinterpret_cast<const char*>(classes.data()), classes.size());
+  auto at = partitions_.find(view);
+  if (at == partitions_.end()) {
+    partition_pool_.push_back(classes);
+    const Partition& kept = partition_pool_.back();
+    at = partitions_.emplace(std::string_view(reinterpret_cast<const char*>(kept.data()), kept.size()), kept.data()).first;
   }
   Budget::charge(0, sizeof(Row) + sizeof(Re) * to.size() + 16);
-  auto targets = std::make_unique<Re[]>(to.size());
-  std::copy(to.begin(), to.end(), targets.get());
-  row_pool_.push_back({at->second, targets.get(), static_cast<std::uint32_t>(to.size()), pending});
-  target_pool_.push_back(std::move(targets));
+  if (targets_left_ < to.size()) {
+    targets_left_ = std::max<std::size_t>(4096, to.size());
+    target_pool_.push_back(std::make_unique<Re[]>(targets_left_));
+    next_target_ = target_pool_.back().get();
+  }
+  std::copy(to.begin(), to.end(), next_target_);
+  row_pool_.push_back({at->second, next_target_, static_cast<std::uint32_t>(to.size()), pending});
+  next_target_ += to.size();
+  targets_left_ -= to.size();
   return *(rows_[r] = &row_pool_.back());
+}
+
+// The row of x·T, or of a choice among such with disjoint sets x: names and other literals, made without derivatives.
+const Row* Store::literal_row(Re r) {
+  const auto plain = [&](Re x) { return nodes_[split(x).first].kind == Kind::Bytes; };
+  Partition classes{};
+  std::vector<Re> to{kEmpty};
+  bool pending = false;
+  const auto add = [&](Re x) {
+    const auto [head, tail] = split(x);
+    const ByteSet& s = set(head);
+    for (unsigned w = 0; w < 4; ++w) {
+      for (std::uint64_t bits = s.w[w]; bits; bits &= bits - 1) {
+        std::uint8_t& c = classes[w * 64 + static_cast<unsigned>(std::countr_zero(bits))];
+        if (c) return false;
+        c = static_cast<std::uint8_t>(to.size());
+      }
+    }
+    to.push_back(tail);
+    pending |= !(nodes_[tail].flags & kLive);
+    return true;
+  };
+  if (nodes_[r].kind == Kind::Alt) {
+    for (const Re x : operands(nodes_[r])) {
+      if (!plain(x) || to.size() > 200 || !add(x)) return nullptr;
+    }
+  } else if (!plain(r) || !add(r)) {
+    return nullptr;
+  }
+  return &keep_row(r, classes, to, pending);
 }
 
 Re Store::derive(Re r, std::uint8_t byte) {

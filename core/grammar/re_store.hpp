@@ -62,6 +62,10 @@ class Store {
   Re codepoint() const { return codepoint_; }
   Re clamp(Re, std::uint32_t length);   // agrees with r on all strings up to `length` bytes; few values for counted repeats
 
+  // r = front · back, where no text can be cut in two ways: what tokens do to the front does not depend on the back.
+  struct Cut { Re front, back; };
+  Cut cut(Re);
+
   Re step(Re r, std::uint8_t byte) {
     const Row& row = this->row(r);
     Re& to = row.to[row.cls[byte]];
@@ -94,6 +98,9 @@ class Store {
   bool factor(std::vector<Re>&);
   Re measure(const std::vector<Re>&);
   const Row& make_row(Re);
+  const Row* literal_row(Re);
+  const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
+  const ByteSet& alphabet(Re);
   Partition partition(Re, std::uint32_t& classes);
   void refine(Partition&, std::uint32_t& classes, Re);
   Re derive(Re, std::uint8_t);
@@ -108,16 +115,20 @@ class Store {
   std::vector<Row*> rows_;
   std::deque<Row> row_pool_;
   std::vector<std::unique_ptr<Re[]>> target_pool_;
+  Re* next_target_ = nullptr;
+  std::size_t targets_left_ = 0;
   std::vector<std::uint32_t> slots_;          // open addressing: node + 1
   std::vector<Re> pool_;
   std::vector<ByteSet> sets_;
   std::unordered_map<std::string, std::uint32_t> set_ids_;
-  std::unordered_map<std::string, const std::uint8_t*> partitions_;
+  std::unordered_map<std::string_view, const std::uint8_t*> partitions_;
   std::deque<Partition> partition_pool_;
   std::deque<std::vector<Tag>> end_sets_;
   std::map<std::vector<Tag>, std::uint32_t> end_ids_;
   std::map<std::vector<std::pair<std::uint32_t, std::uint32_t>>, Re> codepoint_ids_;
   std::unordered_map<std::uint64_t, Re> clamp_ids_;
+  std::unordered_map<Re, Cut> cuts_;
+  std::unordered_map<Re, ByteSet> alphabets_;
   Re text_ = kEmpty, codepoint_ = kEmpty;
   std::uint32_t factor_depth_ = 0;
 };

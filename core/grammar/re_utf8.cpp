@@ -16,17 +16,17 @@ void encode(std::uint32_t c, int length, std::uint8_t* out) {
 }
 
 // Cuts [lo, hi], all of one length, into products of byte ranges.
-void cut(std::uint32_t lo, std::uint32_t hi, int length, std::vector<Sequence>& out) {
+void slice_up(std::uint32_t lo, std::uint32_t hi, int length, std::vector<Sequence>& out) {
   for (int i = 1; i < length; ++i) {
     const std::uint32_t low = (1u << (6 * i)) - 1;   // the last i bytes
     if ((lo & ~low) == (hi & ~low)) continue;
     if (lo & low) {
-      cut(lo, lo | low, length, out);
-      return cut((lo | low) + 1, hi, length, out);
+      slice_up(lo, lo | low, length, out);
+      return slice_up((lo | low) + 1, hi, length, out);
     }
     if ((hi & low) != low) {
-      cut(lo, (hi & ~low) - 1, length, out);
-      return cut(hi & ~low, hi, length, out);
+      slice_up(lo, (hi & ~low) - 1, length, out);
+      return slice_up(hi & ~low, hi, length, out);
     }
   }
   Sequence s{};
@@ -67,7 +67,7 @@ Re Store::codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ra
   for (int k = 0; k < 5; ++k) {   // surrogates have no encoding
     for (const auto& [lo, hi] : joined) {
       const std::uint32_t l = std::max(lo, spans[k].first), h = std::min(hi, spans[k].second);
-      if (l <= h) cut(l, h, lengths[k], sequences);
+      if (l <= h) slice_up(l, h, lengths[k], sequences);
     }
   }
   const Re r = build(*this, sequences, 0);

@@ -83,6 +83,7 @@ const Slices::Alike& Slices::alike(Re r) {
     }
     one.others = all_others_lead(now, most->first);
     one.steps = most->first == now ? kForever : 1;
+    one.next = most->first;
     alike_[now] = one;
     chain.push_back(now);
     if (most->first == now) break;
@@ -166,7 +167,63 @@ std::vector<Slices::End> Slices::ends(Re r, std::uint32_t node) {
   return std::move(walk.ends);
 }
 
+// The slice of r over all tokens as that of `base` and where the two differ: where both have come to the same expression
+// nothing is walked. False if that is no gain.
+bool Slices::difference(Re r, Re base, Slice& out) {
+  re::Store& store = re::Store::get();
+  const Slice& known = get(base, Trie::kRoot);
+  if (!known.dense || known.exits.size() > 1 || store.node(r).flags & re::kTagged) return false;
+  const Trie::Node* const nodes = trie_.nodes();
+  struct Pair { Re mine, theirs; };
+  std::vector<Pair> level(trie_.longest() + 2);
+  level[0] = {r, base};
+  auto bits = std::make_shared<Bits>(*known.dense);
+  std::vector<std::uint32_t> gone, come;   // nodes where base ends, and where r does
+  std::size_t work = 0;
+  for (std::uint32_t i = 1; i < nodes[0].skip;) {
+    const Trie::Node& n = nodes[i];
+    const Pair above = level[n.depth - 1];
+    const Re mine = above.mine ? store.step(above.mine, n.byte) : re::kEmpty, theirs = above.theirs ? store.step(above.theirs, n.byte) : re::kEmpty;
+    if (mine == theirs) { i = n.skip; continue; }
+    if (++work > trie_.size() / 8) return false;
+    if ((mine == re::kEmpty) != (theirs == re::kEmpty)) {
+      for (std::uint32_t t = n.tokens; t < nodes[i + 1].tokens; ++t) {
+        const Token token = trie_.tokens()[t];
+        const std::uint32_t bit = 1u << (token & 31);
+        if (mine) (*bits)[token >> 5] |= bit;
+        else (*bits)[token >> 5] &= ~bit;
+      }
+    }
+    if (n.skip > i + 1) {
+      if (theirs && store.ended(theirs)) gone.push_back(i);
+      if (mine && store.ended(mine)) come.push_back(i);
+    }
+    level[n.depth] = {mine, theirs};
+    ++i;
+  }
+  out.dense = std::move(bits);
+  std::vector<std::uint32_t> ends;
+  if (!known.exits.empty()) {
+    const Trie::Place p = known.exits[0].place;
+    if (p & Trie::kSingle) ends = {p & ~Trie::kSingle};
+    else ends = trie_.members(p);
+  }
+  if (gone.empty() && come.empty()) {
+    out.exits = known.exits;
+    return true;
+  }
+  std::erase_if(ends, [&](std::uint32_t i) { return std::binary_search(gone.begin(), gone.end(), i); });
+  ends.insert(ends.end(), come.begin(), come.end());
+  if (const Trie::Place to = trie_.place(ends)) out.exits.push_back({0, to});
+  return true;
+}
+
 Slice Slices::compute(Re r, Trie::Place p) {
+  if (p == Trie::kRoot) {
+    const Re base = alike(r).next;
+    Slice s;
+    if (base != r && base != re::kEmpty && alike(base).next == base && difference(r, base, s)) return s;
+  }
   Walk walk;
   branching(walk, r, p);
   Slice s;

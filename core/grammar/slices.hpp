@@ -37,10 +37,12 @@ class Slices {
     std::uint64_t ascii[2] = {0, 0};
     bool others = false;
     std::uint32_t steps = 0;
+    Re next = re::kEmpty;   // where they lead
   };
   const Alike& alike(Re r);
   bool all_others_lead(Re from, Re to);
   Slice compute(Re r, Trie::Place p);
+  bool difference(Re r, Re base, Slice& out);
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
   Trie trie_;
