@@ -43,6 +43,11 @@ _READ: dict[Any, Callable[[Any], Any]] = {
 }
 
 
+def _closed(model: dict[str, Any]) -> dict[str, Any]:
+    """A Pydantic model's schema with no members but its fields (Pydantic would ignore others, unless it says otherwise)."""
+    return {**model, "additionalProperties": False} if "properties" in model and "additionalProperties" not in model else model
+
+
 def is_model(kind: Any) -> bool:
     """Whether this is a Pydantic model."""
     return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate")
@@ -100,8 +105,8 @@ def _named(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
         return reference
     if is_model(kind):
         model = dict(kind.model_json_schema(ref_template="#/$defs/{model}"))
-        defs.update(model.pop("$defs", {}))
-        defs.setdefault(name, model)
+        defs.update({part: _closed(below) for part, below in model.pop("$defs", {}).items()})
+        defs.setdefault(name, _closed(model))
         return reference
     fields = _fields(kind)
     defs[name] = {}

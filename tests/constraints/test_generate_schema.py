@@ -1,0 +1,55 @@
+"""`generate` under a schema: a parsed, validated value, or an error; on a toy and on the real model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import BaseModel
+from toys import random_lm, speaks
+
+import espalier as es
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+def test_a_pydantic_model_is_closed_and_parsed():
+    lm = speaks(['who? {"name": "Ann", "age": 31}'])
+    assert lm.generate(es.raw("who? "), schema=Person) == Person(name="Ann", age=31)
+    assert not es.json_schema(Person).matches(b'{"name": "Ann", "age": 31, "city": "Rome"}')
+
+
+def test_a_dict_schema_gives_plain_values():
+    lm = random_lm()
+    schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
+    values = lm.generate(es.raw("x"), schema=schema, temperature=1.0, n=5, seed=1, max_tokens=200)
+    assert all(value in ({"a": 1}, {"a": 2}) for value in values)
+
+
+def test_what_is_cut_off_is_an_error_and_never_a_value():
+    lm = random_lm()
+    schema = {"type": "array", "minItems": 50, "items": {"type": "integer"}}
+    with pytest.raises(es.InvalidInput, match="cut off"):
+        lm.generate(es.raw("x"), schema=schema, max_tokens=10)
+    assert lm.complete(es.raw("x"), schema=schema, max_tokens=10).parsed is None
+
+
+@pytest.mark.parametrize("drafter", [None, "auto", "lookup"])
+def test_drafts_do_not_change_what_a_schema_gives(drafter):
+    lm = random_lm(seed=4)
+    schema = {"type": "array", "items": {"enum": ["ab", "ba"]}, "minItems": 3, "maxItems": 5}
+    plain = lm.complete(es.raw("x"), schema=schema, temperature=0.9, seed=2, drafter=None, max_tokens=120)
+    other = lm.complete(es.raw("x"), schema=schema, temperature=0.9, seed=2, drafter=drafter, max_tokens=120)
+    assert plain.tokens == other.tokens
+    assert json.loads(plain.text) == plain.parsed
+
+
+@pytest.mark.real
+def test_the_real_model_fills_in_a_person():
+    lm = es.load()
+    person = lm.generate("Ann is 31 years old. Write her as JSON with name and age.", schema=Person, max_tokens=60)
+    assert isinstance(person, Person)
+    assert person.name == "Ann"
