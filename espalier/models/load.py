@@ -185,8 +185,17 @@ def load(
         raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
     weights = read(name)
     title = DEFAULT if name is None else os.fspath(name)
-    if weights.folder is None or weights.config.get("model_type") in (*FAMILIES, "gemma3"):
-        model = Transformer.from_weights(Config.from_hf(weights.config), weights.tensors, dtype=kind, device=place)
+    quantised = "quantization_config" in weights.config  # in a layout that only transformers knows
+    if weights.folder is None or (weights.config.get("model_type") in (*FAMILIES, "gemma3") and not quantised):
+        try:
+            config = Config.from_hf(weights.config)
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise LoadError(
+                f"config.json of {title} makes no sense ({type(error).__name__}: {error}); fetch it again"
+            ) from error
+        if whole := [n for n, tensor in weights.tensors.items() if n.endswith(".weight") and not tensor.is_floating_point()]:
+            raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
+        model = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
     else:
         model = _through_transformers(weights.folder, DTYPES[kind] if isinstance(kind, str) else kind, place)
     return LanguageModel(model, weights.tokenizer, title)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from espalier.errors import LoadError
 from espalier.models.convert import convert
 from espalier.models.folder import read_folder, read_gguf
 from espalier.models.gguf import GGUF
+from espalier.models.load import load
 
 from .tiny import random_model, write_gguf
 
@@ -133,6 +135,35 @@ def test_a_missing_shard_is_named_and_all_shards_are_read(folder: Path) -> None:
     (folder / "part1.safetensors").unlink()
     with pytest.raises(LoadError, match=r"part1\.safetensors"):
         read_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_size": "big"}, {"hidden_size": None}, {"num_attention_heads": 0}, {"num_attention_heads": 5}, {"vocab_size": 99}],
+    ids=str,
+)
+def test_a_configuration_that_does_not_fit_is_refused(change: dict[str, Any], folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(LoadError, match=r"config"):
+        load(folder)
+
+
+@pytest.mark.parametrize("change", ["missing", "cut", "unknown"])
+def test_weights_that_do_not_fit_the_configuration_are_refused(change: str, folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.layers.0.mlp.up_proj.weight"
+    if change == "missing":
+        del tensors[name]
+    elif change == "cut":
+        tensors[name] = tensors[name][:5].clone()
+    else:
+        tensors[name + "_more"] = tensors[name].clone()
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(LoadError, match="up_proj"):
+        load(folder)
 
 
 def test_pickled_weights_are_not_opened(folder: Path) -> None:
