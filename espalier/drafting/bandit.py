@@ -16,7 +16,7 @@ from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +166,20 @@ class BanditDrafter(Drafter):
         self.want = frozenset[str]().union(*(drafter.want for drafter in drafters))
         self._play: Play | None = None
 
+    def check(self, scorer: Scorer) -> None:
+        for drafter in self.drafters:
+            drafter.check(scorer)
+
     def begin(self, x: Prefix) -> Drafter:
         return BanditDrafter([drafter.begin(x) for drafter in self.drafters], self.bandit, self.most)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         self._play = self.bandit.choose(rng)
         return (yield from self.drafters[self._play.arm].propose(x, rng))
+
+    def join(self, draft: Draft) -> None:
+        if self._play is not None:
+            self.drafters[self._play.arm].join(draft)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         for drafter in self.drafters:

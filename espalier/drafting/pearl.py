@@ -63,6 +63,7 @@ class _Parallel(Drafter):
         self.tokens, self.thread = tokens, thread
         self.writer = _Writer(scorer)
         self.pending: Draft | None = None
+        self.joined: Draft | None = None
         self.ahead: tuple[Prefix, Future[Draft]] | None = None
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
@@ -78,11 +79,12 @@ class _Parallel(Drafter):
         written = future.result()
         if draft.prefixes[-1] is last:  # else the pending chain left the constraint, and nothing below it can be accepted
             append(draft, written, 0)
+            self.joined = draft
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         at = next((node for node, prefix in enumerate(draft.prefixes) if prefix is x), None)
         self.pending = Draft(x)
-        if at is not None:
+        if at is not None and draft is self.joined:
             append(self.pending, draft, at)
 
 

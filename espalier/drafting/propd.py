@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.model import same_vocabulary
 from espalier.drafting.policy import subtree
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
@@ -31,6 +32,10 @@ class ProPD(Drafter):
             )
         self.drafter, self.early, self.top = drafter, early, top
         self.want = drafter.want
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.early, scorer)
+        self.drafter.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return ProPD(self.drafter.begin(x), self.early, self.top)

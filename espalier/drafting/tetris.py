@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.model import same_vocabulary
 from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, TreePolicy, grown
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
@@ -78,6 +79,9 @@ class Tetris(Drafter):
                 f"Tetris(score='token') chooses among tokens by their own probability, and this draft is drawn {self.kind}: "
                 "that would bias sampling. Use score='slot', or a deterministic tree such as Chain(kind='deterministic')"
             )
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.scorer, scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return Tetris(self.scorer, self.capacity, self.tree.begin(x), self.length.begin(x), self.score)

@@ -244,6 +244,10 @@ def test_longest_match_writes_the_bytes():
         (lambda: d.DraftModel(es.models.Table.random(V, 1, 0, vocab=Vocab([b"x", b"y", b"z"]))), "same bytes"),
         (lambda: d.Cascade(d.PromptLookup(), d.DraftModel(FOREIGN, tree=d.Chain(2, "deterministic"))), "Intersection"),
         (lambda: d.Retokenised(FOREIGN, OURS), "lm.vocab"),
+        (lambda: d.Tetris(FOREIGN, d.Capacity(4), tree=d.Chain(2)), "Intersection"),
+        (lambda: d.ProPD(d.PromptLookup(), FOREIGN), "Intersection"),
+        (lambda: d.BanditDrafter([d.PromptLookup(), d.RASD(FOREIGN, d.PromptLookup())]), "Intersection"),
+        (lambda: d.STAND(9), "STAND"),
     ],
 )
 def test_a_drafter_of_another_vocabulary_is_refused(make, said):

@@ -58,7 +58,17 @@ DRAFTERS: dict[str, Callable[[], d.Drafter]] = {
     "intersection": lambda: d.DraftModel(d.Intersection(FOREIGN, VOCAB), tokens=2),
     "string law": lambda: d.DraftModel(d.StringLaw(FOREIGN, VOCAB), tokens=2),
     "retokenised": lambda: d.Retokenised(FOREIGN, VOCAB, tokens=2),
+    "shortened": lambda: d.DraftModel(d.Shortened(MIDDLE, lambda ids: ids[-1:]), tokens=2),
+    # with a length that is decided as the draft grows
+    "svip": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.SVIP(threshold=0.36)),
+    "confidence": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.Confidence(0.6, most=2)),
+    "thompson": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.Thompson(1.0, 1.0, most=2)),
+    "exp3": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.BanditLength((0, 1, 2), d.EXP3)),
+    "heuristic": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.Heuristic(1, most=2)),
+    "tetris": lambda: d.Tetris(SMALL, d.Capacity(1), tree=d.Chain(2)),
+    "siblings": lambda: d.DraftModel(SMALL, tree=d.Siblings(((0.5, 1), (0.0, 2)), most=2)),
     # made of drafters
+    "auto": lambda: d.Auto(nodes=4, slack=1e6),
     "rasd": lambda: d.RASD(SMALL, d.REST(d.TextStore(TEXTS), nodes=4, tokens=2, shortest=1), tokens=2, top=2),
     "graft": lambda: d.Graft(SMALL, d.TokenRecycling(nodes=4, top=2), nodes=5, width=2, depth=2),
     "cascade": lambda: d.Cascade(d.PromptLookup(tokens=2, shortest=2), d.TokenRecycling(nodes=3, top=2)),
