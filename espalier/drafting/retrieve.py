@@ -87,10 +87,6 @@ class RASD(Drafter):
         same_vocabulary(self.model, scorer)
         self.retrieve.check(scorer)
 
-    def check(self, scorer: Scorer) -> None:
-        same_vocabulary(self.model, scorer)
-        self.retrieve.check(scorer)
-
     def begin(self, x: Prefix) -> Drafter:
         return RASD(self.model, self.retrieve.begin(x), self.tokens, self.top, self.nodes)
 
@@ -144,10 +140,6 @@ class Graft(Drafter):
         require(retrieve.kind == "deterministic", "Graft fills up with a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.nodes, self.width, self.depth = model, retrieve, nodes, width, depth
         self.confident, self.want = confident, retrieve.want
-
-    def check(self, scorer: Scorer) -> None:
-        same_vocabulary(self.model, scorer)
-        self.retrieve.check(scorer)
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.model, scorer)
