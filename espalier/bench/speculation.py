@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import track
+
 from espalier.bench.decode import TORCH, timed
 from espalier.bench.peers import Ours, Peer, Transformers
 from espalier.bench.report import emit, machine, median, show
@@ -86,7 +89,7 @@ def measure(
     for run in range(runs):
         spent: Counter[tuple[str, str]] = Counter()
         written: Counter[tuple[str, str]] = Counter()
-        for number, (category, prompt) in enumerate(questions):
+        for number, (category, prompt) in enumerate(track(questions, f"run {run + 1} of {runs}", console=Console(stderr=True))):
             texts: dict[str, list[int]] = {}
             first = number % len(peers)
             for peer in [*peers[first:], *peers[:first]]:

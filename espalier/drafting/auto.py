@@ -12,12 +12,12 @@ from weakref import WeakSet
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.evidence import Calibration, Evidence, Memory
 from espalier.drafting.pace import Ledger, PassCost
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 _PLAIN_EVERY = 64  # rounds between two plain passes that are made only to know what they cost
 
@@ -60,6 +60,10 @@ class Auto(Drafter):
         self.rounds = 0
         self._costs: dict[int, PassCost] = {}
         self._open = WeakSet[_Text]()  # texts whose draft is being scored now: passes of batches have a cost of their own
+        self._session = Session()
+
+    def check(self, scorer: Scorer) -> None:
+        self._session.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return _Text(self)

@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 
 class NGramCounts:
@@ -76,6 +76,10 @@ class NGramCache(Drafter):
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
         self.tokens, self.order, self.static, self.shared = tokens, order, static, shared
         self.dynamic = NGramCounts(order)
+        self._session = Session()
+
+    def check(self, scorer: Scorer) -> None:
+        self._session.check(scorer)
 
     def begin(self, x: Prefix) -> _Cache:
         return _Cache(self)

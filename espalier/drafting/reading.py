@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from espalier.errors import DeadEnd
+from espalier.errors import DeadEnd, InvalidInput
 from espalier.prefix import Prefix
 from espalier.rows import Row
+from espalier.scorer import Scorer
 
 
 def guess(row: Row) -> int:
@@ -48,3 +49,23 @@ class Reading:
         self._at = x
         self.ids.extend(new)
         return known
+
+
+class Session:
+    """Whose tokens a drafter remembers from request to request: those of the first target that it drafted for."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self) -> None:
+        self._first: tuple[int, str | None] | None = None
+
+    def check(self, scorer: Scorer) -> None:
+        """Raise `InvalidInput` if the target is of another vocabulary than the first one."""
+        own = scorer.vocab_size, scorer.vocab.fingerprint if scorer.vocab is not None else None
+        if self._first is None:
+            self._first = own
+        if self._first != own:
+            raise InvalidInput(
+                f"this drafter has learned the tokens of another target ({self._first[0]} tokens; this one has {own[0]}), "
+                "where they mean other text; make one drafter per model"
+            )

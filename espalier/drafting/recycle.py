@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.drafting.templates import grow, rank_template
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
+from espalier.scorer import Ask, Scorer
 
 _CHUNK = 256
 
@@ -42,6 +42,10 @@ class TokenRecycling(Drafter):
         require(top >= 1, f"top={top}: at least one successor per token must be kept")
         self.top, self.shared = top, shared
         self.matrix: dict[int, Sequence[int]] = {}
+        self._session = Session()
+
+    def check(self, scorer: Scorer) -> None:
+        self._session.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return _Recycling(self, self.matrix if self.shared else {})

@@ -250,6 +250,14 @@ def test_drafters_of_another_vocabulary_are_refused():
             es.run(es.speculate(target, es.Prefix([0]), es.stop.budget(2), drafter, SampleMatch(), es.Rng(0)))
 
 
+@pytest.mark.parametrize("make", [TokenRecycling, NGramCache, es.drafting.Auto])
+def test_what_was_learned_of_one_model_is_not_used_on_another(make):
+    drafter = make()
+    passes(drafter, es.models.Table.random(V, 1, seed=0), es.Prefix([0]), 2)
+    with pytest.raises(InvalidInput, match="one drafter per model"):
+        passes(drafter, es.models.Table.random(V + 1, 1, seed=0), es.Prefix([0]), 2)
+
+
 def test_hierarchy_asks_the_nearest_store_first_and_says_nothing_twice():
     drafter = Hierarchy(n=3, guesses=3, store=TextStore([[1, 3, 3], [1, 2, 0]]), context=1)
     assert proposed(drafter, es.Prefix([1, 2, 0, 1])) == [[2], [2, 0], [3], [3, 3]]
