@@ -107,7 +107,7 @@ def generate(
         "n": n,
         "stop": stop or (),
         "drafter": None if drafter == "none" else drafter,
-        **constraint(schema, regex, grammar, choice),
+        **(constrained := constraint(schema, regex, grammar, choice)),
     }
     checked = Options(**options)  # before a model is loaded: a wrong value is told at once
     checked.rngs()
@@ -120,7 +120,7 @@ def generate(
     ask: Any = raw(text) if raw_prompt else text
     if system is not None:
         ask = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-    if n == 1 and not json_line and sys.stdout.isatty():
+    if n == 1 and not json_line and not constrained and sys.stdout.isatty():
         for piece in lm.stream(ask, **options):
             print(piece, end="", flush=True)
         print()
@@ -129,6 +129,12 @@ def generate(
     if json_line:
         print(as_json(completion, lm.name, seed))
         return
+    cut = [one for one in completion if one.finish_reason != "stop"] if constrained else []
+    if cut:  # what was written so far is not what was asked for: --json shows it, with its finish_reason
+        raise InvalidInput(
+            f"the text was cut off ({cut[0].finish_reason}) after {len(cut[0].tokens)} tokens, before it satisfied "
+            f"--{next(iter(constrained))}; raise --max-tokens"
+        )
     for number, one in enumerate(completion):
         if n > 1:
             print(f"[{number + 1}]")

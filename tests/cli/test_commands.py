@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,6 +89,19 @@ def test_the_prompt_comes_from_argument_file_or_stdin(run: Run, tiny: str, tmp_p
     assert texts == [texts[0]] * 4
     other = json.loads(run("generate", "--raw", "Grüße\n", *more)[1])
     assert other["stats"]["prompt_tokens"] == len("Grüße\n".encode())
+
+
+def test_a_constraint_is_kept_or_the_command_fails(run: Run, tiny: str) -> None:
+    more = ("--model", tiny, "--max-tokens", "9")
+    code, out, _ = run("generate", "x", "--regex", "[ab]{3}", *more)
+    assert code == 0
+    assert re.fullmatch("[ab]{3}\n", out)
+    code, out, err = run("generate", "x", "--regex", "[ab]{30}", *more)
+    assert (code, out) == (1, "")
+    assert "cut off (length) after 9 tokens, before it satisfied --regex" in err
+    code, out, _ = run("generate", "x", "--regex", "[ab]{30}", *more, "--json")
+    assert code == 0
+    assert json.loads(out)["finish_reason"] == "length"
 
 
 BAD: list[tuple[list[str], bytes, str]] = [
