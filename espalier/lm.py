@@ -12,6 +12,7 @@ from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.decode import sample, speculate
 from espalier.drafting.draft import Drafter
+from espalier.drafting.forced import Forced
 from espalier.drafting.named import named
 from espalier.errors import ContextOverflow, InvalidInput, require
 from espalier.options import Options
@@ -186,6 +187,8 @@ class LanguageModel:
         if wanted.max_seconds is not None:
             stop = stop | stops.deadline(wanted.max_seconds)
         drafter = self._drafter(wanted)
+        if drafter is not None and guide is not None:
+            drafter = Forced(guide, self.vocab, self.tokenizer.encode, otherwise=drafter)
         if drafter is None:
             decoder = sample(scorer, x, stop, rng)
         else:

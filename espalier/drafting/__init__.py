@@ -13,6 +13,7 @@ from espalier.drafting.dense import ApproximateIndex, DReSD, ExactIndex, HiddenS
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.dyspec import DySpec
 from espalier.drafting.early import DEL, early_exit
+from espalier.drafting.forced import Forced
 from espalier.drafting.goodput import Goodput
 from espalier.drafting.heuristic import Both, Heuristic
 from espalier.drafting.hierarchy import Hierarchy
@@ -82,6 +83,7 @@ __all__ = [
     "Enriched",
     "ExactIndex",
     "FittedConfidence",
+    "Forced",
     "Fuse",
     "Goodput",
     "Graft",
