@@ -129,12 +129,14 @@ void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Fram
 
 // The formula when no more members or items come: a verdict.
 Formula SchemaMachine::at_end(Formula f) {
-  return f_.map(f, [&](Formula atom) {
+  if (const auto at = ended_.find(f); at != ended_.end()) return at->second;
+  const Formula verdict = f_.map(f, [&](Formula atom) {
     switch (f_[atom].is) {
       case Is::Has: case Is::More: case Is::Contains: return kFalse;
       default: return kTrue;
     }
   });
+  return ended_[f] = verdict;
 }
 
 }  // namespace espalier::json

@@ -125,7 +125,7 @@ class SchemaMachine final : public Machine {
   Formula member_formula(Formula, std::uint32_t name);
   Formula children_of(Schema, std::string_view name);
   bool evaluates(Schema, std::string_view name);
-  const Plan& plan(Formula, std::uint32_t shape);
+  std::shared_ptr<const Plan> plan(Formula, std::uint32_t shape);
   Re other_names(Formula);
   Re member_names(Schema);
   Re evaluated_names(Schema);
@@ -142,11 +142,23 @@ class SchemaMachine final : public Machine {
   Formula at_end(Formula);
   void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&);
 
+  struct Assuming {   // what is found while a question is open above may not be remembered if it used the open question
+    explicit Assuming(std::size_t& l) : lowest(l), before(std::exchange(l, static_cast<std::size_t>(-1))) {}
+    ~Assuming() { lowest = std::min(lowest, before); }
+    bool used() const { return lowest != static_cast<std::size_t>(-1); }
+    std::size_t& lowest;
+    std::size_t before;
+  };
   // json_live.cpp: can it still be completed? `true` where that is not decided
   bool possible(Formula child);
+  bool satisfiable(Formula child);
   bool possible_object(const Frame&);
   bool possible_array(const Frame&);
+  bool solve(std::vector<Formula> todo, std::vector<Formula> literals, int& budget, const std::function<bool(const std::vector<Formula>&)>& holds);
+  bool object_holds(const Frame&, const std::vector<Formula>& literals);
+  bool array_holds(const Frame&, const std::vector<Formula>& literals);
   bool obvious(Schema, int depth = 0);
+  bool obvious_keywords(Schema, const Value&, int depth);
   bool evident(Formula child);
 
   // json_machine.cpp
@@ -187,7 +199,10 @@ class SchemaMachine final : public Machine {
   std::map<std::vector<Schema>, std::uint32_t> evaluator_ids_;
   std::unordered_map<Formula, std::vector<Split>> splits_;
   std::unordered_map<Formula, bool> possible_;
-  std::map<std::pair<Formula, std::uint32_t>, Plan> plans_;
+  std::vector<Formula> asking_;
+  std::size_t lowest_ = static_cast<std::size_t>(-1);
+  std::unordered_map<Formula, Formula> ended_;
+  std::map<std::pair<Formula, std::uint32_t>, std::shared_ptr<const Plan>> plans_;
   std::unordered_map<Schema, bool> obvious_;
   std::unordered_map<Schema, Formula> children_;
   std::unordered_map<std::string, Schema> signatures_;

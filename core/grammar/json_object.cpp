@@ -121,6 +121,15 @@ std::uint32_t SchemaMachine::shape_of(Formula f) {
   return formula_shapes_[f] = at->second;
 }
 
+// Evident or found; an error in a schema that the text may never get to is not raised here.
+bool SchemaMachine::satisfiable(Formula child) {
+  try {
+    return evident(child) || possible(child);
+  } catch (const GrammarError&) {
+    return true;
+  }
+}
+
 // The decoded names, beyond those of the shape, that the schema's own keywords leave open.
 Re SchemaMachine::member_names(Schema s) {
   const Value& v = *schemas_[s].value;
@@ -129,12 +138,12 @@ Re SchemaMachine::member_names(Schema s) {
   if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
     for (const auto& m : p->members) {
       const Re r = key_pattern(s, m.first);
-      if (m.second->is(Kind::False)) closed = re::alt(closed, r);
+      if (!satisfiable(child(schemas_.inside(s, m.second)))) closed = re::alt(closed, r);
       else open.push_back(r);
     }
   }
   const Value* rest = v.get("additionalProperties");
-  Re r = rest && rest->is(Kind::False) ? re::alt(std::span<const Re>(open)) : re::text();
+  Re r = rest && !satisfiable(child(schemas_.inside(s, rest))) ? re::alt(std::span<const Re>(open)) : re::text();
   if (closed != re::kEmpty) r = re::both(r, re::negate(closed));
   return r;
 }
@@ -182,14 +191,16 @@ Re SchemaMachine::other_names(Formula f) {
   }
 }
 
-const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
+std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
   std::vector<Formula> constant;   // what does not change as names are seen
   for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
     if (f_[p].is != Is::Has && f_[p].is != Is::More) constant.push_back(p);
   }
   const Formula key = f_.all(std::move(constant));
   if (const auto at = plans_.find({key, shape}); at != plans_.end()) return at->second;
-  Plan p;
+  const Assuming assuming(lowest_);
+  auto made = std::make_shared<Plan>();
+  Plan& p = *made;
   const std::vector<std::uint32_t> names = shapes_[shape].names;
   std::vector<Re> literals;
   for (std::uint32_t i = 0; i < names.size(); ++i) {
@@ -198,7 +209,7 @@ const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
     if (after == kFalse) continue;
     if (f_[after].child && !evident(after)) {
       const std::vector<Split> splits = split(after);
-      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return evident(s.child) || possible(s.child); })) continue;
+      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
     }
     p.live.push_back(i);
     p.spelled.push_back(spelling(names_[names[i]]));
@@ -207,7 +218,8 @@ const SchemaMachine::Plan& SchemaMachine::plan(Formula f, std::uint32_t shape) {
   p.plain = p.others == re::text();
   if (p.others != re::kEmpty && !literals.empty()) p.others = re::both(p.others, re::negate(re::alt(std::span<const Re>(literals))));
   if (p.others != re::kEmpty && re::empty(p.others)) p.others = re::kEmpty;
-  return plans_[{key, shape}] = std::move(p);
+  if (!assuming.used()) plans_[{key, shape}] = made;
+  return made;
 }
 
 Re SchemaMachine::separator(const Frame& f, bool first) const {
@@ -224,7 +236,8 @@ void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, E
 void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out, bool first) {
   const Text text = f.capture ? given : 0;
   close(f, '}', first, text, out);
-  const Plan& p = plan(f.formula, f.shape);
+  const std::shared_ptr<const Plan> planned = plan(f.formula, f.shape);
+  const Plan& p = *planned;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];
   const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
   const bool pretty = options_.blanks == Blanks::Pretty;

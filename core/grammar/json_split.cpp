@@ -145,6 +145,7 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
 std::vector<Split> SchemaMachine::split(Formula f) {
   if (const auto at = splits_.find(f); at != splits_.end()) return at->second;
   std::vector<Split> all, out;
+  const Assuming assuming(lowest_);
   int budget = kMostAlternatives;
   split(f, kTrue, kTrue, all, budget);
   const auto merge = [&](Formula Split::*key, Formula Split::*value) {   // equal keys: one alternative
@@ -161,8 +162,9 @@ std::vector<Split> SchemaMachine::split(Formula f) {
   merge(&Split::child, &Split::rest);
   merge(&Split::rest, &Split::child);
   out = std::move(all);
-  if (out.size() > 1) std::erase_if(out, [&](const Split& s) { return !evident(s.child) && !possible(s.child); });
-  return splits_[f] = out;
+  if (out.size() > 1) std::erase_if(out, [&](const Split& s) { return !satisfiable(s.child); });
+  if (!assuming.used()) splits_[f] = out;
+  return out;
 }
 
 }  // namespace espalier::json
