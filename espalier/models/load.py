@@ -78,7 +78,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError, OSError):
-        pass
+        pass  # not in the cache
     if not hub_answers():
         raise LoadError(
             f"the Hugging Face hub cannot be reached and {name!r} is not in its local cache; give a folder or a .gguf file, or "
@@ -91,7 +91,7 @@ def _from_hub(name: str) -> Path:
         raise LoadError(
             f"the Hugging Face hub does not give {name!r} ({reason}); check the name, and `hf auth login` if it is gated"
         ) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # errors of its HTTP library and of the disk
         raise LoadError(f"{name!r} could not be downloaded from the Hugging Face hub: {error}") from error
 
 

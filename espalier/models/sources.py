@@ -110,8 +110,8 @@ def hub_answers(timeout: float = 3.0) -> bool:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout).close()
-    except urllib.error.HTTPError:
-        return True
+    except urllib.error.HTTPError as error:
+        return error.code in (404, 405)  # a mirror that serves files but no front page; 403 or 407 come from a proxy
     except (OSError, ValueError):
         return False
     return True
@@ -122,11 +122,10 @@ def _from_hub(model: Builtin, folder: Path) -> bool:
     if not hub_answers():
         return False
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         snapshot_download(model.hub, local_dir=folder, allow_patterns=list(HUB_FILES))
-    except (HfHubHTTPError, OSError, ValueError):
+    except Exception:  # its own errors, its HTTP library's, the disk's: whatever it is, the packages are asked next
         for left in folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         return False
