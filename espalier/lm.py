@@ -160,11 +160,13 @@ class LanguageModel:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         hold = request.guide is not None and request.guide.exactness != "exact"
         try:
-            while loop:
+            while loop or loop.errors:
+                if loop.errors:  # a decoder may refuse what it was given before it asks anything
+                    raise loop.errors[number]
                 loop.turn()
                 self._settle(loop, {number: request})
                 if loop.errors:
-                    raise loop.errors[number]
+                    continue
                 if loop and not hold and (piece := decode(self._show(request, final=False))):
                     yield piece
             if piece := decode(self._show(request, final=True), True):
@@ -207,13 +209,15 @@ class LanguageModel:
         return self._drafters[name]
 
     def _drive(self, loop: Loop, requests: Mapping[int, Request]) -> None:
-        while loop:
-            loop.turn()
-            self._settle(loop, requests)
-            for error in loop.errors.values():
+        while True:
+            for error in loop.errors.values():  # a decoder may refuse what it was given before it asks anything
                 for number in requests:
                     loop.cancel(number)
                 raise error
+            if not loop:
+                return
+            loop.turn()
+            self._settle(loop, requests)
 
     def _settle(self, loop: Loop, requests: Mapping[int, Request]) -> None:
         """Books what was kept in this turn: tokens, their log-probabilities, their bytes."""

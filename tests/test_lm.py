@@ -135,3 +135,12 @@ def test_a_prompt_longer_than_the_context_is_refused():
     with pytest.raises(es.InvalidInput, match="sees at most 8"):
         lm.generate(es.raw("123456789"))
     assert len(lm.generate(es.raw("1234"), logit_bias=dict.fromkeys(lm.vocab.end, -math.inf)).tokens) == 4
+
+
+def test_what_a_decoder_refuses_before_it_asks_is_raised():
+    lm, other = random_lm(), random_lm(merged=("ab",))
+    drafter = es.drafting.DraftModel(other.model)
+    with pytest.raises(es.InvalidInput, match="Intersection"):
+        lm.generate(es.raw("ab"), drafter=drafter)
+    with pytest.raises(es.InvalidInput, match="Intersection"):
+        list(lm.stream(es.raw("ab"), drafter=drafter))
