@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 import espalier as es
 from espalier.models.load import locate
+from espalier.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.real
 NAMES = ("smollm2-135m-instruct", "gemma-3-270m")
@@ -55,6 +57,39 @@ def test_tokens_are_those_of_transformers(text: str, pair: Pair) -> None:
     assert pair.lm.tokenizer.encode(text, special=True) == pair.tokenizer(text).input_ids
     assert pair.lm.tokenizer.encode(text) == pair.tokenizer(text, add_special_tokens=False).input_ids
     assert pair.lm.tokenizer.decode(pair.lm.tokenizer.encode(text)) == text
+
+
+# What the original tokenizers give, as users of the original models have published it.
+PUBLISHED: list[tuple[str, str, list[int]]] = [
+    (NAMES[0], "The capital of France is Paris.", [504, 3575, 282, 4649, 314, 7042, 30]),
+    (NAMES[0], "Write a short story: Once upon a time", [19161, 253, 1890, 1977, 42, 4027, 1980, 253, 655]),
+    (NAMES[0], "Question: What is 84 * 3 / 2?", [17872, 42, 1812, 314, 216, 40, 36, 1672, 216, 35, 2272, 216, 34, 47]),
+    (
+        NAMES[0],
+        "Quelle est la capitale de la France ? Réponds en une phrase.",
+        [65, 2726, 290, 1264, 2618, 47765, 1121, 367, 2618, 4649, 9148, 428, 2756, 96, 19870, 430, 16520, 8715, 30],
+    ),
+    (NAMES[1], "Hello world how are you", [9259, 1902, 1217, 659, 611]),
+    (NAMES[1], "The capital of France is", [818, 5279, 529, 7001, 563]),
+    (
+        NAMES[1],
+        "def f(x):\n    return x + 1\n",
+        [2063, 517, 236769, 236781, 1473, 107, 140, 2060, 1123, 900, 236743, 236770, 107],
+    ),
+    (NAMES[1], "日本語のテキストです", [94951, 236945, 95830, 3652]),
+]
+
+
+@cache
+def original(name: str) -> Tokenizer:
+    return Tokenizer.from_folder(locate(name))
+
+
+@pytest.mark.parametrize(("name", "text", "ids"), PUBLISHED)
+def test_tokens_are_those_of_the_original(name: str, text: str, ids: list[int]) -> None:
+    tokenizer = original(name)
+    assert tokenizer.encode(text) == ids
+    assert tokenizer.decode(ids) == text
 
 
 @pytest.mark.parametrize("text", TEXTS)
