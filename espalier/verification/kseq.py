@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft import Draft, Kind, Law
+from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.verification.match import one_by_one
 from espalier.verification.verifier import Guarantee, Verifier
 from espalier.verification.walk import walk
 
@@ -35,7 +37,9 @@ class KSeq(Verifier):
 
     @staticmethod
     def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        assert law is not None
+        if law is None:  # chosen, not drawn: nothing to transport
+            return one_by_one(p, law, tokens, rng)
+        require(law.replacement, "k-SEQ was given siblings that were drawn without replacement; use Recursive for them")
         q = law.after(()).to(p)
         rho = least_rho(p, q, len(tokens))
         taken = torch.minimum(q, p / rho)

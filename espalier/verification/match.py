@@ -55,16 +55,17 @@ class MultiCandidate(Verifier):
     accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
+        return walk(draft, rows, rng, one_by_one)
 
-    @staticmethod
-    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        p = p.clone()
-        for y in dict.fromkeys(tokens):
-            if rng.flip(float(p[y] / p.sum())):
-                return y, True
-            p[y] = 0
-        return rng.categorical(p), False
+
+def one_by_one(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    """The choice of `MultiCandidate` at one node: see `walk`."""
+    p = p.clone()
+    for y in dict.fromkeys(tokens):
+        if rng.flip(float(p[y] / p.sum())):
+            return y, True
+        p[y] = 0
+    return rng.categorical(p), False
 
 
 def _follow(draft: Draft, rows: Rows, choose: Callable[[Row], int]) -> Iterator[Prefix]:

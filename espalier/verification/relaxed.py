@@ -61,9 +61,10 @@ class Ensemble(Verifier):
         return walk(draft, rows, rng, self._choose)
 
     def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        assert law is not None
-        y, q = tokens[0], law.after(()).to(p)
-        mixed = ((1 - self.weight) * p + self.weight * q) * (p > 0)
+        y = tokens[0]
+        q = law.after(()).to(p) if law is not None else one_hot(y, p)
+        share = self.weight if law is not None else 0.0
+        mixed = ((1 - share) * p + share * q) * (p > 0)
         mixed = mixed / mixed.sum()
         if rng.flip(float(mixed[y] / q[y])):
             return y, True

@@ -21,6 +21,37 @@ SMALL = es.models.Table.random(V, 1, seed=8)
 MIDDLE = es.models.Table.random(V, 2, seed=12)
 FOREIGN = es.models.Table.random(OTHER.size, 1, seed=5, vocab=OTHER)
 
+
+class Mixed(d.Drafter):
+    """A tree in which some siblings were chosen and others drawn."""
+
+    kind = "with replacement"
+
+    def propose(self, x, rng):  # type: ignore[no-untyped-def]
+        draft = d.Draft(x)
+        a = draft.add(0, 1)
+        draft.add(0, 0)
+        [row] = yield es.Ask(SMALL, [draft.prefixes[a]])
+        draft.drawn(a, row.probs())
+        draft.draw(a, rng)
+        draft.draw(a, rng)
+        return draft
+
+
+class Exhausts(d.Drafter):
+    """Three draws without replacement from a law with two possible tokens: the third is uniform over what is left."""
+
+    kind = "without replacement"
+
+    def propose(self, x, rng):  # type: ignore[no-untyped-def]
+        draft = d.Draft(x)
+        [row] = yield es.Ask(SMALL | es.top_k(2), [x])
+        draft.drawn(0, row.probs(), replacement=False)
+        for _ in range(3):
+            draft.draw(0, rng)
+        return draft
+
+
 DRAFTERS: dict[str, Callable[[], d.Drafter]] = {
     # from the text
     "lookup": lambda: d.PromptLookup(tokens=2),
@@ -67,6 +98,8 @@ DRAFTERS: dict[str, Callable[[], d.Drafter]] = {
     "heuristic": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.Heuristic(1, most=2)),
     "tetris": lambda: d.Tetris(SMALL, d.Capacity(1), tree=d.Chain(2)),
     "siblings": lambda: d.DraftModel(SMALL, tree=d.Siblings(((0.5, 1), (0.0, 2)), most=2)),
+    "mixed": Mixed,
+    "exhausted law": Exhausts,
     # made of drafters
     "auto": lambda: d.Auto(nodes=4, slack=1e6),
     "rasd": lambda: d.RASD(SMALL, d.REST(d.TextStore(TEXTS), nodes=4, tokens=2, shortest=1), tokens=2, top=2),
