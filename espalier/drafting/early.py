@@ -10,14 +10,14 @@ from torch import Tensor
 from espalier.drafting.confidence import Confidence, FittedConfidence
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.heuristic import Both
-from espalier.drafting.model import DraftModel
+from espalier.drafting.model import DraftModel, in_place_of_model, same_vocabulary
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, accepted, grow
 from espalier.drafting.skip import depth, part
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Model
+from espalier.scorer import Ask, Model, Scorer
 
 
 def early_exit(model: Model, layer: int, tree: TreePolicy | None = None, length: LengthPolicy | None = None) -> DraftModel:
@@ -69,6 +69,11 @@ class DEL(Drafter):
         self.thresholds = {layer: FittedConfidence(start=0.0, most=most) for layer in exits}
         self._parts: dict[int, Model] = {}
         self._length: LengthPolicy | None = None
+        self._target: Scorer = model
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.model, scorer)
+        self._target = scorer
 
     def begin(self, x: Prefix) -> Drafter:
         fresh = object.__new__(DEL)
@@ -94,7 +99,8 @@ class DEL(Drafter):
         if layer not in self._parts:
             self._parts[layer] = part(self.model, range(layer))
         self._length = Both(Constant(k), self.thresholds[layer].begin(x))
-        return (yield from grow(self._parts[layer], x, self.tree, self._length, rng))
+        spoken = in_place_of_model(self._target, self._parts[layer], self.kind)
+        return (yield from grow(spoken, x, self.tree, self._length, rng))
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if self._length is not None:

@@ -6,12 +6,12 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.constraints.constrain import Constrained
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.rows import Rows
+from espalier.rows import Rows, shaper_is_greedy
 from espalier.scorer import Ask, Scorer, Shaped
 
 
@@ -43,7 +43,7 @@ class DraftModel(Drafter):
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
-        self._spoken = in_place_of_model(scorer, self.scorer)
+        self._spoken = in_place_of_model(scorer, self.scorer, self.kind)
 
     def begin(self, x: Prefix) -> Drafter:
         return DraftModel(self._spoken, tree=self.tree.begin(x), length=self.length.begin(x))
@@ -56,8 +56,11 @@ class DraftModel(Drafter):
         self.length.observe(x, draft, rows)
 
 
-def in_place_of_model(target: Scorer, drafter: Scorer) -> Scorer:
+def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replacement") -> Scorer:
     """The target's shapers and constraints over the drafter, if it has none of its own; else the drafter as it is.
+
+    A deterministic draft leaves temperature 0 out: the most probable tokens are the same, and policies still see how sure the
+    drafter is and what else it would say.
 
     >>> import espalier as es
     >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
@@ -68,11 +71,12 @@ def in_place_of_model(target: Scorer, drafter: Scorer) -> Scorer:
     if isinstance(drafter, Shaped | Constrained):
         return drafter
     if isinstance(target, Shaped):
-        return in_place_of_model(target.inner, drafter) | target.shaper
+        spoken = in_place_of_model(target.inner, drafter, kind)
+        return spoken if kind == "deterministic" and shaper_is_greedy(target.shaper) else spoken | target.shaper
     if isinstance(target, Constrained):
-        return Constrained(in_place_of_model(target.inner, drafter), target.law)
+        return Constrained(in_place_of_model(target.inner, drafter, kind), target.law)
     inner = getattr(target, "inner", None)  # a wrapper that only looks on, such as a meter
-    return in_place_of_model(inner, drafter) if isinstance(inner, Scorer) else drafter
+    return in_place_of_model(inner, drafter, kind) if isinstance(inner, Scorer) else drafter
 
 
 def same_vocabulary(drafter: Scorer, target: Scorer) -> None:

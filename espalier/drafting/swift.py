@@ -7,6 +7,7 @@ from typing import Any
 
 from espalier.drafting.confidence import Confidence
 from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.drafting.policy import LengthPolicy, TreePolicy, grow
 from espalier.drafting.siblings import Siblings
 from espalier.drafting.skip import Skip, depth, most_promising, random_skip, without
@@ -14,7 +15,7 @@ from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Model
+from espalier.scorer import Ask, Model, Scorer
 
 
 class SWIFT(Drafter):
@@ -50,6 +51,11 @@ class SWIFT(Drafter):
         self.choice = _Choice(model, layers, ratio, enough, trials, patience)
         self.window, self.context, self.every, self.bayes = window, context, every, bayes
         self._rounds = 0
+        self._target: Scorer = model
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.choice.model, scorer)
+        self._target = scorer
 
     def begin(self, x: Prefix) -> Drafter:
         fresh = object.__new__(SWIFT)
@@ -61,7 +67,10 @@ class SWIFT(Drafter):
         self._rounds += 1
         if len(x) - len(x.origin) > self.window and self._rounds % self.every == 0 and not self.choice.ended:
             yield from self._trial(x, rng)
-        return (yield from grow(self.choice.part, x, self.tree, self.length, rng))
+        return (yield from grow(self._spoken(), x, self.tree, self.length, rng))
+
+    def _spoken(self) -> Scorer:
+        return in_place_of_model(self._target, self.choice.part, self.kind)
 
     def _trial(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, None]:
         skip = self.choice.next(rng, by_bayes=(len(self.choice.scores) + 1) % self.bayes == 0)

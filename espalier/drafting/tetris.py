@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.model import same_vocabulary
+from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, TreePolicy, grown
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
@@ -73,6 +73,7 @@ class Tetris(Drafter):
         self.scorer, self.capacity, self.score = scorer, capacity, score
         self.tree, self.length = tree or Chain(), length or Constant(8)
         self.kind, self.want = self.tree.kind, self.length.reads
+        self._spoken = scorer
         require(score in ("slot", "token"), f"score={score!r}: 'slot' or 'token'")
         if score == "token" and self.kind != "deterministic":
             raise InvalidInput(
@@ -82,9 +83,10 @@ class Tetris(Drafter):
 
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
+        self._spoken = in_place_of_model(scorer, self.scorer, self.kind)
 
     def begin(self, x: Prefix) -> Drafter:
-        return Tetris(self.scorer, self.capacity, self.tree.begin(x), self.length.begin(x), self.score)
+        return Tetris(self._spoken, self.capacity, self.tree.begin(x), self.length.begin(x), self.score)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         growth = yield from grown(self.scorer, x, self.tree, self.length, rng)

@@ -17,6 +17,7 @@ from espalier.drafting.short import Enriched, Shortened, ends, relevant
 from espalier.drafting.siblings import CAPE, Siblings
 from espalier.drafting.skip import SkipSearch, best_skip, most_promising, part, skip_layers, speed, without
 from espalier.drafting.swift import SWIFT
+from espalier.drafting.tetris import Capacity, Tetris
 from espalier.rows import Rows
 from espalier.verification import Recursive, Rejection, SampleMatch
 
@@ -265,6 +266,27 @@ def test_rapid_is_lossless_with_respect_to_its_enriched_law(eta):
     [rows] = es.run(_ask(law, [PROMPT]))
     assert torch.allclose(rows[0].probs(), (logits(MODEL, PROMPT) + eta * (q - p)).softmax(-1), atol=1e-12)
     assert_lossless(law, lambda: DraftModel(short, tokens=2), Rejection())
+
+
+def test_a_greedy_target_leaves_its_drafters_unsure():
+    """Under temperature 0 the laws are one-hot; a deterministic drafter's policies must still see how sure it is."""
+    seen = []
+
+    class Watching(Confidence):
+        def go_on(self, signals, rng):  # type: ignore[no-untyped-def]
+            seen.append(float(signals.q.max()))
+            return super().go_on(signals, rng)
+
+    greedy, chain = MODEL | es.temperature(0), lambda: Chain(kind="deterministic")
+    for drafter in (
+        skip_layers(MODEL, {1}, length=Watching(0.6)),
+        SWIFT(MODEL, tree=chain(), length=Watching(0.6), window=2),
+        Tetris(part(MODEL, [0, 1]), Capacity(9), chain(), Watching(0.6), "token"),
+    ):
+        seen.clear()
+        es.run(es.speculate(greedy, PROMPT, es.stop.budget(12), drafter, SampleMatch(), es.Rng(0)))
+        assert seen
+        assert max(seen) < 1, type(drafter).__name__
 
 
 @pytest.mark.real
