@@ -25,78 +25,6 @@ void turn(float* x, const float* turn, int n) {
   }
 }
 
-template <bool wide>
-INLINE V load_kv(const void* base, std::size_t at) {
-  if constexpr (wide) return load(static_cast<const float*>(base) + at);
-  return load_bf16(static_cast<const std::uint16_t*>(base) + at);
-}
-
-template <bool wide>
-INLINE void store_kv(void* base, std::size_t at, V v) {
-  if constexpr (wide) return store(static_cast<float*>(base) + at, v);
-  store_bf16(static_cast<std::uint16_t*>(base) + at, v);
-}
-
-// What a head of one row sees of one layer: the slots of its past, itself the last.
-struct Past {
-  const void *keys, *values;
-  const std::int32_t* slots;
-  int first, end;         // positions
-  std::size_t width, at;  // of a slot; where this head begins in it
-};
-
-// scores[j] = q · k of position first + j, sixteen positions at a time; the last block is filled up with -inf's stand-in.
-template <bool wide>
-V score(const Past& past, const float* q, int dim, float cap, float* scores) {
-  V top = splat(-3e38f);
-  for (int j = past.first; j < past.end; j += 16) {
-    const int live = past.end - j < 16 ? past.end - j : 16;
-    V partial[16];
-    for (int i = 0; i < 16; ++i) {
-      const std::size_t at = static_cast<std::size_t>(past.slots[j + (i < live ? i : live - 1)]) * past.width + past.at;
-      V s = splat(0.0f);
-      for (int k = 0; k < dim; k += 16) s = fma(load(q + k), load_kv<wide>(past.keys, at + k), s);
-      partial[i] = s;
-    }
-    V block = sums(partial);
-    if (cap > 0) block = splat(cap) * tanh(block / splat(cap));
-    for (int i = live; i < 16; ++i) block[i] = -3e38f;
-    store(scores + (j - past.first), block);
-    top = vmax(top, block);
-  }
-  return top;
-}
-
-// out = the values of the positions, weighted with the softmax of the scores; dims are taken 64 at a time.
-template <bool wide>
-void mix(const Past& past, float* scores, V top, int dim, float* out) {
-  const V high = splat(greatest(top));
-  const int count = past.end - past.first;
-  V total = splat(0.0f);
-  for (int j = 0; j < count; j += 16) {
-    const V weight = exp(load(scores + j) - high);
-    store(scores + j, weight);
-    total += weight;
-    if (count - j < 16)  // what fills the block up weighs e^-87, not 0
-      for (int i = count - j; i < 16; ++i) total[i] -= weight[i];
-  }
-  const V scale = splat(1.0f / sum(total));
-  for (int k = 0; k < dim; k += 64) {
-    const int parts = (dim - k < 64 ? dim - k : 64) / 16;
-    V acc[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-    for (int j = 0; j < count; ++j) {
-      const std::size_t at = static_cast<std::size_t>(past.slots[past.first + j]) * past.width + past.at + k;
-      const V weight = splat(scores[j]);
-      if (parts == 4) {
-        for (int p = 0; p < 4; ++p) acc[p] = fma(weight, load_kv<wide>(past.values, at + 16 * p), acc[p]);
-      } else {
-        for (int p = 0; p < parts; ++p) acc[p] = fma(weight, load_kv<wide>(past.values, at + 16 * p), acc[p]);
-      }
-    }
-    for (int p = 0; p < parts; ++p) store(out + k + 16 * p, acc[p] * scale);
-  }
-}
-
 struct Step {
   Team& team;
   const int thread;
@@ -132,7 +60,7 @@ struct Step {
       each(team, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
       multiply(layer.qkv, normed, scratch.qkv, wide);
       each(team, pass.rows, [&](int row) { remember<wide_kv>(layer, row, keys, values); });
-      each(team, pass.rows * shape.heads, [&](int i) { attend<wide_kv>(layer, i / shape.heads, i % shape.heads, keys, values); });
+      each(team, attend_tasks(), [&](int i) { attend_task<wide_kv>(layer, i, keys, values); });
       const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
       each(team, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
       multiply(layer.out, heads, scratch.delta, hidden);
@@ -232,16 +160,23 @@ struct Step {
     }
   }
 
+  // Task i of the attention: one row, one head of keys and values, and some of the heads of queries that share it.
   template <bool wide_kv>
-  void attend(const Layer& layer, int row, int head, const void* keys, const void* values) const {
-    const int end = pass.positions[row] + 1;
-    const int first = layer.window && end > layer.window ? end - layer.window : 0;
-    const int group = shape.heads / shape.kv_heads;
+  void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
+    const int group = shape.heads / shape.kv_heads, pieces = (group + heads_together - 1) / heads_together;
+    const int row = i / (shape.kv_heads * pieces), kv_head = i / pieces % shape.kv_heads, skip = i % pieces * heads_together;
+    const int heads = group - skip < heads_together ? group - skip : heads_together, dim = shape.head_dim;
+    const int end = pass.positions[row] + 1, first = layer.window && end > layer.window ? end - layer.window : 0;
     const Past past{keys, values, pass.paths[row], first, end, static_cast<std::size_t>(key),
-                    static_cast<std::size_t>(head / group) * shape.head_dim};
-    float* scores = scratch.scores + scratch.scores_each * thread;
-    const V top = score<wide_kv>(past, qkv(row) + head * shape.head_dim, shape.head_dim, shape.attention_cap, scores);
-    mix<wide_kv>(past, scores, top, shape.head_dim, mixed(row) + head * shape.head_dim);
+                    static_cast<std::size_t>(kv_head) * dim, dim, shape.attention_cap};
+    const int at = (kv_head * group + skip) * dim;
+    float* scores = scratch.scores + scratch.scores_each * heads_together * thread;
+    attend<wide_kv>(past, heads, qkv(row) + at, scores, scratch.scores_each, mixed(row) + at);
+  }
+
+  int attend_tasks() const {
+    const int group = shape.heads / shape.kv_heads;
+    return pass.rows * shape.kv_heads * ((group + heads_together - 1) / heads_together);
   }
 };
 

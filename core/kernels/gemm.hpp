@@ -155,30 +155,33 @@ void tile_times_panel(const Matrix& m, const Tiles& x, int tile, int panel, cons
   for (int r = 0; r < R; ++r) done(tile * x.tile + r, panel, acc[r][0] + low, acc[r][1] + high);
 }
 
+// With 32 registers of 64 bytes twelve rows fit; elsewhere four are plenty.
+#if defined(ESPALIER_AVX512)
+constexpr int tallest = tile_rows;
+#else
+constexpr int tallest = 4;
+#endif
+
+template <int R, class Done>
+INLINE void tile_of_height(int rows, const Matrix& m, const Tiles& x, int tile, int panel, const Done& done) {
+  if (rows == R) {
+    tile_times_panel<R>(m, x, tile, panel, done);
+  } else if constexpr (R > 1) {
+    tile_of_height<R - 1>(rows, m, x, tile, panel, done);
+  }
+}
+
 template <class Done>
 void rows_times_panel(const Matrix& m, const Tiles& x, int panel, const Done& done) {
   for (int tile = 0; tile * x.tile < x.rows; ++tile) {
     const int rows = x.rows - tile * x.tile < x.tile ? x.rows - tile * x.tile : x.tile;
-    switch (rows) {
-      case 1: tile_times_panel<1>(m, x, tile, panel, done); break;
-      case 2: tile_times_panel<2>(m, x, tile, panel, done); break;
-      case 3: tile_times_panel<3>(m, x, tile, panel, done); break;
-      case 4: tile_times_panel<4>(m, x, tile, panel, done); break;
-      case 5: tile_times_panel<5>(m, x, tile, panel, done); break;
-      case 6: tile_times_panel<6>(m, x, tile, panel, done); break;
-      case 7: tile_times_panel<7>(m, x, tile, panel, done); break;
-      case 8: tile_times_panel<8>(m, x, tile, panel, done); break;
-      case 9: tile_times_panel<9>(m, x, tile, panel, done); break;
-      case 10: tile_times_panel<10>(m, x, tile, panel, done); break;
-      case 11: tile_times_panel<11>(m, x, tile, panel, done); break;
-      default: tile_times_panel<12>(m, x, tile, panel, done); break;
-    }
+    tile_of_height<tallest>(rows, m, x, tile, panel, done);
   }
 }
 
 // Tiles of nearly equal height for this many rows.
 INLINE Tiles tiles_for(const Scratch& s, Kind kind, int rows, int depth) {
-  const int most = kind == Kind::i8 ? 8 : tile_rows;  // integers need as many accumulators again, for the floats
+  const int most = kind == Kind::i8 && tallest > 8 ? 8 : tallest;  // integers need as many accumulators again, for the floats
   const int count = (rows + most - 1) / most;
   return Tiles{kind, rows, depth, (rows + count - 1) / count, s.tiles, s.scales, s.offsets};
 }

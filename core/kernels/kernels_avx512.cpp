@@ -12,6 +12,7 @@ namespace espalier::kernels {
 namespace avx512 {
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
 }  // namespace avx512
 

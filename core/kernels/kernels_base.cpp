@@ -6,6 +6,7 @@ namespace espalier::kernels {
 namespace base {
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
 }  // namespace base
 

@@ -176,7 +176,7 @@ class Engine {
     s.mixed = floats(mixed_, n * query);
     s.fed = floats(fed_, n * ff);
     s.turns = floats(turns_, n * ropes_.size() * static_cast<std::size_t>(shape_.head_dim));
-    s.scores = floats(scores_, scores * static_cast<std::size_t>(crew().size()));
+    s.scores = floats(scores_, scores * 4 * static_cast<std::size_t>(crew().size()));  // four heads at once
     s.scores_each = scores;
     s.tiles = reinterpret_cast<std::byte*>(floats(tiles_, n * deepest));
     s.scales = floats(scales_, n * deepest / group_width);
