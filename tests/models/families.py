@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from typing import Any
 
 import torch
@@ -47,15 +49,20 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def peer(name: str, seed: int = 0, **changes: Any) -> Any:
-    """Returns transformers' model of the family with random weights whose logits are of order one."""
+def peer(name: str) -> Any:
+    """Returns transformers' model of the family with random weights whose logits are of order one; the caller's to change."""
+    return copy.deepcopy(_made(name))
+
+
+@functools.cache
+def _made(name: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    kind = dict(FAMILIES[name], **changes)
+    kind = dict(FAMILIES[name])
     config = AutoConfig.for_model(kind.pop("model_type"), **{**COMMON, **kind})
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).eval()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         spread = 0.3 if parameter.dim() == 1 else 1.5 * parameter.shape[-1] ** -0.5
         noise = torch.randn(parameter.shape, generator=generator) * spread
