@@ -73,3 +73,19 @@ def speculation(
     names = [name.strip() for name in drafter.split(",")]
     folder, lm = locate(model), load(model, dtype=dtype)
     speculation_bench(lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers)
+
+
+@app.command()
+def constraints(
+    data: Annotated[Path, typer.Option(help="MaskBench records (.jsonl or .jsonl.gz) to make tasks of")],
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    limit: Annotated[int, typer.Option(help="how many tasks")] = 30,
+    tokens: Annotated[int, typer.Option(help="the most tokens to write for one")] = 160,
+) -> None:
+    """Extraction under JSON schemas, greedy: ours against transformers with xgrammar's and llguidance's masks."""
+    from espalier.bench.extraction import extraction_bench
+    from espalier.models.load import load, locate
+
+    require(limit >= 1 and tokens >= 2, "--limit must be at least 1 and --tokens at least 2")
+    extraction_bench(load(model, dtype=dtype), locate(model), dtype, data, limit, tokens)
