@@ -48,6 +48,7 @@ class Staged(Drafter):
     def check(self, scorer: Scorer) -> None:
         same_vocabulary(self.scorer, scorer)
         self._spoken = in_place_of_model(scorer, self.scorer)
+        self.drafter.check(self._spoken)
 
     def begin(self, x: Prefix) -> Drafter:
         return Staged(self._spoken, self.drafter.begin(x), self.verify, self.tokens)

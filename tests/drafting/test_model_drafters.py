@@ -124,11 +124,12 @@ class Slow(es.Model):
 def test_drafting_and_verifying_at_once_takes_the_longer_of_the_two():
     """Drafter = target, 3 drafts of 8 ms per pass of 24 ms: 48 ms a round one after the other, 24 ms side by side."""
     target, twin = Slow(TARGET, 0.024), Slow(TARGET, 0.008)
-    seconds = {}
-    for drafter in (d.DraftModel(twin, tokens=3), d.Pearl(twin, tokens=3)):
+    seconds = {"DraftModel": float("inf"), "Pearl": float("inf")}
+    for drafter in (d.DraftModel(twin, tokens=3), d.Pearl(twin, tokens=3)) * 3:
         start = time.perf_counter()
         es.run(es.speculate(target, PROMPT, es.stop.budget(36), drafter, v.Rejection(), es.Rng(2)))
-        seconds[type(drafter).__name__] = time.perf_counter() - start
+        name = type(drafter).__name__
+        seconds[name] = min(seconds[name], time.perf_counter() - start)  # whatever else the machine does only adds
     rounds = {"DraftModel": 36 / 4, "Pearl": 36 / 3}  # no bonus token
     assert seconds["Pearl"] / rounds["Pearl"] < 0.8 * seconds["DraftModel"] / rounds["DraftModel"]
 
