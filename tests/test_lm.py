@@ -15,7 +15,7 @@ SONG = "row row row your boat gently down the stream. merrily merrily merrily me
 def test_a_completion_says_what_it_is():
     song = SONG.replace("merrily merrily merrily", "merrily")
     lm = speaks([song])
-    out = lm.generate(es.raw("row your boat "))
+    out = lm.generate(es.raw("row your boat "), drafter=None)
     assert str(out) == out.text == song.split("row your boat ")[1]
     assert out.finish_reason == "stop"
     assert out.tokens[-1] in lm.vocab.end
@@ -33,7 +33,7 @@ def test_chat_template_is_applied_to_plain_prompts_and_not_to_raw_ones():
 def test_logprobs_are_the_models_own_whatever_shapes_and_drafts():
     lm = random_lm()
     options = {"max_tokens": 20, "temperature": 0.8, "top_p": 0.9, "repetition_penalty": 1.2, "seed": 5}
-    plain = lm.generate(es.raw("ab"), **options)
+    plain = lm.generate(es.raw("ab"), drafter=None, **options)
     drafted = lm.generate(es.raw("ab"), drafter=es.drafting.PromptLookup(), **options)
     assert plain.tokens == drafted.tokens
     assert plain.logprobs == drafted.logprobs
@@ -46,7 +46,7 @@ def test_logprobs_are_the_models_own_whatever_shapes_and_drafts():
 
 def test_speculation_says_the_same_in_fewer_passes():
     lm = speaks([SONG * 2])
-    plain = lm.generate(es.raw(SONG), max_tokens=80)
+    plain = lm.generate(es.raw(SONG), max_tokens=80, drafter=None)
     drafted = lm.generate(es.raw(SONG), max_tokens=80, drafter=es.drafting.PromptLookup())
     assert plain.text == drafted.text
     assert drafted.stats.passes < plain.stats.passes / 2
