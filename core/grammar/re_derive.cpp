@@ -245,6 +245,8 @@ Re Store::json_escape(const Node& n, std::uint8_t byte) {
   const int digit = byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10 : -1;
   if (digit < 0) return kEmpty;
   const std::uint32_t count = (n.hi >> 16 & 15) + 1, value = (n.hi & 0xffff) << 4 | static_cast<std::uint32_t>(digit), high = n.hi >> 20;
+  const bool low = count == 2 && value >= 0xdc && value < 0xe0;   // digits that cannot become a character end here
+  if (n.lo == 5 ? (count == 1 && value != 0xd) || (count == 2 && !low) : low) return kEmpty;
   if (count < 4) return json(n.a, n.lo, high << 20 | count << 16 | value);
   if (n.lo == 5) return value >= 0xdc00 && value < 0xe000 ? decoded(0x10000 + (high << 10) + (value - 0xdc00)) : kEmpty;
   if (value >= 0xd800 && value < 0xdc00) return json(n.a, 3, (value - 0xd800) << 20);
