@@ -5,7 +5,7 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 """
 
 from espalier import drafting, models, shaping, stop, verification
-from espalier.constraints import Guide, Limits, cfg, choices, grammars, json, json_schema, masks, regex
+from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
 from espalier.decode import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
@@ -41,6 +41,7 @@ __all__ = [
     "cfg",
     "choices",
     "drafting",
+    "explain",
     "frequency",
     "grammars",
     "json",

@@ -129,6 +129,9 @@ class SchemaMachine final : public Machine {
   Re other_names(Formula);
   Re member_names(Schema);
   Re evaluated_names(Schema);
+  bool plain_demands(Formula) const;
+  bool leads_on(Frame, std::uint32_t id, std::uint32_t next);
+  bool full(const Frame&) const;
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
   Re separator(const Frame&, bool first) const;
   std::uint32_t shape_of(Formula);

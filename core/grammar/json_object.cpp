@@ -233,6 +233,39 @@ void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, E
   out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
 }
 
+// Only demands that no choice of another name can make impossible.
+bool SchemaMachine::plain_demands(Formula f) const {
+  const std::vector<Formula> parts = f_[f].is == Is::All ? f_.operands(f) : std::vector{f};
+  return std::all_of(parts.begin(), parts.end(), [&](Formula p) {
+    const Is is = f_[p].is;
+    return is == Is::True || is == Is::Members || is == Is::Has || is == Is::Names;
+  });
+}
+
+// After this name the object can still be completed.
+bool SchemaMachine::leads_on(Frame f, std::uint32_t id, std::uint32_t next) {
+  const std::vector<Split> splits = split(member_formula(f.formula, id));
+  f.at = At::ObjectNext;
+  f.seen = set_with(f.seen, id);
+  if (options_.in_order) f.index = next;
+  return std::any_of(splits.begin(), splits.end(), [&](const Split& s) {
+    f.formula = s.rest;
+    return possible_object(f);
+  });
+}
+
+// Names that are demanded take all places that are left.
+bool SchemaMachine::full(const Frame& f) const {
+  std::uint64_t wanted = 0, most = ~0ull;
+  for (const Formula p : f_[f.formula].is == Is::All ? f_.operands(f.formula) : std::vector{f.formula}) {
+    wanted += f_[p].is == Is::Has;
+    if (f_[p].is != Is::Not) continue;
+    const FormulaNode n = f_[f_.operands(p)[0]];
+    if (n.is == Is::More) most = std::min<std::uint64_t>(most, n.a - 1);
+  }
+  return wanted >= most || (options_.in_order && wanted > 0);
+}
+
 void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out, bool first) {
   const Text text = f.capture ? given : 0;
   close(f, '}', first, text, out);
@@ -245,15 +278,17 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out, bool
   Frame m = f;
   m.at = At::Member;
   m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+  const bool checked = !plain_demands(f.formula) || options_.in_order;
   std::vector<Re> marked;
   for (std::size_t i = 0; i < p.live.size(); ++i) {
     const std::uint32_t id = names[p.live[i]];
     if ((options_.in_order && p.live[i] < f.index) || std::binary_search(seen.begin(), seen.end(), id)) continue;
+    if (checked && !leads_on(f, id, p.live[i] + 1)) continue;
     marked.push_back(re::mark(re::cat(p.spelled[i], colon), p.live[i] + 1));
   }
   if (!marked.empty()) out.items.push_back({re::cat(before, re::alt(std::span<const Re>(marked))), frame(m), text});
   Re others = p.others;
-  if (others == re::kEmpty) return;
+  if (others == re::kEmpty || (checked && full(f))) return;
   if (!p.plain) {   // few names may be left: those that were seen are excluded as they are written
     std::vector<Re> had;
     for (const std::uint32_t id : seen) had.push_back(re::literal(names_[id]));

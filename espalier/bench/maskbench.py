@@ -124,7 +124,9 @@ def main() -> None:
     vocab = Ours.from_folder(args.tokenizer).vocab
     fast = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
     engine = Engine(vocab.tokens, min(vocab.end))
-    result = measure(engine, lambda text: fast.encode(text, add_special_tokens=False).ids, load(args.pack, args.list, args.limit))
+    result = measure(
+        engine, lambda text: fast.encode(text, add_special_tokens=False).ids, load(args.pack, args.list, args.limit)
+    )
     print(json.dumps(result))
 
 

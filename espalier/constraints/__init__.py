@@ -3,6 +3,7 @@
 from espalier.constraints import grammars
 from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
+from espalier.constraints.explain import explain
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.json_schema import json, json_schema, parse
 from espalier.constraints.masks import Masks, masks
@@ -16,6 +17,7 @@ __all__ = [
     "TokenGuide",
     "cfg",
     "choices",
+    "explain",
     "grammars",
     "json",
     "json_schema",

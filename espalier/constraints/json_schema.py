@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json as _json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -57,20 +57,31 @@ def json_schema(
     limits = limits or Limits()
     texts = [(uri, schema_text(s)) for uri, s in (registry or {}).items()]
     _publish()
+    text = schema_text(schema)
     with teaching():
         machine = _grammar.schema_machine(
-            schema_text(schema), texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
+            text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
         )
-    return JsonGuide(machine, "the schema", limits=limits)
+    return JsonGuide(machine, [text, *(t for _, t in texts)], limits)
 
 
 class JsonGuide(MachineGuide):
-    """The guide of a schema."""
+    """The guide of a schema. `texts` are the schemas it was made of."""
+
+    def __init__(self, machine: Any, texts: Sequence[str], limits: Limits) -> None:
+        super().__init__(machine, "the schema", limits=limits)
+        self._texts = texts
+
+    @cached_property
+    def inexact(self) -> frozenset[str]:
+        """The keywords for which a beginning without an end may be allowed; see `explain`."""
+        from espalier.constraints.explain import late
+
+        return frozenset().union(*(late(text) for text in self._texts))
 
     @property
-    def inexact(self) -> frozenset[str]:
-        """The keywords for which a beginning without an end may be allowed."""
-        return frozenset(self._matcher.machine.inexact)
+    def exactness(self) -> str:
+        return "over" if self.inexact else "exact"
 
 
 def json(*, whitespace: Literal["flexible", "compact", "pretty"] = "flexible", limits: Limits | None = None) -> JsonGuide:

@@ -131,7 +131,8 @@ def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
         }
     if typing.is_typeddict(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
-        return {name: (hint, name in kind.__required_keys__) for name, hint in hints.items()}
+        required = kind.__required_keys__  # blind to NotRequired where annotations are texts
+        return {name: (hint, name in required and get_origin(hint) is not typing.NotRequired) for name, hint in hints.items()}
     if inspect.isroutine(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         parameters = inspect.signature(kind).parameters.values()
