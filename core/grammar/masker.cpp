@@ -68,6 +68,16 @@ void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
   if (!last && store.nullable(cut.front)) gather({cut.back, item.cont, 0}, place, out);
 }
 
+// Whether any token goes on from `node` with a byte of r.
+bool Masker::starts(Re r, std::uint32_t node) {
+  re::Store& store = re::Store::get();
+  const Trie::Node* const nodes = trie().nodes();
+  for (std::uint32_t c = node + 1; c < nodes[node].skip; c = nodes[c].skip) {
+    if (store.step(r, nodes[c].byte) != re::kEmpty) return true;
+  }
+  return false;
+}
+
 // An item that remembers its bytes: each end has its own text, so ends are followed one by one.
 void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
   if (place & Trie::kSingle) return gather_below(item, place & ~Trie::kSingle, out);
@@ -75,16 +85,25 @@ void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
 }
 
 void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
-  const Slice& slice = slices_->get(item.re, node | Trie::kSingle);
+  re::Store& store = re::Store::get();
+  re::Store::Cut cut = store.cut(item.re);
+  // a cut pays after white space and literals; the ends of a string body are many, each with a text of its own
+  const re::Kind head = store.node(store.node(cut.front).kind == re::Kind::Cat ? store.node(cut.front).a : cut.front).kind;
+  if (head != re::Kind::Repeat && head != re::Kind::Bytes) cut = {item.re, re::kEpsilon};
+  const bool last = cut.back == re::kEpsilon;
+  const Slice& slice = slices_->get(cut.front, node | Trie::kSingle);
   take(slice, out);
+  if (!last && store.nullable(cut.front)) gather_below({cut.back, item.cont, item.text}, node, out);
   if (slice.exits.empty()) return;
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
-  for (const Slices::End& end : slices_->ends(item.re, node)) {
+  for (const Slices::End& end : slices_->ends(cut.front, node)) {
+    if (!last && !starts(cut.back, end.node)) continue;
     const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);   // the first token below has these bytes first
     Text text = item.text;
     for (std::size_t d = nodes[node].depth; d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
-    out.add(beyond(item.cont, end.tag, text, end.node | Trie::kSingle));
+    if (last) out.add(beyond(item.cont, end.tag, text, end.node | Trie::kSingle));
+    else gather_below({cut.back, item.cont, text}, end.node, out);
   }
 }
 

@@ -33,6 +33,7 @@ class Masker {
   const Recipe& recipe(State);
   void gather(const Item&, Trie::Place, Recipe&);
   void take(const Slice&, Recipe&);
+  bool starts(Re, std::uint32_t node);
   void gather_captured(const Item&, Trie::Place, Recipe&);
   void gather_below(const Item&, std::uint32_t node, Recipe&);
   const Recipe& beyond(Cont, Tag, Text, Trie::Place);

@@ -2,6 +2,7 @@
 // states of a counted string are few. cut(): white space, the body of a string and a property name are masked once, not once
 // for everything that may follow them.
 #include <algorithm>
+#include <bit>
 
 #include "grammar/re_store.hpp"
 
@@ -9,14 +10,16 @@ namespace espalier::re {
 
 Re Store::clamp(Re r, std::uint32_t length) {
   const Node n = nodes_[r];
+  if (!(n.flags & kCounted)) return r;
   switch (n.kind) {
     case Kind::Repeat:
-      if (!(n.flags & kCounted)) return r;
+      if (n.lo <= length && (n.hi <= length || n.hi == kInf) && !(nodes_[n.a].flags & kCounted)) return r;
       break;
-    case Kind::Cat: case Kind::Alt: case Kind::Json:
-      if (!(n.flags & kCounted) || n.lo) return r;
+    case Kind::Json:
+      if (n.lo) return r;
       break;
-    default: return r;   // under & and ~ a count far away may decide whether anything can follow
+    case Kind::Cat: break;
+    default: return r;   // under & and ~ a count far away may decide whether anything can follow; in a choice it is left as it is
   }
   const std::uint64_t key = static_cast<std::uint64_t>(length) << 32 | r;
   if (const auto at = clamp_ids_.find(key); at != clamp_ids_.end()) return at->second;
@@ -26,13 +29,11 @@ Re Store::clamp(Re r, std::uint32_t length) {
     const bool counts = !nullable(a);   // each round takes at least one byte
     out = repeat(a, counts ? std::min(n.lo, length + 1) : n.lo, counts && n.hi > length ? kInf : n.hi);
   } else if (n.kind == Kind::Cat) {
-    out = cat(clamp(n.a, length), clamp(n.b, length));
-  } else if (n.kind == Kind::Json) {
-    out = json(clamp(n.a, length));
+    const Re tail = n.b;
+    const Re a = clamp(n.a, length), b = clamp(tail, length);
+    out = a == n.a && b == tail ? r : cat(a, b);
   } else {
-    std::vector<Re> parts(operands(n).begin(), operands(n).end());
-    for (Re& x : parts) x = clamp(x, length);
-    out = alt(std::move(parts));
+    out = json(clamp(n.a, length));
   }
   return clamp_ids_[key] = out;
 }
@@ -89,7 +90,11 @@ Store::Cut Store::cut(Re r) {
   } else if (!(nodes_[head].flags & kTagged)) {
     const ByteSet& own = alphabet(head);
     bool apart = !nullable(tail);
-    for (unsigned b = 0; b < 256 && apart; ++b) apart = !own.has(b) || step(tail, static_cast<std::uint8_t>(b)) == kEmpty;
+    for (unsigned w = 0; w < 4; ++w) {
+      for (std::uint64_t bits = own.w[w]; bits && apart; bits &= bits - 1) {
+        apart = step(tail, static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits)))) == kEmpty;
+      }
+    }
     if (apart) out = {head, tail};
   }
   if (out.back == kEpsilon || is(out.back, Kind::Tag)) out = {r, kEpsilon};

@@ -12,22 +12,20 @@ namespace espalier::re {
 // Splits the classes of `p` until they respect the row of `r`.
 void Store::refine(Partition& p, std::uint32_t& classes, Re r) {
   const Row& row = this->row(r);
-  std::uint8_t fresh[256];
-  std::uint16_t first[256];   // class of p -> class of row seen first; 256 = none yet
-  std::fill(first, first + classes, 256);
-  std::vector<std::array<std::uint8_t, 3>> extra;
-  for (int b = 0; b < 256; ++b) {
-    const std::uint8_t c = p[b], d = row.cls[b];
-    if (first[c] == 256) first[c] = d;
-    if (first[c] == d) { fresh[b] = c; continue; }
-    auto at = std::find_if(extra.begin(), extra.end(), [&](const auto& e) { return e[0] == c && e[1] == d; });
-    if (at == extra.end()) {
-      extra.push_back({c, d, static_cast<std::uint8_t>(classes++)});
-      at = extra.end() - 1;
-    }
-    fresh[b] = (*at)[2];
+  if (classes == 1) {
+    std::copy(row.cls, row.cls + 256, p.begin());
+    classes = row.classes;
+    return;
   }
-  std::copy(fresh, fresh + 256, p.begin());
+  static thread_local std::vector<std::uint16_t> joint;   // class of p, class of row -> class; 0xffff = not seen yet
+  joint.assign(static_cast<std::size_t>(classes) * row.classes, 0xffff);
+  std::uint32_t count = 0;
+  for (int b = 0; b < 256; ++b) {
+    std::uint16_t& c = joint[p[b] * row.classes + row.cls[b]];
+    if (c == 0xffff) c = static_cast<std::uint16_t>(count++);
+    p[b] = static_cast<std::uint8_t>(c);
+  }
+  classes = count;
 }
 
 Partition Store::partition(Re r, std::uint32_t& classes) {

@@ -27,6 +27,7 @@ const Slice& Slices::get(Re r, Trie::Place p) {
 void Slices::trim(std::size_t bytes) {
   if (memory_ <= bytes) return;
   known_.clear();
+  ends_.clear();
   memory_ = 0;
 }
 
@@ -160,11 +161,14 @@ void Slices::branching(Walk& walk, Re r, Trie::Place p) {
   }
 }
 
-std::vector<Slices::End> Slices::ends(Re r, std::uint32_t node) {
+const std::vector<Slices::End>& Slices::ends(Re r, std::uint32_t node) {
+  const std::uint64_t key = static_cast<std::uint64_t>(r) << 32 | node;
+  if (const auto at = ends_.find(key); at != ends_.end()) return at->second;
   Walk walk;
   walk.keep_tokens = false;
   flat(walk, r, node);
-  return std::move(walk.ends);
+  memory_ += 64 + sizeof(End) * walk.ends.size();
+  return ends_.emplace(key, std::move(walk.ends)).first->second;
 }
 
 // The slice of r over all tokens as that of `base` and where the two differ: where both have come to the same expression

@@ -25,7 +25,7 @@ class Slices {
   const Slice& get(Re r, Trie::Place p);   // valid until trim() is called
   // The single nodes below `node` at which r ends, for those who need the bytes up to there.
   struct End { Tag tag; std::uint32_t node; };
-  std::vector<End> ends(Re r, std::uint32_t node);
+  const std::vector<End>& ends(Re r, std::uint32_t node);   // valid until trim() is called
   std::size_t memory() const { return memory_; }
   void trim(std::size_t bytes);            // forgets everything if more than this is held
 
@@ -47,6 +47,7 @@ class Slices {
   void branching(Walk&, Re r, Trie::Place p);
   Trie trie_;
   std::unordered_map<std::uint64_t, Slice> known_;
+  std::unordered_map<std::uint64_t, std::vector<End>> ends_;
   std::unordered_map<Re, Alike> alike_;
   std::size_t memory_ = 0;
 };
