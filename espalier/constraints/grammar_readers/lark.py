@@ -19,6 +19,7 @@ _LEXICON = Lexicon(
     name=r"[^\W\d]\w*", comment=r"//[^\n]*|#[^\n]*", signs=_SIGNS, classes=False, regexes=True, single_quotes=False, flags=True
 )
 _MAX_TEMPLATE_USES = 10_000
+_MAX_TEMPLATE_TEXT = 1_000_000  # instructions in all arguments together
 
 
 def read_lark(text: str, imports: Mapping[str, str] | None = None) -> Rules:
@@ -65,6 +66,7 @@ class _Reader:
         self.templates: dict[str, tuple[list[str], list[Instruction], bool]] = {}
         self.parameters: list[str] = []
         self.uses: dict[tuple[str, tuple[tuple[Instruction, ...], ...]], str] = {}
+        self.size = 0
         self.pending: list[tuple[str, str, list[list[Instruction]], Word]] = []
         self.syntax = Syntax({"(": ")", "[": "]"}, (), False, self._name)
 
@@ -145,7 +147,8 @@ class _Reader:
     def _use(self, word: Word, arguments: list[list[Instruction]]) -> str:
         key = (word.text, tuple(tuple(a) for a in arguments))
         if key not in self.uses:
-            if len(self.uses) >= _MAX_TEMPLATE_USES:
+            self.size += sum(map(len, arguments))
+            if len(self.uses) >= _MAX_TEMPLATE_USES or self.size > _MAX_TEMPLATE_TEXT:
                 fail(f"template `{word.text}` never stops using templates with new arguments", word.line, word.column)
             self.uses[key] = f"{word.text}{{{len(self.uses)}}}"
             self.pending.append((self.uses[key], word.text, arguments, word))
