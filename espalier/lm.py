@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
+from espalier.constraints.heal import heal
 from espalier.decode import sample, speculate
 from espalier.drafting.draft import Drafter
 from espalier.drafting.forced import Forced
@@ -176,6 +177,10 @@ class LanguageModel:
 
     def request(self, x: Prefix, wanted: Options, rng: Rng, guide: Guide | None) -> Request:
         """A decoder for one completion of x, with the meters that read it."""
+        healed = b""
+        if wanted.heal:
+            tokens, guide, healed = heal(x.ids(), self.vocab, guide)
+            x = Prefix(tokens) if healed else x
         stats = Stats(prompt_tokens=len(x))
         meter = Meter(self.model, stats)
         scorer: Scorer = wanted.scorer(meter, guide)
@@ -195,7 +200,7 @@ class LanguageModel:
             decoder = sample(scorer, x, stop, rng)
         else:
             decoder = speculate(scorer, x, stop, TimedDrafter(drafter, stats), wanted.verifier or SampleMatch(), rng)
-        return Request(decoder, meter, stop, strings, stats, guide)
+        return Request(decoder, meter, stop, strings, stats, guide, shown=len(healed))
 
     def _drafter(self, wanted: Options) -> Drafter | None:
         """The drafter of a request; one that is named is kept, so that it goes on learning from request to request."""

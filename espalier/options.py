@@ -26,7 +26,8 @@ class Options:
 
     `temperature` 0 is greedy; `seed` None is a fresh one. `schema`, `regex`, `grammar`, `choices` and `constraint`
     (a guide) exclude each other. `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding;
-    left out it is "auto" for models whose rows do not depend on what else is in a pass, else None. Raises `InvalidInput`
+    left out it is "auto" for models whose rows do not depend on what else is in a pass, else None. With `heal` a prompt that
+    ends inside a token is continued as if it had not (`espalier.constraints.heal`). Raises `InvalidInput`
     for impossible values.
 
     >>> Options(temperature=0.7, top_p=0.9).temperature

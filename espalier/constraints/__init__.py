@@ -5,13 +5,16 @@ from espalier.constraints.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.explain import explain
 from espalier.constraints.guide import Guide, Limits
+from espalier.constraints.heal import Healed, heal
 from espalier.constraints.json_schema import json, json_schema, parse
 from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
 from espalier.constraints.tokens import TokenGuide
+from espalier.constraints.transformers_adapter import logits_processor
 
 __all__ = [
     "Guide",
+    "Healed",
     "Limits",
     "Masks",
     "TokenGuide",
@@ -19,8 +22,10 @@ __all__ = [
     "choices",
     "explain",
     "grammars",
+    "heal",
     "json",
     "json_schema",
+    "logits_processor",
     "masks",
     "parse",
     "regex",

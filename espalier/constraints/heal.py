@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from espalier import _grammar
 from espalier.constraints.guide import Guide
 from espalier.constraints.regex import regular
 from espalier.text.vocab import Vocab
 
-Encode = Callable[[str], Sequence[int]]
+
+class Healed(NamedTuple):
+    """A healed prompt: its tokens, what restricts the text after them, and the bytes that this text begins with."""
+
+    tokens: list[int]
+    guide: Guide | None
+    removed: bytes
 
 
-def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | None = None, most: int = 16) -> tuple[list[int], Guide | None]:
+def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | None = None, most: int = 16) -> Healed:
     r"""The prompt's tokens without the last few, and a guide that makes the text go on with the bytes these wrote.
 
     A prompt that ends with `http:` ends with a token `:`, but a model that learnt `://` as one token never saw `:` followed
     by `//`: going on from it is going on from a text nobody writes. Healing takes tokens off the end while a token of the
     vocabulary begins with their bytes and writes more, and forces those bytes at the beginning of what is generated.
 
-    Law: with `kept, g = heal(tokens, vocab)`, sampling from `model * g` after `kept` restricts every row to the tokens that
-    agree with the removed bytes, until these are written; from then on rows are the model's own. If the removed text were
-    written by one token this is exactly the model's law given that its text begins with those bytes; over several tokens it
+    Law: with `kept, g, removed = heal(tokens, vocab)`, sampling from `model * g` after `kept` restricts every row to the
+    tokens that agree with the removed bytes, until these are written; from then on rows are the model's own. If single tokens
+    cover the removed text this is exactly the model's law given that its text begins with those bytes; over several tokens it
     is that law with rows renormalised one by one, as for any guide. The text after `kept` always begins with the removed
     bytes; the first `len(removed)` bytes of the completion are the prompt's, not new.
 
     `guide`, if given, restricts the text after the prompt as before (it does not see the removed bytes). Special tokens are
-    never taken off. With nothing to heal the tokens come back unchanged, with `guide` as it was.
+    never taken off, nor is the first token. With nothing to heal the tokens come back unchanged, with `guide` as it was.
 
     >>> vocab = Vocab([b"http", b":", b"://", b"/", b"a", None], end=[5])
-    >>> kept, g = heal([0, 1], vocab)
-    >>> kept, g.matches(b"://a"), g.matches(b"a")
-    ([0], True, False)
+    >>> kept, g, removed = heal([0, 1], vocab)
+    >>> kept, removed, g.matches(b"://a"), g.matches(b"a")
+    ([0], b':', True, False)
     """
     cut = len(tokens)
     removed = b""
     longer = _Continues(vocab)
-    for back in range(1, min(most, len(tokens)) + 1):
+    for back in range(1, min(most, len(tokens) - 1) + 1):
         piece = vocab[tokens[-back]]
         if not piece:
             break
@@ -44,10 +52,10 @@ def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | None = None, most: 
         if longer(tail):
             cut, removed = len(tokens) - back, tail
     if cut == len(tokens):
-        return list(tokens), guide
+        return Healed(list(tokens), guide, b"")
     first = regular(_grammar.re_literal(removed), f"the healed end {removed!r}")
     rest = guide if guide is not None else regular(_ANYTHING, "anything")
-    return list(tokens[:cut]), first + rest
+    return Healed(list(tokens[:cut]), first + rest, removed)
 
 
 _ANYTHING = _grammar.re_negate(_grammar.re_alt([]))  # every byte string: the bytes need not be whole characters yet
@@ -60,7 +68,5 @@ class _Continues:
         self.tokens = sorted(set(vocab.tokens) - {b""})
 
     def __call__(self, data: bytes) -> bool:
-        from bisect import bisect_right
-
         at = bisect_right(self.tokens, data)
         return at < len(self.tokens) and self.tokens[at].startswith(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 import espalier as es
@@ -9,6 +11,7 @@ from espalier.constraints.heal import heal
 from espalier.models.table import Table
 from espalier.testing import assert_same_law, exact_law
 from espalier.text.vocab import Vocab
+from tests.toys import random_lm
 
 VOCAB = Vocab([b"h", b":", b"://", b"/", None], end=[4])
 
@@ -18,17 +21,17 @@ def ids(y: es.Prefix) -> tuple[int, ...]:
 
 
 def test_what_is_taken_off() -> None:
-    assert heal([0, 1], VOCAB)[0] == [0]
-    assert heal([0, 3], VOCAB) == ([0, 3], None), "no token begins with / and goes on"
-    assert heal([0, 1, 3], VOCAB)[0] == [0], ":/ over two tokens is the beginning of one"
-    assert heal([4], VOCAB) == ([4], None), "special tokens stay"
-    assert heal([], VOCAB) == ([], None)
+    assert heal([0, 1], VOCAB).tokens == [0]
+    assert heal([0, 3], VOCAB) == ([0, 3], None, b""), "no token begins with / and goes on"
+    assert heal([0, 1, 3], VOCAB)[::2] == ([0], b":/"), ":/ over two tokens is the beginning of one"
+    assert heal([0, 4], VOCAB) == ([0, 4], None, b""), "special tokens stay"
+    assert heal([], VOCAB) == ([], None, b"")
 
 
 def test_one_token_law() -> None:
     """Where single tokens cover the removed bytes, healing is the model's law given that the text begins with them."""
     model = Table.random(VOCAB.size, 1, 7, VOCAB)
-    kept, guide = heal([0, 1], VOCAB)
+    kept, guide, _ = heal([0, 1], VOCAB)
     x = es.Prefix(kept)
     law = exact_law(lambda rng: es.sample(model * guide, x, es.stop.budget(1), rng), ids)
     row = torch.softmax(model.row((0,)), -1)
@@ -37,7 +40,7 @@ def test_one_token_law() -> None:
 
 
 def test_the_text_goes_on_with_the_removed_bytes_and_then_with_the_guide() -> None:
-    kept, guide = heal([0, 1], VOCAB, es.regex("//h+"))
+    kept, guide, _ = heal([0, 1], VOCAB, es.regex("//h+"))
     assert guide is not None
     model = Table.random(VOCAB.size, 1, 1, VOCAB)
     for seed in range(20):
@@ -50,8 +53,25 @@ def test_the_text_goes_on_with_the_removed_bytes_and_then_with_the_guide() -> No
 def test_healing_across_half_a_character() -> None:
     e = "\u00e9".encode()
     vocab = Vocab([b"a", e[:1], e[1:], e, b"b", None], end=[5])
-    kept, guide = heal([0, 1], vocab)
+    kept, guide, _ = heal([0, 1], vocab)
     assert kept == [0]
     assert guide is not None
     assert guide.advance(guide.start(), e) is not None
     assert guide.advance(guide.start(), b"b") is None
+
+
+def test_generate_shows_only_what_is_new() -> None:
+    lm = random_lm(merged=["://", ":x"])
+    seen = set()
+    for seed in range(30):
+        out = lm.generate(es.raw("h:"), max_tokens=5, temperature=1.0, seed=seed, heal=True)
+        data = lm.vocab.join(out.tokens)
+        assert data.startswith(b":")
+        assert out.text == data[1:].decode("utf-8", "replace")
+        seen.add(lm.vocab[out.tokens[0]])
+        assert out.text == "".join(lm.stream(es.raw("h:"), max_tokens=5, temperature=1.0, seed=seed, heal=True))
+    assert len(seen) > 1, "the token that ends the prompt is chosen anew"
+    out = lm.generate(es.raw("h:"), max_tokens=30, temperature=1.0, regex="[ab]{3}", heal=True)
+    assert out.finish_reason == "length" or re.fullmatch("[ab]{3}", out.text)
+    plain = lm.generate(es.raw("h"), max_tokens=5, seed=1)
+    assert plain.tokens == lm.generate(es.raw("h"), max_tokens=5, seed=1, heal=True).tokens, "nothing to heal"
