@@ -17,7 +17,8 @@ class VocabTrim(Shaper):
     """Gives weight to the kept tokens only: `DraftModel(model | VocabTrim(frequent(texts, 4096)))`.
 
     Drafts from it are exact as ever, since q is the trimmed law; what the target says of other tokens comes through the
-    residual. Goel et al. 2025, "VOCABTRIM" (arXiv 2506.22694); Zhao et al. 2025, "FR-Spec" (arXiv 2502.14856).
+    residual. This is the law of it for any scorer; `espalier.models.trimmed` also saves the head's work. Goel et al. 2025,
+    "VOCABTRIM" (arXiv 2506.22694); Zhao et al. 2025, "FR-Spec" (arXiv 2502.14856).
 
     >>> VocabTrim([0, 2])(torch.zeros(1, 3), []).tolist()
     [[0.0, -inf, 0.0]]

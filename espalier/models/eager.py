@@ -141,6 +141,11 @@ class Eager:
         cap = self.config.logit_cap
         return (logits / cap).tanh() * cap if cap else logits
 
+    @property
+    def head(self) -> Tensor | None:
+        """Returns the rows of the head [V, D], if logits are their products and nothing else."""
+        return self._ends.head if self._ends.head_bias is None else None
+
     def partial(self, layers: Sequence[int]) -> Eager:
         kinds = [self._kinds[layer] for layer in layers]
         return Eager(self.config, [self._layers[layer] for layer in layers], self._ends, kinds)

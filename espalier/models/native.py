@@ -121,6 +121,11 @@ class Engine:
         self._engine.read(hidden.float().contiguous(), norm, logits)
         return logits
 
+    @property
+    def head(self) -> Tensor | None:
+        """Returns the rows of the head [V, D] where they are kept unpacked: if they are the embedding's."""
+        return self._embed if self.config.tied and self._embed.is_floating_point() else None
+
     def partial(self, layers: Sequence[int]) -> Engine:
         part = object.__new__(Engine)
         part.__dict__.update(self.__dict__)
