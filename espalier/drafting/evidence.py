@@ -138,7 +138,7 @@ def _match(ids: Sequence[int], at: int, tail: Sequence[int]) -> int:
 class Calibration:
     """How often a candidate of each bucket turned out right: a Beta mean that starts from a prior and forgets slowly."""
 
-    def __init__(self, strength: float = 16.0, memory: float = 400.0) -> None:
+    def __init__(self, strength: float = 32.0, memory: float = 400.0) -> None:
         self._memory = memory
         self.trials = [strength] * (COPY * TABLE)
         self.hits = [strength * prior(bucket) for bucket in range(COPY * TABLE)]

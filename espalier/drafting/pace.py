@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 _SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128)
-_GUESS = 0.02  # what one more node is thought to cost, in plain passes, before anything was measured
+_GUESS = 0.04  # what one more node is thought to cost, in plain passes, before anything was measured
 
 
 class PassCost:
