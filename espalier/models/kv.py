@@ -67,8 +67,7 @@ class KV:
         self._runs: dict[int, Run] = {}
         self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
         self._forgotten: deque[int] = deque()
-        self._remembered: list[Run] = []
-        self._turn = 0
+        self._remembered, self._turn = list[Run](), 0
 
     @property
     def keys(self) -> torch.Tensor:
