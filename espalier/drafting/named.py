@@ -15,12 +15,18 @@ from espalier.drafting.jacobi import Jacobi
 from espalier.drafting.lookahead import Lookahead
 from espalier.drafting.ngram import PromptLookup
 from espalier.drafting.ngram_cache import NGramCache
+from espalier.drafting.quantised import quantised
 from espalier.drafting.recycle import TokenRecycling
 from espalier.drafting.stand import STAND
 from espalier.errors import InvalidInput
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
+
+
+def _quantised(lm: LanguageModel) -> Drafter:
+    return quantised(lm.name)
+
 
 NAMED: dict[str, Callable[[LanguageModel], Drafter]] = {
     "auto": lambda lm: Auto(),
@@ -30,6 +36,7 @@ NAMED: dict[str, Callable[[LanguageModel], Drafter]] = {
     "cascade": lambda lm: Cascade(PromptLookup(shortest=2), TokenRecycling(nodes=15)),
     "fuse": lambda lm: Fuse(PromptLookup(tokens=6), TokenRecycling(nodes=15)),
     "lookahead": lambda lm: Lookahead(),
+    "quantised": _quantised,
     "jacobi": lambda lm: Jacobi(),
     "hierarchy": lambda lm: Hierarchy(),
     "aded": lambda lm: ADED(),

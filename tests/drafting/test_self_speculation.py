@@ -304,3 +304,14 @@ def test_parts_of_a_real_model_draft_for_it():
     ):
         [y] = es.run(es.speculate(lm.model | es.temperature(0), x, stop, drafter, SampleMatch(), es.Rng(0)))
         assert y.ids() == plain.ids(), type(drafter).__name__
+
+
+@pytest.mark.real
+def test_eight_bits_draft_what_the_model_says_in_full_precision():
+    lm = es.load(dtype="float32")
+    if type(lm.model.executor).__name__ != "Engine":
+        pytest.skip("int8 weights run on the native kernels only, and these are not built")
+    plain = lm.generate("Name five fruits.", max_tokens=24, drafter=None)
+    fast = lm.generate("Name five fruits.", max_tokens=24, drafter="quantised")
+    assert fast.tokens == plain.tokens
+    assert fast.stats.passes < 0.5 * plain.stats.passes
