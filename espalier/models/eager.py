@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -141,10 +141,11 @@ class Eager:
         cap = self.config.logit_cap
         return (logits / cap).tanh() * cap if cap else logits
 
-    @property
-    def head(self) -> Tensor | None:
-        """Returns the rows of the head [V, D], if logits are their products and nothing else."""
-        return self._ends.head if self._ends.head_bias is None else None
+    def trimmed(self, keep: Tensor) -> Eager:
+        """Returns the executor whose head has these rows only."""
+        bias = None if self._ends.head_bias is None else self._ends.head_bias[keep]
+        ends = replace(self._ends, head=self._ends.head[keep], head_bias=bias)
+        return Eager(self.config, self._layers, ends, self._kinds)
 
     def partial(self, layers: Sequence[int]) -> Eager:
         kinds = [self._kinds[layer] for layer in layers]

@@ -76,6 +76,7 @@ class Engine:
         self._embed = ends.embed
         self._norm = ends.norm.float()
         self._ropes = list(dict.fromkeys(config.ropes))
+        self._kind, self._outputs = kind, config.vocab_size
         self._head = _pack(kind, ends.head, ends.head_bias)
         self._packed = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
         self._build()
@@ -117,14 +118,19 @@ class Engine:
         return hidden, tapped
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
-        logits = torch.empty(len(hidden), self.config.vocab_size)
+        logits = torch.empty(len(hidden), self._outputs)
         self._engine.read(hidden.float().contiguous(), norm, logits)
         return logits
 
-    @property
-    def head(self) -> Tensor | None:
-        """Returns the rows of the head [V, D] where they are kept unpacked: if they are the embedding's."""
-        return self._embed if self.config.tied and self._embed.is_floating_point() else None
+    def trimmed(self, keep: Tensor) -> Engine | None:
+        """Returns the executor whose head has these rows only, if they are at hand (those of a tied embedding)."""
+        if not self.config.tied:
+            return None
+        few = object.__new__(Engine)
+        few.__dict__.update(self.__dict__)
+        few._head, few._outputs = _pack(self._kind, self._embed[keep], None), len(keep)
+        few._build()
+        return few
 
     def partial(self, layers: Sequence[int]) -> Engine:
         part = object.__new__(Engine)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from espalier.errors import InvalidInput, require
@@ -15,28 +14,23 @@ from espalier.models.packing import Pass
 from espalier.models.transformer import Transformer
 
 
-class SmallHead:
-    """Returns an executor that is `inner` but for its head: `rows` [m, D] of it, for the tokens `keep` [m]; others get -inf."""
+class Scattered:
+    """Returns an executor whose logits are those of `few`, a head of m rows, at the tokens `keep` [m], and -inf elsewhere."""
 
-    def __init__(self, inner: Executor, rows: Tensor, keep: Tensor, vocab_size: int, cap: float | None) -> None:
-        self.inner, self.rows, self.keep, self.vocab_size, self.cap = inner, rows, keep, vocab_size, cap
-        self.layers, self.kv_dtype, self.device = inner.layers, inner.kv_dtype, inner.device
+    def __init__(self, few: Executor, keep: Tensor, vocab_size: int) -> None:
+        self.few, self.keep, self.vocab_size = few, keep, vocab_size
+        self.layers, self.kv_dtype, self.device = few.layers, few.kv_dtype, few.device
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        return self.inner.run(rows, keys, values, taps)
+        return self.few.run(rows, keys, values, taps)
 
     @torch.inference_mode()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
-        if norm:  # a look at inner layers: rare, so the whole head may serve
-            few = self.inner.read(hidden, norm)[:, self.keep]
-        else:
-            few = F.linear(hidden.to(self.rows.dtype), self.rows).float()
-            few = (few / self.cap).tanh() * self.cap if self.cap else few
-        logits = torch.full((len(hidden), self.vocab_size), -torch.inf, device=few.device)
-        return logits.index_copy(-1, self.keep, few)
+        few = self.few.read(hidden, norm)
+        return torch.full((len(hidden), self.vocab_size), -torch.inf, device=few.device).index_copy(-1, self.keep, few)
 
-    def partial(self, layers: Sequence[int]) -> SmallHead:
-        return SmallHead(self.inner.partial(layers), self.rows, self.keep, self.vocab_size, self.cap)
+    def partial(self, layers: Sequence[int]) -> Scattered:
+        return Scattered(self.few.partial(layers), self.keep, self.vocab_size)
 
 
 def trimmed(model: Transformer, keep: Iterable[int]) -> Transformer:
@@ -47,14 +41,13 @@ def trimmed(model: Transformer, keep: Iterable[int]) -> Transformer:
     library); `model | VocabTrim(keep)` has the same law there, without saving anything. Goel et al. 2025, "VOCABTRIM"
     (arXiv 2506.22694); Zhao et al. 2025, "FR-Spec" (arXiv 2502.14856).
     """
-    tokens, size = sorted(set(keep)), model.vocab_size
+    tokens, size, executor = sorted(set(keep)), model.vocab_size, model.executor
     require(bool(tokens), "keep is empty: at least one token must be left to draft")
     require(tokens[0] >= 0 and tokens[-1] < size, f"keep names tokens outside this vocabulary of {size}")
-    executor = model.executor
-    if not isinstance(executor, Eager | Engine) or (head := executor.head) is None:
+    index = torch.tensor(tokens, device=executor.device)
+    few = executor.trimmed(index) if isinstance(executor, Eager | Engine) else None
+    if few is None:
         raise InvalidInput("the rows of this model's head are not at hand; use model | es.drafting.VocabTrim(keep)")
-    index = torch.tensor(tokens, device=head.device)
-    small = SmallHead(executor, head[index], index, size, executor.config.logit_cap)
-    few = Transformer(model.config, small, model._budget, model._chunk)
-    few.vocab = model.vocab
-    return few
+    small = Transformer(model.config, Scattered(few, index, size), model._budget, model._chunk)
+    small.vocab = model.vocab
+    return small
