@@ -88,9 +88,10 @@ std::uint32_t SchemaMachine::prefix_length(Formula f) {
   return prefix_lengths_[f] = most;
 }
 
-void SchemaMachine::items(const Frame& f, Text given, Expansion& out, bool first) {
+void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   const Text text = f.capture ? given : 0;
-  close(f, ']', first, text, out);
+  if (f.at != At::ArrayComma) close(f, ']', f.at == At::ArrayBegin, text, out);
+  if (f.at == At::ArrayNext) return comma(f, At::ArrayComma, text, out);
   const Formula after = item_formula(f.formula, f.index);
   if (after == kFalse) return;
   const std::uint32_t uniform = prefix_length(f.formula);
@@ -100,7 +101,7 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out, bool first
   n.at = At::ArrayNext;
   n.index = std::min(f.index + 1, uniform);
   n.offset = unique && f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
-  const Re before = separator(f, first);
+  const Re before = line(f.depth);
   for (const Split& s : split(after)) {
     n.formula = s.rest;
     if (!possible_array(n)) continue;
@@ -120,7 +121,7 @@ void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {
     f.seen = seen;
     if (f.formula == kFalse) return;
   }
-  items(f, text, out, false);
+  items(f, text, out);
 }
 
 }  // namespace espalier::json

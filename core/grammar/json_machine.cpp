@@ -36,8 +36,8 @@ const Expansion& SchemaMachine::start() {
   if (started_) return start_;
   Frame outside{At::End};
   const Cont end = frame(outside);
-  const Re before = options_.blanks == Blanks::Flexible ? blanks(0) : re::kEpsilon;
-  begin_value(f_.atom(Is::Child, root_), end, before, outside, false, 0, start_);
+  begin_value(f_.atom(Is::Child, root_), end, re::kEpsilon, outside, false, 0, start_);
+  with_blanks(outside, 0, start_);
   started_ = true;
   return start_;
 }
@@ -49,10 +49,15 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   const Frame f = frames_[cont];
   switch (f.at) {
     case At::End: out.accepts = true; break;
-    case At::ObjectBegin: object_next(f, text, out, true); break;
-    case At::ObjectNext: object_next(f, text, out, false); break;
+    case At::ObjectBegin: case At::ObjectNext: case At::ObjectComma: object_next(f, text, out); break;
     case At::Member: member(f, tag, text, out); break;
-    case At::ArrayBegin: items(f, text, out, true); break;
+    case At::ArrayBegin: case At::ArrayComma: items(f, text, out); break;
+    case At::Gap:
+      out.items = gaps_[f.formula];
+      for (Item& i : out.items) {
+        if (f.capture) i.text = text;
+      }
+      break;
     case At::ArrayNext: array_next(f, text, out); break;
     case At::NumberEnd: {
       std::string_view s = text_view(text).substr(f.offset);
@@ -60,6 +65,7 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
       if (number_holds(f.formula, decimal(s), s)) out = after(f.around, 0, f.capture ? text : 0);
     }
   }
+  if (f.at != At::NumberEnd && f.at != At::Gap) with_blanks(f, text, out);
   Budget::charge(1, 64 + sizeof(Item) * out.items.size());
   return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
 }
@@ -85,24 +91,40 @@ std::uint32_t SchemaMachine::set_with(std::uint32_t set, std::uint32_t element) 
   return id->second;
 }
 
-// What may stand between two tokens. Flexible: a few blanks, or up to two line ends with an indentation whose cap grows with the
-// depth, so that every usual layout is accepted and none goes on for ever.
+// Blanks between two tokens, at least one: a few, or up to two line ends with an indentation whose cap grows with the depth, so
+// that every usual layout is accepted and none goes on for ever.
 Re SchemaMachine::blanks(std::uint32_t depth) const {
-  if (options_.blanks == Blanks::Compact) return re::kEpsilon;
-  if (options_.blanks == Blanks::Pretty) return re::kEpsilon;
   std::uint32_t widest = 64;
   while (widest < 16 * depth) widest *= 2;
   ByteSet set;
   set.add(' ');
   set.add('\t');
   const Re blank = re::bytes(set);
-  const Re newline = re::cat(re::repeat(re::literal("\r"), 0, 1), re::literal("\n"));
-  return re::cat(re::repeat(blank, 0, 8), re::repeat(re::cat(newline, re::repeat(blank, 0, widest)), 0, 2));
+  const Re newline = re::cat(re::cat(re::repeat(re::literal("\r"), 0, 1), re::literal("\n")), re::repeat(blank, 0, widest));
+  return re::alt(re::cat(re::repeat(blank, 1, 8), re::repeat(newline, 0, 2)), re::repeat(newline, 1, 2));
 }
 
-// What stands before a member, an item or a closing bracket at this depth.
+// Pretty: what stands before a member, an item or a closing bracket at this depth.
 Re SchemaMachine::line(std::uint32_t depth) const {
-  return options_.blanks == Blanks::Pretty ? re::literal("\n" + std::string(2 * static_cast<std::size_t>(depth), ' ')) : blanks(depth);
+  return options_.blanks == Blanks::Pretty ? re::literal("\n" + std::string(2 * static_cast<std::size_t>(depth), ' ')) : re::kEpsilon;
+}
+
+// Flexible: blanks may stand before all of these. They are a lexeme of their own, which every place of every schema shares.
+void SchemaMachine::with_blanks(const Frame& f, Text text, Expansion& out) {
+  if (options_.blanks != Blanks::Flexible || out.items.empty()) return;
+  const auto [at, fresh] = gap_ids_.emplace(out.items, static_cast<std::uint32_t>(gaps_.size()));
+  if (fresh) gaps_.push_back(out.items);
+  Frame gap{At::Gap, f.capture, at->second};
+  out.items.push_back({blanks(f.depth), frame(gap), f.capture ? text : 0});
+}
+
+// A comma, if something can follow it.
+void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out) {
+  f.at = next;
+  f.offset = 0;
+  const Cont cont = frame(f);
+  const Text longer = text ? text_append(text, ',') : 0;
+  if (!after(cont, 0, longer).items.empty()) out.items.push_back({re::literal(","), cont, text});
 }
 
 void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion& out) {

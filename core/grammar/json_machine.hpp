@@ -43,7 +43,7 @@ class SchemaMachine final : public Machine {
   SchemaMachine& operator=(const SchemaMachine&) = delete;
 
  private:
-  enum class At : std::uint8_t { End, ObjectBegin, Member, ObjectNext, ArrayBegin, ArrayNext, NumberEnd };
+  enum class At : std::uint8_t { End, ObjectBegin, ObjectNext, ObjectComma, Member, ArrayBegin, ArrayNext, ArrayComma, NumberEnd, Gap };
   struct Frame {
     At at;
     bool capture = false;        // something around keeps the text of this value
@@ -120,7 +120,7 @@ class SchemaMachine final : public Machine {
 
   // json_object.cpp, json_array.cpp
   void object_begin(const Frame&, Text, Expansion&);
-  void object_next(const Frame&, Text, Expansion&, bool first);
+  void object_next(const Frame&, Text, Expansion&);
   void member(const Frame&, Tag, Text, Expansion&);
   Formula member_formula(Formula, std::uint32_t name);
   Formula children_of(Schema, std::string_view name);
@@ -133,11 +133,10 @@ class SchemaMachine final : public Machine {
   bool leads_on(Frame, std::uint32_t id, std::uint32_t next);
   bool full(const Frame&) const;
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
-  Re separator(const Frame&, bool first) const;
   std::uint32_t shape_of(Formula);
   void array_begin(const Frame&, Text, Expansion&);
   void array_next(Frame, Text, Expansion&);
-  void items(const Frame&, Text, Expansion&, bool first);
+  void items(const Frame&, Text, Expansion&);
   Formula item_formula(Formula, std::uint32_t index);
   Formula item_schema(Schema, std::uint32_t index);
   bool evaluates_item(Schema, std::uint32_t index);
@@ -170,6 +169,8 @@ class SchemaMachine final : public Machine {
   std::uint32_t set_with(std::uint32_t set, std::uint32_t element);
   Re blanks(std::uint32_t depth) const;
   Re line(std::uint32_t depth) const;
+  void with_blanks(const Frame&, Text, Expansion&);
+  void comma(Frame, At, Text, Expansion&);
 
   Options options_;
   Schemas schemas_;
@@ -178,6 +179,8 @@ class SchemaMachine final : public Machine {
   std::deque<Frame> frames_;
   std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
   std::unordered_map<std::uint64_t, std::unordered_map<Tag, Expansion>> after_;
+  std::deque<std::vector<Item>> gaps_;
+  std::map<std::vector<Item>, std::uint32_t> gap_ids_;
   Expansion start_;
   bool started_ = false;
 
@@ -193,12 +196,12 @@ class SchemaMachine final : public Machine {
   std::unordered_map<const Value*, Schema> constants_;
   std::deque<std::string> names_;
   std::unordered_map<std::string_view, std::uint32_t> name_ids_;
-  std::vector<std::vector<std::uint32_t>> sets_{{}};
+  std::deque<std::vector<std::uint32_t>> sets_{{}};   // deques: references stay good while they grow
   std::map<std::vector<std::uint32_t>, std::uint32_t> set_ids_{{{}, 0}};
-  std::vector<Shape> shapes_;
+  std::deque<Shape> shapes_;
   std::map<std::vector<std::uint32_t>, std::uint32_t> shape_ids_;
   std::unordered_map<Formula, std::uint32_t> formula_shapes_;
-  std::vector<std::vector<Schema>> evaluators_;
+  std::deque<std::vector<Schema>> evaluators_;
   std::map<std::vector<Schema>, std::uint32_t> evaluator_ids_;
   std::unordered_map<Formula, std::vector<Split>> splits_;
   std::unordered_map<Formula, bool> possible_;

@@ -222,14 +222,9 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
   return made;
 }
 
-Re SchemaMachine::separator(const Frame& f, bool first) const {
-  const Re next = line(f.depth);
-  return first ? next : re::cat(blanks(f.depth), re::cat(re::literal(","), next));
-}
-
 void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, Expansion& out) {
   if (at_end(f.formula) != kTrue) return;
-  const Re before = first ? blanks(f.depth) : line(f.depth - 1);
+  const Re before = first ? re::kEpsilon : line(f.depth - 1);
   out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
 }
 
@@ -266,15 +261,16 @@ bool SchemaMachine::full(const Frame& f) const {
   return wanted >= most || (options_.in_order && wanted > 0);
 }
 
-void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out, bool first) {
+void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   const Text text = f.capture ? given : 0;
-  close(f, '}', first, text, out);
+  if (f.at != At::ObjectComma) close(f, '}', f.at == At::ObjectBegin, text, out);
+  if (f.at == At::ObjectNext) return comma(f, At::ObjectComma, text, out);
   const std::shared_ptr<const Plan> planned = plan(f.formula, f.shape);
   const Plan& p = *planned;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];
   const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
-  const bool pretty = options_.blanks == Blanks::Pretty;
-  const Re colon = re::cat(blanks(f.depth), re::literal(pretty ? ": " : ":")), before = separator(f, first);
+  const Re flexible = options_.blanks == Blanks::Flexible ? re::repeat(re::literal(" "), 0, 1) : re::kEpsilon;
+  const Re colon = re::cat(flexible, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":")), before = line(f.depth);
   Frame m = f;
   m.at = At::Member;
   m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
@@ -322,8 +318,7 @@ void SchemaMachine::member(const Frame& f, Tag tag, Text text, Expansion& out) {
   for (const Split& s : split(after)) {
     n.formula = s.rest;
     if (!possible_object(n)) continue;
-    const Re before = options_.blanks == Blanks::Flexible ? blanks(f.depth) : re::kEpsilon;
-    begin_value(s.child, frame(n), before, f, f.capture, f.capture ? text : 0, out);
+    begin_value(s.child, frame(n), re::kEpsilon, f, f.capture, f.capture ? text : 0, out);
   }
 }
 
