@@ -63,6 +63,7 @@ Cont CfgMachine::join(Cont a, Cont b) {
   std::vector<std::pair<Cont, Cont>> todo{{a, b}};
   while (!todo.empty()) {
     const auto [x, y] = todo.back();
+    Budget::tick();
     if (known(x, y)) {
       todo.pop_back();
       continue;
@@ -129,6 +130,7 @@ const Expansion& CfgMachine::expand(Cont cont) {
   std::vector<Cont> todo{cont};
   while (!todo.empty()) {
     const Cont c = todo.back();
+    Budget::tick();
     if (expansions_.contains(c)) {
       todo.pop_back();
       continue;

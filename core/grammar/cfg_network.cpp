@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "grammar/budget.hpp"
+
 namespace espalier::cfg {
 
 State Automaton::add_state() {
@@ -155,6 +157,7 @@ bool Automaton::eliminate(State s, std::size_t limit) {
   }
   for (State p = 0; p < out.size(); ++p) {
     if (p == s) continue;
+    Budget::tick();
     for (const Edge& e : out[p]) {
       if (e.to != s) continue;
       if (e.kind != Reads::regular) return false;

@@ -3,6 +3,8 @@
 #include <map>
 #include <unordered_set>
 
+#include "grammar/budget.hpp"
+
 namespace espalier::cfg {
 namespace {
 
@@ -41,6 +43,7 @@ const Programs::Corner& Programs::corner(Rule goal) {
     while (!todo.empty()) {
       const State s = todo.back();
       todo.pop_back();
+      Budget::tick();
       for (const Edge& e : net_.out[s]) {
         if (e.kind == Reads::call) {
           c.completions[e.label].push_back(e.to);
@@ -66,6 +69,7 @@ std::vector<State> Programs::level(const At& at, bool& ends) {
   ends = false;
   for (std::size_t i = 0; i < reached.size(); ++i) {
     const State s = reached[i];
+    Budget::tick();
     for (const Edge& e : net_.out[s])
       if (may_read_nothing(net_, e)) visit(e.to);
     const Rule owner = net_.owner[s];
@@ -97,6 +101,7 @@ void Programs::calls(const At& at, State s, std::vector<Entry>& entries) {
       continue;
     }
     for (const Edge& first : corner(e.label).begins) {
+      Budget::tick();
       const Point inner = needed(e.label, first.to);
       entries.push_back({first.kind, first.label, inner == 0 ? Path{0, after} : Path{after, inner}});
     }

@@ -7,8 +7,10 @@ from espalier.constraints.explain import explain
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal
 from espalier.constraints.json_schema import json, json_schema, parse
+from espalier.constraints.lexical import avoids, contains
 from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
+from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.transformers_adapter import logits_processor
 
@@ -17,9 +19,12 @@ __all__ = [
     "Healed",
     "Limits",
     "Masks",
+    "Tag",
     "TokenGuide",
+    "avoids",
     "cfg",
     "choices",
+    "contains",
     "explain",
     "grammars",
     "heal",
@@ -29,4 +34,6 @@ __all__ = [
     "masks",
     "parse",
     "regex",
+    "tags",
+    "tool_calls",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,14 @@ def test_limits_end_what_explodes() -> None:
     guide = es.cfg(doubling, limits=es.Limits(compile_ms=200))
     with pytest.raises(LimitExceeded, match="a0"):
         guide.matches(b"x" * 2000)
+
+
+def test_the_clock_is_watched_while_a_point_is_worked_out() -> None:
+    text = "s ::= " + " | ".join(f'"name{i}" | "(" s ")name{i}"' for i in range(2_000))
+    started = time.perf_counter()
+    with pytest.raises(LimitExceeded):
+        es.cfg(text, limits=es.Limits(compile_ms=300)).matches(b"((name17)name1999)name5")
+    assert time.perf_counter() - started < 20
 
 
 def test_many_alternatives_and_a_long_text() -> None:
