@@ -60,8 +60,9 @@ void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
   take(slice, out);
   const bool last = cut.back == re::kEpsilon;
   const auto go_on = [&](const Slice::Exit& exit) {
-    if (last) out.add(beyond(item.cont, exit.tag, 0, exit.place));
-    else gather({cut.back, item.cont, 0}, exit.place, out);
+    if (last) return out.add(beyond(item.cont, exit.tag, 0, exit.place));
+    gather({cut.back, item.cont, 0}, exit.place, out);
+    for (const Tag tag : store.ends(cut.back)) out.add(beyond(item.cont, tag, 0, exit.place));
   };
   if (slice.exits.size() == 1) go_on(Slice::Exit(slice.exits[0]));
   else for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) go_on(exit);
@@ -98,12 +99,17 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
   for (const Slices::End& end : slices_->ends(cut.front, node)) {
-    if (!last && !starts(cut.back, end.node)) continue;
+    if (!last && !store.ended(cut.back) && !starts(cut.back, end.node)) continue;
     const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);   // the first token below has these bytes first
     Text text = item.text;
     for (std::size_t d = nodes[node].depth; d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
-    if (last) out.add(beyond(item.cont, end.tag, text, end.node | Trie::kSingle));
-    else gather_below({cut.back, item.cont, text}, end.node, out);
+    const Trie::Place place = end.node | Trie::kSingle;
+    if (last) {
+      out.add(beyond(item.cont, end.tag, text, place));
+      continue;
+    }
+    gather_below({cut.back, item.cont, text}, end.node, out);
+    for (const Tag tag : store.ends(cut.back)) out.add(beyond(item.cont, tag, text, place));
   }
 }
 

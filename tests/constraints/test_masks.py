@@ -93,6 +93,8 @@ def test_composed_machines_have_the_masks_of_their_expression(seed: int) -> None
         (g.either_machine([raw("a+b"), raw("a{3,}")]), "a+b|a{3,}"),
         (g.repeat_machine(raw("a|ab|,"), 2, 5), "(a|ab|,){2,5}"),
         (g.repeat_machine(raw("a*b?"), 2, g.INF), "(a*b?){2,}"),
+        (g.then_machine([raw("abc*"), raw("[bd]*"), raw(",+")]), "abc*[bd]*,+"),
+        (g.repeat_machine(raw(" *ab?c*"), 0, g.INF), "( *ab?c*)*"),
         (g.then_machine([g.repeat_machine(raw('"[^"]*"'), 1, g.INF), raw("d{3}")]), '("[^"]*")+d{3}'),
     ]
     for machine, p in pairs:
