@@ -7,7 +7,13 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+#include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -54,6 +60,13 @@ void choose(const std::string& name) {
 }
 
 Team& crew() {
+#if defined(__unix__) || defined(__APPLE__)
+  static pid_t owner = getpid();
+  if (owner != getpid()) {  // a forked child has the memory but not the threads: it makes its own, and leaves the old be
+    static_cast<void>(team.release());
+    owner = getpid();
+  }
+#endif
   if (!team) team = std::make_unique<Team>(static_cast<int>(std::thread::hardware_concurrency()));
   return *team;
 }

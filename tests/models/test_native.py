@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -92,3 +94,15 @@ def test_bfloat16_is_close_to_the_reference_in_bfloat16() -> None:
     reference = ours(model, "eager", torch.bfloat16).forward(ids, frozenset()).logits
     fast = ours(model, "native", torch.bfloat16).forward(ids, frozenset()).logits
     assert float((fast - exact).abs().mean()) <= 1.5 * float((reference - exact).abs().mean())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_answers_too() -> None:
+    model = ours(peer("llama"), "native")
+    x = Prefix(tokens(10))
+    model.forward([x], frozenset())
+    if (child := os.fork()) == 0:
+        signal.alarm(60)  # a child that waits for threads it does not have would wait for ever
+        model.forward([x + 1], frozenset())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
