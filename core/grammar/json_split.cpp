@@ -8,7 +8,7 @@
 namespace espalier::json {
 
 namespace {
-constexpr int kMostAlternatives = 2000;
+constexpr int kMostAlternatives = 30000;
 
 bool annotation(std::string_view k) {
   return k == "title" || k == "description" || k == "default" || k == "examples" || k == "example" || k == "$comment" || k == "deprecated" ||
@@ -121,13 +121,16 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
   const Formula inner = negative ? f_.operands(first)[0] : first;
   const bool choice = f_[inner].is == (negative ? Is::All : Is::Any), list = negative && f_[inner].is == Is::Any;
   if (shared->second.times < 2 && (choice || list)) {   // alternatives that share nothing: one after the other
-    for (const Formula p : list ? std::vector{inner} : f_.operands(inner)) {
-      std::vector<Formula> all(open.begin() + 1, open.end());
-      if (list) {
-        for (const Formula q : f_.operands(inner)) all.push_back(f_.negate(q));
-      } else {
-        all.push_back(negative ? f_.negate(p) : p);
-      }
+    std::vector<Formula> cases, apart, others(open.begin() + 1, open.end());
+    for (const Formula p : f_.operands(inner)) {
+      const Formula q = negative ? f_.negate(p) : p;
+      (list ? others : f_[q].child ? cases : apart).push_back(q);
+    }
+    if (list) return split(f_.all(std::move(others)), child, rest, out, budget);
+    if (!apart.empty()) cases.push_back(f_.any(std::move(apart)));   // what does not speak of the child is one case
+    for (const Formula c : cases) {
+      std::vector<Formula> all = others;
+      all.push_back(c);
       split(f_.all(std::move(all)), child, rest, out, budget);
     }
     return;
