@@ -52,8 +52,12 @@ def speculate(scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: V
     check_pair(drafter, verify)
     drafter.check(scorer)
     drafter, want, own, dead = drafter.begin(x), drafter.want | verify.want, rng.split(), DeadEnds(scorer)
+
+    def worthwhile(y: Prefix) -> bool:  # nothing goes on behind a node that ends the text, and its own token any pass gives
+        return not stop(y) and scorer.viable(y)
+
     while not stop(x):
-        draft = (yield from drafter.propose(x, own)).pruned(scorer.viable)
+        draft = (yield from drafter.propose(x, own)).pruned(worthwhile)
         draft.scored = len(draft.prefixes)
         rows = yield Ask(scorer, [*draft.prefixes, *verify.asides(draft)], want)
         drafter.join(draft)

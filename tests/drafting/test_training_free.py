@@ -258,6 +258,26 @@ def test_what_was_learned_of_one_model_is_not_used_on_another(make):
         passes(drafter, es.models.Table.random(V + 1, 1, seed=0), es.Prefix([0]), 2)
 
 
+@pytest.mark.parametrize("make", [lambda: PromptLookup(tokens=10), lambda: Aggressive([1] * 30, tokens=20), lambda: STAND(3)])
+def test_no_draft_goes_past_the_end_of_the_text(make):
+    """A model refuses prefixes beyond its context, and the budget is what keeps a text within it."""
+    longest = list[int]()
+
+    class Narrow(es.Model):
+        vocab_size = 3
+
+        def forward(self, prefixes, want):  # type: ignore[no-untyped-def]
+            longest.append(max(map(len, prefixes)))
+            return es.Rows(torch.tensor([[0.0, 9.0, 1.0]]).expand(len(prefixes), -1), prefixes)
+
+    model, x, drafter = Narrow(), es.Prefix([1, 1, 1, 1]), make()
+    for _ in range(2):
+        [y] = es.run(es.speculate(model, x, es.stop.budget(12), drafter, SampleMatch(), es.Rng(0)))
+        assert len(y) == 16
+    assert max(longest) <= 16
+    assert len(longest) < 24
+
+
 def test_hierarchy_asks_the_nearest_store_first_and_says_nothing_twice():
     drafter = Hierarchy(n=3, guesses=3, store=TextStore([[1, 3, 3], [1, 2, 0]]), context=1)
     assert proposed(drafter, es.Prefix([1, 2, 0, 1])) == [[2], [2, 0], [3], [3, 3]]
