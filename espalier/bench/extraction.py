@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import json
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,15 +51,15 @@ def load_tasks(path: Path, limit: int, lm: LanguageModel) -> list[Task]:
     return tasks
 
 
-class System:
+class System(ABC):
     """A system under measurement: the text it writes for a task."""
 
     def __init__(self, name: str, lm: LanguageModel) -> None:
         self.name, self.lm = name, lm
 
+    @abstractmethod
     def write(self, task: Task, tokens: int) -> tuple[list[int], str]:
         """The tokens and the text, greedy, under the task's schema."""
-        raise NotImplementedError
 
 
 class Ours(System):
