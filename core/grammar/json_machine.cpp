@@ -50,7 +50,11 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   switch (f.at) {
     case At::End: out.accepts = true; break;
     case At::ObjectBegin: case At::ObjectNext: case At::ObjectComma: object_next(f, text, out); break;
-    case At::Member: member(f, tag, text, out); break;
+    case At::Member:
+      if (tag) member(f, shapes_[f.shape].names[tag - 1], tag, text, out);
+      else name(f, text, out);
+      break;
+    case At::Colon: member(f, f.offset, static_cast<std::uint32_t>(shapes_[f.shape].names.size()), text, out); break;
     case At::ArrayBegin: case At::ArrayComma: items(f, text, out); break;
     case At::Gap:
       out.items = gaps_[f.formula];
@@ -65,7 +69,7 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
       if (number_holds(f.formula, decimal(s), s)) out = after(f.around, 0, f.capture ? text : 0);
     }
   }
-  if (f.at != At::NumberEnd && f.at != At::Gap) with_blanks(f, text, out);
+  if (f.at != At::NumberEnd && f.at != At::Gap && !(f.at == At::Member && tag == 0)) with_blanks(f, text, out);
   Budget::charge(1, 64 + sizeof(Item) * out.items.size());
   return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
 }

@@ -43,7 +43,7 @@ class SchemaMachine final : public Machine {
   SchemaMachine& operator=(const SchemaMachine&) = delete;
 
  private:
-  enum class At : std::uint8_t { End, ObjectBegin, ObjectNext, ObjectComma, Member, ArrayBegin, ArrayNext, ArrayComma, NumberEnd, Gap };
+  enum class At : std::uint8_t { End, ObjectBegin, ObjectNext, ObjectComma, Member, Colon, ArrayBegin, ArrayNext, ArrayComma, NumberEnd, Gap };
   struct Frame {
     At at;
     bool capture = false;        // something around keeps the text of this value
@@ -121,7 +121,9 @@ class SchemaMachine final : public Machine {
   // json_object.cpp, json_array.cpp
   void object_begin(const Frame&, Text, Expansion&);
   void object_next(const Frame&, Text, Expansion&);
-  void member(const Frame&, Tag, Text, Expansion&);
+  void name(const Frame&, Text, Expansion&);
+  void member(const Frame&, std::uint32_t id, std::uint32_t next, Text, Expansion&);
+  Re colon() const;
   Formula member_formula(Formula, std::uint32_t name);
   Formula children_of(Schema, std::string_view name);
   bool evaluates(Schema, std::string_view name);

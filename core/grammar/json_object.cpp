@@ -269,8 +269,7 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   const Plan& p = *planned;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];
   const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
-  const Re flexible = options_.blanks == Blanks::Flexible ? re::repeat(re::literal(" "), 0, 1) : re::kEpsilon;
-  const Re colon = re::cat(flexible, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":")), before = line(f.depth);
+  const Re colon = this->colon(), before = line(f.depth);
   Frame m = f;
   m.at = At::Member;
   m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
@@ -291,26 +290,33 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
     if (!had.empty()) others = re::both(others, re::negate(re::alt(std::span<const Re>(had))));
     if (re::empty(others)) return;
   }
-  const Re name = re::cat(re::literal("\""), re::cat(re::json_string(others), re::cat(re::literal("\""), colon)));
+  const Re name = re::cat(re::literal("\""), re::cat(re::json_string(others), re::literal("\"")));
   out.items.push_back({re::cat(before, name), frame(m), f.capture ? text : Text{1}});
 }
 
-void SchemaMachine::member(const Frame& f, Tag tag, Text text, Expansion& out) {
-  const std::vector<std::uint32_t>& seen = sets_[f.seen];
-  std::uint32_t id = 0;
+Re SchemaMachine::colon() const {
+  const Re blank = options_.blanks == Blanks::Flexible ? re::repeat(re::literal(" "), 0, 1) : re::kEpsilon;
+  return re::cat(blank, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":"));
+}
+
+// A name that no schema lists has ended: it may not be one that was seen, and its member must be possible.
+void SchemaMachine::name(const Frame& f, Text text, Expansion& out) {
+  std::string_view written = text_view(text).substr(f.offset);
+  written.remove_prefix(std::min(written.find('"'), written.size()));
+  std::string decoded;
+  if (written.empty() || !unquote(written, decoded)) return;
+  Frame c = f;
+  c.at = At::Colon;
+  c.offset = name_id(decoded);
+  if (std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset)) return;
+  const Cont cont = frame(c);
+  const Text kept = f.capture ? text : 0;
+  if (!after(cont, 0, kept ? text_append(kept, ':') : 0).items.empty()) out.items.push_back({colon(), cont, kept});
+}
+
+void SchemaMachine::member(const Frame& f, std::uint32_t id, std::uint32_t next, Text text, Expansion& out) {
   Frame n = f;
-  if (tag) {
-    id = shapes_[f.shape].names[tag - 1];
-    if (options_.in_order) n.index = tag;
-  } else {
-    std::string_view written = text_view(text).substr(f.offset);
-    written.remove_prefix(std::min(written.find('"'), written.size()));
-    std::string name;
-    if (written.empty() || !unquote(written, name)) return;
-    id = name_id(name);
-    if (std::binary_search(seen.begin(), seen.end(), id)) return;
-    if (options_.in_order) n.index = static_cast<std::uint32_t>(shapes_[f.shape].names.size());
-  }
+  if (options_.in_order) n.index = next;
   const Formula after = member_formula(f.formula, id);
   n.at = At::ObjectNext;
   n.offset = 0;
