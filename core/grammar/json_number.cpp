@@ -30,8 +30,6 @@ Re integers() { return re::alt(re::literal("0"), re::cat(range('1', '9'), digits
 Re fraction() { return maybe(re::cat(re::literal("."), digits(1))); }
 Re plain() { return re::cat(integers(), fraction()); }
 Re mantissa() { return re::cat(range('1', '9'), maybe(cats({re::literal("."), digits(0, kFraction - 1), range('1', '9')}))); }
-Re exponents() { return re::cat(maybe(re::alt(re::literal("+"), minus())), digits(1)); }
-Re scientific() { return cats({mantissa(), exponent_mark(), exponents()}); }
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
 
 // |B| as the digits before and after the point.
@@ -80,6 +78,14 @@ Re exponent_from(std::int64_t k) {   // exponent texts with a value of at least 
 Re exponent_is(std::int64_t k) {
   if (k == 0) return re::cat(maybe(re::alt(re::literal("+"), minus())), zeros(1));
   return cats({k < 0 ? minus() : maybe(re::literal("+")), zeros(0), re::literal(std::to_string(k < 0 ? -k : k))});
+}
+
+// Exponents stay where the value is a finite double that is not 0: readers make infinity of 1e999.
+Re scientific() {
+  const Re far = plain_from({"308", ""}, false, true), sign = maybe(re::alt(re::literal("+"), minus()));
+  const Re most = re::both(mantissa(), re::cat(re::literal("1"), maybe(cats({re::literal("."), range('0', '6'), digits(0)}))));
+  return re::alt(cats({mantissa(), exponent_mark(), sign, zeros(0), without(integers(), far)}),
+                 cats({most, exponent_mark(), maybe(re::literal("+")), re::literal("308")}));
 }
 
 // Unsigned texts of at least / above |b| > 0.
@@ -140,7 +146,8 @@ Re multiples_of_ten(std::int64_t q) {
 }  // namespace
 
 Re number_any() {
-  static const Re r = cats({maybe(minus()), integers(), fraction(), maybe(re::cat(exponent_mark(), exponents()))});
+  static const Re r = re::alt(number_plain_or_scientific(),
+                              cats({maybe(minus()), integers(), fraction(), exponent_mark(), maybe(re::alt(re::literal("+"), minus())), digits(1, 2)}));
   return r;
 }
 

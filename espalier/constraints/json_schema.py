@@ -34,7 +34,8 @@ def json_schema(
     Guarantees: a text that `matches` is valid; nothing is ignored (`explain` lists what each keyword does). `exactness` is
     "over" where a beginning may be allowed that cannot be finished. Names of members do not repeat. Listed names, `enum` and
     `const` strings have one spelling (characters as they are, or \uXXXX beyond ASCII); other strings may use any escape.
-    Numbers under a numeric keyword are plain decimals, or have one digit before the point of d.ddde±x.
+    Numbers under a numeric keyword are plain decimals, or have one digit before the point of d.ddde±x; exponents stay within
+    the range of doubles.
 
     `order`: "schema" and "any" accept members in every order that the schema allows ("schema" says that its own order is
     preferred by drafts); "strict" accepts listed members only in the schema's order. `whitespace`: "flexible" (runs of blanks
