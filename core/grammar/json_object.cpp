@@ -224,6 +224,10 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
 
 void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, Expansion& out) {
   if (at_end(f.formula) != kTrue) return;
+  if (text) {   // the value is remembered: if it may not stand here (it was said before), its end is not offered
+    const Expansion& next = after(f.around, 0, text_append(text, static_cast<std::uint8_t>(bracket)));
+    if (next.items.empty() && !next.accepts) return;
+  }
   const Re before = first ? re::kEpsilon : line(f.depth - 1);
   out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
 }

@@ -8,9 +8,11 @@ import random
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 import espalier as es
+from espalier.text.vocab import Vocab
 
 NAMES = ["a", "b", "c"]
 SCALARS: list[Any] = [None, True, False, 0, 1, 2, -1, 1.5, "", "a", "ab", "1"]
@@ -172,3 +174,15 @@ def test_strict_order() -> None:
     assert strict.matches(b'{"a": 1, "b": 2, "z": 3}')
     assert not strict.matches(b'{"b": 1, "a": 2}')
     assert es.json_schema(schema).matches(b'{"b": 1, "a": 2}')
+
+
+def test_the_mask_does_not_offer_the_end_of_a_repeated_object():
+    vocab = Vocab([bytes([b]) for b in range(256)] + [None], end=[256])
+    guide = es.json_schema({"type": "array", "uniqueItems": True, "items": {"type": "object"}})
+    words = np.zeros(9, dtype=np.int32)
+    cursor = es.masks(guide, vocab).start(words)
+    for byte in b'[{"a": 1}, {"a": 1':
+        assert cursor.commit(byte)
+    cursor.fill()
+    assert not words[ord("}") >> 5] >> (ord("}") & 31) & 1
+    assert words[ord("0") >> 5] >> (ord("0") & 31) & 1
