@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 import espalier as es
+from espalier.bench.memory import peak_mb
 from espalier.bench.peers import OpenVino, Ours, Peer, Transformers
-from espalier.bench.report import emit, machine, median, resident_mb, show
+from espalier.bench.report import emit, machine, median, show
 from espalier.drafting.draft import Draft
 from espalier.lm import LanguageModel
 
@@ -23,7 +24,16 @@ PROMPTS = (
     "List the planets of the solar system and one remarkable fact about each of them.",
     "Summarize: The meeting was moved from Monday to Tuesday because the room was taken on Monday. Everyone agreed to Tuesday.",
 )
-COLUMNS = ("system", "ms_per_token", "tokens_per_s", "first_token_ms", "tokens_per_pass", "ratio", "same_text", "memory_mb")
+COLUMNS = (
+    "system",
+    "ms_per_token",
+    "tokens_per_s",
+    "first_token_ms",
+    "tokens_per_pass",
+    "ratio",
+    "same_text",
+    "peak_memory_mb",
+)
 TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -49,28 +59,29 @@ def decode_bench(
     tokens: int = 48,
     rounds: int = 3,
     openvino: Path | None = None,
+    model: str | None = None,
 ) -> list[dict[str, Any]]:
     """Measures all systems for each dtype, prints a table and JSON lines, and returns the results."""
     results = []
     for dtype in dtypes:
-        before = resident_mb()
         lm = load(dtype)
         peers: list[Peer] = [Ours(f"espalier {dtype}", lm), Ours(f"espalier {dtype} + lookup", lm, es.drafting.PromptLookup())]
         prompts = load_prompts(lm, prompts_file, limit, context)
-        peers[0].continue_greedily(prompts[0], 4)
-        memory = {peer.name: resident_mb() - before for peer in peers}
+        ours, others = peak_mb("espalier", dtype, model), None
         if dtype in TORCH:
-            before = resident_mb()
+            others = peak_mb("transformers", dtype, model)
             theirs = Transformers.load(folder, TORCH[dtype])
             peers.append(Transformers(f"transformers {dtype}", theirs))
             peers.append(Transformers(f"transformers {dtype} + lookup", theirs, prompt_lookup_num_tokens=8))
-            peers[2].continue_greedily(prompts[0], 4)
-            memory |= {peer.name: resident_mb() - before for peer in peers[2:]}
         if openvino is not None and OpenVino.installed():
             peers.append(OpenVino("openvino-genai", openvino))
         rows = throughput(peers, prompts, tokens, rounds)
         for row in rows:
-            row |= {"dtype": dtype, "context": context, "memory_mb": round(memory.get(row["system"], float("nan")), 1)}
+            row |= {
+                "dtype": dtype,
+                "context": context,
+                "peak_memory_mb": ours if row["system"].startswith("espalier") else others,
+            }
         nodes = node_cost(lm, prompts[0], rounds=max(10, 5 * rounds))
         results += [*rows, {"bench": "nodes", "system": f"espalier {dtype}", "context": context, "ms": nodes}]
         show(

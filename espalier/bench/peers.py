@@ -34,10 +34,11 @@ class Ours(Peer):
 
     def __init__(self, name: str, lm: LanguageModel, drafter: Drafter | None = None) -> None:
         self.name, self.lm, self.drafter = name, lm, drafter
+        self._going_on = es.bias(dict.fromkeys(lm.vocab.end, float("-inf")))
 
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
         stats = Stats()
-        scorer = Meter(self.lm.model, stats) | es.temperature(0)
+        scorer = Meter(self.lm.model, stats) | self._going_on | es.temperature(0)
         x, stop, rng = es.Prefix(prompt), es.stop.end(self.ends) | es.stop.budget(tokens), es.Rng(0)
         if self.drafter is None:
             [y] = es.run(es.sample(scorer, x, stop, rng))

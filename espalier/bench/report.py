@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -43,7 +44,8 @@ def processor() -> str:
 def emit(results: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON line per result on standard output."""
     for result in results:
-        sys.stdout.write(json.dumps(dict(result), ensure_ascii=False) + "\n")
+        line = {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in result.items()}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
@@ -60,12 +62,3 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -
 def median(values: Sequence[float]) -> float:
     """The median, NaN for nothing."""
     return statistics.median(values) if values else float("nan")
-
-
-def resident_mb() -> float:
-    """This process's resident memory in MiB now (NaN where the system does not tell)."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except OSError:
-        return float("nan")

@@ -30,7 +30,9 @@ def decode(
     dtypes = [name.strip() for name in dtype.split(",")]
     require(set(dtypes) <= {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use a list of fp32, bf16 and int8")
     require(tokens >= 2 and rounds >= 1 and limit >= 1, "--tokens must be at least 2, --rounds and --limit at least 1")
-    decode_bench(lambda name: load(model, dtype=name), locate(model), dtypes, prompts, limit, context, tokens, rounds, openvino)
+    decode_bench(
+        lambda name: load(model, dtype=name), locate(model), dtypes, prompts, limit, context, tokens, rounds, openvino, model
+    )
 
 
 @app.command("pass")

@@ -12,6 +12,7 @@ from espalier.bench.peers import Ours
 from espalier.bench.speculation import OWN, Tally, load_questions, measure, results
 from espalier.drafting.named import NAMED
 from espalier.errors import InvalidInput
+from espalier.text.vocab import Vocab
 
 
 class Toy:
@@ -20,6 +21,7 @@ class Toy:
     def __init__(self) -> None:
         self.model = es.models.Table(9, 1, lambda c: __import__("torch").eye(9)[(c[-1] + 1) % 9] * 9)
         self.context = 100
+        self.vocab = Vocab([bytes([i]) for i in range(8)] + [None], end=[8])
 
     def prompt(self, text: str) -> es.Prefix:
         return es.Prefix([len(word) % 9 for word in text.split()])
