@@ -1,4 +1,4 @@
-"""`python -m espalier.bench.memory SYSTEM DTYPE [MODEL]`: the peak resident memory of one system in a process of its own, in MiB."""
+"""`python -m espalier.bench.memory SYSTEM DTYPE [MODEL]`: the peak memory in MiB of one system, alone in a process."""
 
 from __future__ import annotations
 
