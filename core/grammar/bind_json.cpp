@@ -14,7 +14,7 @@ namespace espalier {
 
 void bind_json(nb::module_& m) {
   using json::SchemaMachine;
-  nb::class_<SchemaMachine, Machine>(m, "SchemaMachine").def_prop_ro("inexact", &SchemaMachine::inexact);
+  nb::class_<SchemaMachine, Machine>(m, "SchemaMachine").def_prop_rw("inexact", &SchemaMachine::inexact, &SchemaMachine::set_inexact);
   m.def(
       "schema_machine",
       [](std::string schema, std::vector<std::pair<std::string, std::string>> registry, bool formats, bool in_order, int blanks, const Limits& limits)

@@ -38,6 +38,28 @@ State advance(Masker& m, State s, Token t) {
 
 void fill(Masker& m, State s, std::uint32_t* out) { m.fill(s == kEnded ? 0 : s, out); }
 
+// What the library raises; a Cursor's calls go to Python as they are, so they raise it themselves.
+struct Taught : std::runtime_error { using std::runtime_error::runtime_error; };
+
+template <class Work>
+auto taught(Work work) {
+  try {
+    return work();
+  } catch (const GrammarError& error) {
+    throw Taught(error.what());
+  }
+}
+
+void raise_taught(const std::exception_ptr& p, void*) {
+  try {
+    std::rethrow_exception(p);
+  } catch (const Taught& error) {
+    const nb::object raise = nb::module_::import_("espalier.constraints.guide").attr("taught");
+    nb::object made = raise(nb::str(error.what()));
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
+  }
+}
+
 struct Place { std::uint32_t* at; std::size_t words; };
 
 Place writable(Masker& m, std::uintptr_t address, std::size_t words) {
@@ -54,14 +76,14 @@ class Cursor {
     state_ = locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return m_->matcher().start(); });
   }
   bool commit(Token t) {
-    const State s = locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return advance(*m_, state_, t); });
+    const State s = taught([&] { return locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return advance(*m_, state_, t); }); });
     if (!s) return false;
     state_ = s;
     return true;
   }
   void fill() {
     const bool brief = state_ == kEnded || m_->ready(state_);
-    locked(*m_, m_->matcher().limits().mask_us / 1e3, brief, [&] { espalier::fill(*m_, state_, out_.at); return 0; });
+    taught([&] { return locked(*m_, m_->matcher().limits().mask_us / 1e3, brief, [&] { espalier::fill(*m_, state_, out_.at); return 0; }); });
   }
   bool accepts() const { return state_ == kEnded || m_->matcher().accepts(state_); }
   State state() const { return state_; }
@@ -76,6 +98,7 @@ class Cursor {
 }  // namespace
 
 void bind_masks(nb::module_& m) {
+  nb::register_exception_translator(raise_taught);
   nb::class_<Slices>(m, "Vocabulary")
       .def("__init__", [](Slices* self, const std::vector<nb::bytes>& tokens) {
         std::vector<std::string> copy;

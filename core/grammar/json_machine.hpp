@@ -39,6 +39,7 @@ class SchemaMachine final : public Machine {
   const Expansion& after(Cont, Tag, Text) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
+  void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }
   SchemaMachine(const SchemaMachine&) = delete;
   SchemaMachine& operator=(const SchemaMachine&) = delete;
 
@@ -216,7 +217,7 @@ class SchemaMachine final : public Machine {
   std::unordered_map<std::string, Schema> signatures_;
   std::map<std::pair<Schema, Schema>, int> relations_;
   std::unordered_map<Formula, std::uint32_t> prefix_lengths_;
-  std::set<std::string> inexact_;
+  std::set<std::string> inexact_;   // keywords for which a beginning without an end may be allowed
 };
 
 Re spelling(std::string_view decoded);                   // of an enumerated string or a listed name

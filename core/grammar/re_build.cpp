@@ -195,6 +195,9 @@ Re Store::both(std::vector<Re> v) {
   for (const Re r : flat) {
     if (nodes_[r].kind == Kind::Not && has(nodes_[r].a)) return kEmpty;
   }
+  // A negative look-ahead that has matched leaves "no well-formed text": beside well-formed text that is nothing, without a search.
+  const auto no_text = [&](Re r) { return nodes_[r].kind == Kind::Not && nodes_[r].a == text_; };
+  if (std::any_of(flat.begin(), flat.end(), no_text) && std::any_of(flat.begin(), flat.end(), [&](Re r) { return nodes_[r].flags & kText; })) return kEmpty;
   if (has(kEpsilon)) {
     Node probe{.kind = Kind::And};
     std::vector<Re> tags;

@@ -178,5 +178,9 @@ class teaching:  # a context manager, written like a function
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, _grammar.GrammarError):
-            wrapped = LimitExceeded if "Limits" in str(error) else InvalidInput
-            raise wrapped(str(error)) from None
+            raise taught(str(error)) from None
+
+
+def taught(message: str) -> Exception:
+    """The error of this library that says what the engine said."""
+    return (LimitExceeded if "Limits" in message else InvalidInput)(message)

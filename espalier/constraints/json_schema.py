@@ -37,9 +37,9 @@ def json_schema(
     Numbers under a numeric keyword are plain decimals, or have one digit before the point of d.ddde±x; exponents stay within
     the range of doubles.
 
-    `order`: "schema" and "any" accept members in every order that the schema allows ("schema" says that its own order is
-    preferred by drafts); "strict" accepts listed members only in the schema's order. `whitespace`: "flexible" (runs of blanks
-    are bounded), "compact" (none), "pretty" (two blanks a level). `formats="annotate"` does not assert `format`.
+    `order`: "schema" and "any" are the same set: members in every order that the schema allows; "strict" accepts listed
+    members only in the schema's order. `whitespace`: "flexible" (runs of blanks are bounded), "compact" (none), "pretty" (two
+    blanks a level). `formats="annotate"` does not assert `format`.
 
     Raises `InvalidInput`, naming the place, for what is no schema; `LimitExceeded` past a limit.
     Reference: A. Wright et al., "JSON Schema: a media type for describing JSON documents" (draft 2020-12).
@@ -71,7 +71,7 @@ class JsonGuide(MachineGuide):
 
     def __init__(self, machine: Any, texts: Sequence[str], limits: Limits) -> None:
         super().__init__(machine, "the schema", limits=limits)
-        self._texts = texts
+        self._texts, self._machine = texts, machine
 
     @cached_property
     def inexact(self) -> frozenset[str]:
@@ -83,6 +83,10 @@ class JsonGuide(MachineGuide):
     @property
     def exactness(self) -> str:
         return "over" if self.inexact else "exact"
+
+    def native(self) -> Any:
+        self._machine.inexact = self.inexact  # what is made of this machine is as exact as it is
+        return super().native()
 
 
 def json(*, whitespace: Literal["flexible", "compact", "pretty"] = "flexible", limits: Limits | None = None) -> JsonGuide:

@@ -163,3 +163,10 @@ def test_catastrophic_patterns_are_read_in_linear_time(pattern: str) -> None:
     begun = time.process_time()
     assert not es.json_schema({"type": "string", "pattern": pattern}).matches(b'"' + b"a" * 5000 + b'!"')
     assert time.process_time() - begun < 10
+
+
+def test_what_is_made_of_a_schema_is_as_exact_as_the_schema() -> None:
+    over, exact = es.json_schema({"items": {"type": "string"}, "uniqueItems": True}), es.json_schema({"type": "array"})
+    word = es.regex("x")
+    assert (over | word).exactness == (word + over).exactness == over.repeat(1, 2).exactness == over.exactness == "over"
+    assert (exact | word).exactness == (word + exact).exactness == exact.repeat(1, 2).exactness == exact.exactness == "exact"

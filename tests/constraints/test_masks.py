@@ -8,7 +8,7 @@ import pytest
 from espalier import _grammar as g
 from espalier.constraints import Limits, TokenGuide, choices, regex
 from espalier.constraints.masks import masks
-from espalier.errors import Unsatisfiable
+from espalier.errors import InvalidInput, LimitExceeded, Unsatisfiable
 from espalier.text.vocab import Vocab
 
 PATTERNS = [
@@ -175,3 +175,22 @@ def test_mask_time_is_bounded() -> None:
     law = TokenGuide(guide, vocab)
     with pytest.raises(LimitExceeded, match="regex"):
         law.mask(law.start())
+
+
+def test_a_cursor_past_a_limit_raises_the_error_of_the_library() -> None:
+    vocab = Vocab([b"a", b"b", b"c", b"ab" * 40, None], end=[4])
+    guide = regex("(.*a.{18}b.*)&~(.*a.{17}b.*)&(.*b.{19}a.*)|c+", limits=Limits(states=3_000))
+    cursor = masks(guide, vocab).start(np.zeros(1, dtype=np.int32))
+    assert cursor.commit(2)
+    cursor = masks(guide, vocab).start(np.zeros(1, dtype=np.int32))
+    with pytest.raises(LimitExceeded, match="Limits"):
+        cursor.fill()
+    tight = regex("(.*a.{18}b.*)&~(.*a.{17}b.*)&(.*b.{19}a.*)|d+", limits=Limits(states=30))
+    with pytest.raises(LimitExceeded, match="Limits"):
+        masks(tight, vocab).start(np.zeros(1, dtype=np.int32)).commit(3)
+
+
+def test_a_cursor_says_what_is_wrong_with_its_buffer() -> None:
+    vocab = Vocab([b"a"] * 64, end=[])
+    with pytest.raises(InvalidInput, match="needs 2"):
+        masks(regex("a*"), vocab).start(np.zeros(1, dtype=np.int32))

@@ -206,3 +206,18 @@ def test_hard_patterns_end_at_a_limit_or_are_easy() -> None:
     tight = Limits(compile_ms=200, states=20_000, memory_mb=20)
     with pytest.raises(LimitExceeded):
         regex("(.*a.{18}b.*)&~(.*a.{17}b.*)&(.*b.{19}a.*)&~(.*[ab].{18}[ab].*)", limits=tight)
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_what_follows_a_negative_look_ahead_that_matched_is_not_searched(search: bool) -> None:
+    from espalier.constraints import Limits
+
+    rest = ["-[0-9]{2}-[0-9]{2}(T.*)?", "-(.*a.{25})?", "[a-z]{0,30000}x[a-z]{0,30000}", r"(-\w{1,500}){1,50}", "(é.*a.{25})?"]
+    texts = ["-01-02Txyz", "-" + "a" * 30, "axb", "-ab-c", "éa" + "b" * 25]
+    for p, text in zip(rest, texts, strict=True):
+        p = f"(?!0000)[0-9]{{4}}{p}"
+        guide = regex(f"^(?:{p})$" if search else p, search=search, limits=Limits(states=20_000))
+        assert guide.matches(f"2020{text}".encode())
+        assert guide.matches(f"0001{text}".encode())
+        assert guide.advance(guide.start(), b"000") is not None
+        assert guide.advance(guide.start(), b"0000") is None
