@@ -1,0 +1,118 @@
+// Objects as they are written: which member may come next, and when the bracket may close.
+#include <algorithm>
+
+#include "grammar/json_machine.hpp"
+
+namespace espalier::json {
+
+void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, Expansion& out) {
+  if (at_end(f.formula) != kTrue) return;
+  if (text) {   // the value is remembered: if it may not stand here (it was said before), its end is not offered
+    const Expansion& next = after(f.around, 0, text_append(text, static_cast<std::uint8_t>(bracket)));
+    if (next.items.empty() && !next.accepts) return;
+  }
+  const Re before = first ? re::kEpsilon : line(f.depth - 1);
+  out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
+}
+
+// Only demands that no choice of another name can make impossible.
+bool SchemaMachine::plain_demands(Formula f) const {
+  const std::vector<Formula> parts = f_[f].is == Is::All ? f_.operands(f) : std::vector{f};
+  return std::all_of(parts.begin(), parts.end(), [&](Formula p) {
+    const Is is = f_[p].is;
+    return is == Is::True || is == Is::Members || is == Is::Has || is == Is::Names;
+  });
+}
+
+// After this name the object can still be completed.
+bool SchemaMachine::leads_on(Frame f, std::uint32_t id, std::uint32_t next) {
+  const std::vector<Split> splits = split(member_formula(f.formula, id));
+  f.at = At::ObjectNext;
+  f.seen = set_with(f.seen, id);
+  if (options_.in_order) f.index = next;
+  return std::any_of(splits.begin(), splits.end(), [&](const Split& s) {
+    f.formula = s.rest;
+    return possible_object(f);
+  });
+}
+
+// Names that are demanded take all places that are left.
+bool SchemaMachine::full(const Frame& f) const {
+  std::uint64_t wanted = 0, most = ~0ull;
+  for (const Formula p : f_[f.formula].is == Is::All ? f_.operands(f.formula) : std::vector{f.formula}) {
+    wanted += f_[p].is == Is::Has;
+    if (f_[p].is != Is::Not) continue;
+    const FormulaNode n = f_[f_.operands(p)[0]];
+    if (n.is == Is::More) most = std::min<std::uint64_t>(most, n.a - 1);
+  }
+  return wanted >= most || (options_.in_order && wanted > 0);
+}
+
+void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
+  const Text text = f.capture ? given : 0;
+  if (f.at != At::ObjectComma) close(f, '}', f.at == At::ObjectBegin, text, out);
+  if (f.at == At::ObjectNext) return comma(f, At::ObjectComma, text, out);
+  const std::shared_ptr<const Plan> planned = plan(f.formula, f.shape);
+  const Plan& p = *planned;
+  const std::vector<std::uint32_t>& seen = sets_[f.seen];
+  const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
+  const Re colon = this->colon(), before = line(f.depth);
+  Frame m = f;
+  m.at = At::Member;
+  m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+  const bool checked = !plain_demands(f.formula) || options_.in_order;
+  std::vector<Re> marked;
+  for (std::size_t i = 0; i < p.live.size(); ++i) {
+    const std::uint32_t id = names[p.live[i]];
+    if ((options_.in_order && p.live[i] < f.index) || std::binary_search(seen.begin(), seen.end(), id)) continue;
+    if (checked && !leads_on(f, id, p.live[i] + 1)) continue;
+    marked.push_back(re::mark(re::cat(p.spelled[i], colon), p.live[i] + 1));
+  }
+  if (!marked.empty()) out.items.push_back({re::cat(before, re::alt(std::span<const Re>(marked))), frame(m), text});
+  Re others = p.others;
+  if (others == re::kEmpty || (checked && full(f))) return;
+  if (!p.plain) {   // few names may be left: those that were seen are excluded as they are written
+    std::vector<Re> had;
+    for (const std::uint32_t id : seen) had.push_back(re::literal(names_[id]));
+    if (!had.empty()) others = re::both(others, re::negate(re::alt(std::span<const Re>(had))));
+    if (re::empty(others)) return;
+  }
+  const Re name = re::cat(re::literal("\""), re::cat(re::json_string(others), re::literal("\"")));
+  out.items.push_back({re::cat(before, name), frame(m), f.capture ? text : Text{1}});
+}
+
+Re SchemaMachine::colon() const {
+  const Re blank = options_.blanks == Blanks::Flexible ? re::repeat(re::literal(" "), 0, 1) : re::kEpsilon;
+  return re::cat(blank, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":"));
+}
+
+// A name that no schema lists has ended: it may not be one that was seen, and its member must be possible.
+void SchemaMachine::name(const Frame& f, Text text, Expansion& out) {
+  std::string_view written = text_view(text).substr(f.offset);
+  written.remove_prefix(std::min(written.find('"'), written.size()));
+  std::string decoded;
+  if (written.empty() || !unquote(written, decoded)) return;
+  Frame c = f;
+  c.at = At::Colon;
+  c.offset = name_id(decoded);
+  if (std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset)) return;
+  const Cont cont = frame(c);
+  const Text kept = f.capture ? text : 0;
+  if (!after(cont, 0, kept ? text_append(kept, ':') : 0).items.empty()) out.items.push_back({colon(), cont, kept});
+}
+
+void SchemaMachine::member(const Frame& f, std::uint32_t id, std::uint32_t next, Text text, Expansion& out) {
+  Frame n = f;
+  if (options_.in_order) n.index = next;
+  const Formula after = member_formula(f.formula, id);
+  n.at = At::ObjectNext;
+  n.offset = 0;
+  n.seen = set_with(f.seen, id);
+  for (const Split& s : split(after)) {
+    n.formula = s.rest;
+    if (!possible_object(n)) continue;
+    begin_value(s.child, frame(n), re::kEpsilon, f, f.capture, f.capture ? text : 0, out);
+  }
+}
+
+}  // namespace espalier::json
