@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ class Peer(ABC):
     name: str
     ends: frozenset[int] = frozenset()
     passes: int = 0  # forward passes of the last continuation, where the system tells
+    first_ms: float | None = None  # how long its first token took, the prompt's pass included, where the system tells
 
     @abstractmethod
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
@@ -38,14 +40,23 @@ class Ours(Peer):
 
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
         stats = Stats()
-        scorer = Meter(self.lm.model, stats) | self._going_on | es.temperature(0)
+        meter = Meter(self.lm.model, stats)
+        scorer = (meter if self.ends else meter | self._going_on) | es.temperature(0)
         x, stop, rng = es.Prefix(prompt), es.stop.end(self.ends) | es.stop.budget(tokens), es.Rng(0)
         if self.drafter is None:
-            [y] = es.run(es.sample(scorer, x, stop, rng))
+            decoder = es.sample(scorer, x, stop, rng)
         else:
-            [y] = es.run(es.speculate(scorer, x, stop, self.drafter, es.verification.SampleMatch(), rng))
+            decoder = es.speculate(scorer, x, stop, self.drafter, es.verification.SampleMatch(), rng)
+        loop, start = es.Loop(), time.perf_counter()
+        number = loop.add(decoder)
+        while loop:
+            loop.turn()
+            if stats.passes == 1:
+                self.first_ms = 1e3 * (time.perf_counter() - start)
+        if number in loop.errors:
+            raise loop.errors[number]
         self.passes = stats.passes
-        return y.written()
+        return loop.results[number].written()  # type: ignore[no-any-return]
 
 
 class Transformers(Peer):

@@ -65,6 +65,9 @@ def speculation(
     tokens: Annotated[int, typer.Option(help="tokens to write")] = 64,
     runs: Annotated[int, typer.Option(help="how often all is measured; medians are reported")] = 3,
     peers: Annotated[bool, typer.Option(help="measure transformers beside us")] = True,
+    start: Annotated[int, typer.Option(help="how many prompts of each category to leave out first")] = 0,
+    log: Annotated[Optional[Path], typer.Option(help="append measurements here; what is there is not repeated")] = None,  # noqa: UP045
+    seconds: Annotated[float, typer.Option(help="begin no further prompt after so long (--log goes on)")] = 1e9,
 ) -> None:
     """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
     from espalier.bench.speculation import speculation_bench
@@ -72,9 +75,12 @@ def speculation(
 
     require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
     require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
+    require(start >= 0 and seconds > 0, "--start must be at least 0, --seconds more than 0")
     names = [name.strip() for name in drafter.split(",")]
     folder, lm = locate(model), load(model, dtype=dtype)
-    speculation_bench(lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers)
+    speculation_bench(
+        lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers, start=start, log=log, seconds=seconds
+    )
 
 
 @app.command()

@@ -9,7 +9,7 @@ import pytest
 
 import espalier as es
 from espalier.bench.peers import Ours
-from espalier.bench.speculation import OWN, Tally, load_questions, measure, results
+from espalier.bench.speculation import OWN, Tally, load_questions, measure, read_log, results, systems, tally
 from espalier.drafting.named import NAMED
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
@@ -27,20 +27,44 @@ class Toy:
         return es.Prefix([len(word) % 9 for word in text.split()])
 
 
+QUESTIONS = [("a", [0, 1, 2]), ("a", [4]), ("b", [5, 6])]
+
+
 def test_counts_passes_tokens_and_equal_texts():
     toy = Toy()
     peers = [Ours("espalier", toy), Ours("espalier lookup", toy, es.drafting.PromptLookup())]  # type: ignore[arg-type]
-    tallies = measure(peers, [("a", [0, 1, 2]), ("a", [4]), ("b", [5, 6])], tokens=30, runs=3)
+    tallies = tally(measure(lambda: peers, QUESTIONS, tokens=30, runs=3))
     plain, lookup = tallies["espalier"]["a"], tallies["espalier lookup"]["a"]
     assert (plain.tokens, plain.passes, plain.prompts, plain.same) == (60, 60, 2, 2)
     assert lookup.tokens == 60
     assert lookup.passes < 40
     assert lookup.same == 2
-    assert len(plain.pace) == 3
+    assert len(plain.pace) == len(plain.decode) == 3
+    assert plain.slowest == 1.0
     lines = results(tallies, "fp32")
     assert [line["category"] for line in lines] == ["a", "b", "mean"] * 2
     assert lines[0]["speedup"] == 1.0
     assert lines[3]["tokens_per_pass"] == pytest.approx(60 / lookup.passes, abs=1e-3)
+
+
+def test_a_log_is_gone_on_with_and_drafters_are_new_in_every_run(tmp_path: Path):
+    toy, log, made = Toy(), tmp_path / "log.jsonl", 0
+
+    def make():
+        nonlocal made
+        made += 1
+        return systems(toy, ["lookup"])  # type: ignore[arg-type]
+
+    first = measure(make, QUESTIONS[:1], tokens=5, runs=1, log=log)
+    whole = measure(make, QUESTIONS, tokens=5, runs=2, log=log)
+    assert made == 3
+    assert whole[: len(first)] == first
+    assert whole == read_log(log)
+    assert len({(s.run, s.question, s.system) for s in whole}) == len(whole) == 2 * len(QUESTIONS) * 2
+    assert len(measure(make, QUESTIONS, tokens=5, runs=3, log=log, seconds=-1)) == len(whole)
+    log.write_text("[]")
+    with pytest.raises(InvalidInput, match="new file"):
+        read_log(log)
 
 
 def test_end_tokens_end_a_text_where_they_are_named():
@@ -52,7 +76,7 @@ def test_end_tokens_end_a_text_where_they_are_named():
 
 
 def test_speedups_are_medians_of_paired_runs():
-    plain = Tally(pace=[10.0, 20.0, 10.0], tokens=1, passes=1, same=1, prompts=1)
+    plain = Tally(pace=[10.0, 20.0, 10.0], tokens=1, passes=1, same=1, prompts=1, slowest=1.0)
     fast = Tally(pace=[5.0, 5.0, 8.0], tokens=1, passes=1, same=0, prompts=1)
     line = results({"espalier": {"a": plain}, "x": {"a": fast}}, "bf16")[2]
     assert (line["speedup"], line["ratio"], line["same_text"], line["ms_per_token"]) == (2.0, None, 0.0, 5.0)
@@ -64,6 +88,7 @@ def test_questions_are_read_by_category(tmp_path: Path):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     assert load_questions(path, 2, 50, toy) == [("qa", [1, 1])] * 2  # type: ignore[arg-type]
+    assert load_questions(path, 2, 50, toy, start=2) == [("qa", [1, 1])]  # type: ignore[arg-type]
     assert {category for category, _ in load_questions(OWN, None, 500, toy)} >= {"mt_bench", "qa", "rag"}  # type: ignore[arg-type]
     path.write_text('{"category": "qa"}')
     with pytest.raises(InvalidInput, match="turns"):
