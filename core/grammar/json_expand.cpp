@@ -133,7 +133,7 @@ Formula SchemaMachine::typed(Schema s, const Value& v, Kind kind) {
 Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& values, Kind kind) {
   std::vector<Formula> any;
   std::vector<std::string> words;
-  std::vector<Re> texts;
+  std::vector<WordId> texts;
   for (const Value* v : values) {
     if (v->kind != kind) continue;
     Budget::tick();
@@ -141,7 +141,7 @@ Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& val
       any.push_back(number(Op::Eq, decimal(v->text)));
     } else if (kind == Kind::String) {
       words.emplace_back(v->text);
-      texts.push_back(re::literal(v->text));
+      texts.push_back(re::word(v->text));
     } else if (kind == Kind::Array || kind == Kind::Object) {
       auto [at, fresh] = constants_.try_emplace(v, 0);
       if (fresh) at->second = constant(s, *v);
@@ -151,7 +151,7 @@ Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& val
     }
   }
   if (!texts.empty()) {
-    const Re r = re::alt(std::span<const Re>(texts));
+    const Re r = re::words(std::move(texts));
     finite_.emplace(r, std::move(words));
     any.push_back(f_.atom(Is::Text, r));
   }

@@ -50,11 +50,8 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   switch (f.at) {
     case At::End: out.accepts = true; break;
     case At::ObjectBegin: case At::ObjectNext: case At::ObjectComma: object_next(f, text, out); break;
-    case At::Member:
-      if (tag) member(f, shapes_[f.shape].names[tag - 1], tag, text, out);
-      else name(f, text, out);
-      break;
-    case At::Colon: member(f, f.offset, static_cast<std::uint32_t>(shapes_[f.shape].names.size()), text, out); break;
+    case At::Member: name(f, tag, text, out); break;
+    case At::Colon: member(f, text, out); break;
     case At::ArrayBegin: case At::ArrayComma: items(f, text, out); break;
     case At::Gap:
       out.items = gaps_[f.formula];
@@ -69,7 +66,7 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
       if (number_holds(f.formula, decimal(s), s)) out = after(f.around, 0, f.capture ? text : 0);
     }
   }
-  if (f.at != At::NumberEnd && f.at != At::Gap && !(f.at == At::Member && tag == 0)) with_blanks(f, text, out);
+  if (f.at != At::NumberEnd && f.at != At::Gap && f.at != At::Member) with_blanks(f, text, out);
   Budget::charge(1, 64 + sizeof(Item) * out.items.size());
   return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
 }
@@ -97,15 +94,16 @@ std::uint32_t SchemaMachine::set_with(std::uint32_t set, std::uint32_t element) 
 
 // Blanks between two tokens, at least one: a few, or up to two line ends with an indentation whose cap grows with the depth, so
 // that every usual layout is accepted and none goes on for ever.
-Re SchemaMachine::blanks(std::uint32_t depth) const {
+Re SchemaMachine::blanks(std::uint32_t depth) {
   std::uint32_t widest = 64;
   while (widest < 16 * depth) widest *= 2;
+  if (const auto at = blanks_.find(widest); at != blanks_.end()) return at->second;
   ByteSet set;
   set.add(' ');
   set.add('\t');
   const Re blank = re::bytes(set);
   const Re newline = re::cat(re::cat(re::repeat(re::literal("\r"), 0, 1), re::literal("\n")), re::repeat(blank, 0, widest));
-  return re::alt(re::cat(re::repeat(blank, 1, 8), re::repeat(newline, 0, 2)), re::repeat(newline, 1, 2));
+  return blanks_[widest] = re::alt(re::cat(re::repeat(blank, 1, 8), re::repeat(newline, 0, 2)), re::repeat(newline, 1, 2));
 }
 
 // Pretty: what stands before a member, an item or a closing bracket at this depth.

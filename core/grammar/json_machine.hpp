@@ -37,6 +37,7 @@ class SchemaMachine final : public Machine {
   SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry, Options);
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
+  bool blind(Cont) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
   void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }
@@ -73,9 +74,12 @@ class SchemaMachine final : public Machine {
   };
   struct Plan {                  // which names may come, as far as the constant part of a formula says
     std::vector<std::uint32_t> live;   // positions in the shape
-    std::vector<Re> spelled;           // parallel to `live`: the name
+    struct Spelled { WordId word; std::uint32_t at; };
+    std::vector<Spelled> spelled;      // the live names in the order of their letters; at: in `live`
+    std::vector<std::uint32_t> listed; // all names of the shape, sorted
     Re others = re::kEmpty;            // decoded names beyond the shape's
     bool plain = true;                 // all names beyond the shape's
+    bool uniform = true;               // they lead to one and the same formula
   };
 
   // json_expand.cpp: schema -> formula, per type
@@ -122,14 +126,16 @@ class SchemaMachine final : public Machine {
   // json_object.cpp, json_array.cpp
   void object_begin(const Frame&, Text, Expansion&);
   void object_next(const Frame&, Text, Expansion&);
-  void name(const Frame&, Text, Expansion&);
-  void member(const Frame&, std::uint32_t id, std::uint32_t next, Text, Expansion&);
-  Re colon() const;
+  void name(const Frame&, Tag, Text, Expansion&);
+  void member(const Frame&, Text, Expansion&);
+  Re colon();
+  Re colon_ = re::kEmpty;
   Formula member_formula(Formula, std::uint32_t name);
   Formula children_of(Schema, std::string_view name);
   bool evaluates(Schema, std::string_view name);
   std::shared_ptr<const Plan> plan(Formula, std::uint32_t shape);
   Re other_names(Formula);
+  bool uniform(Formula, bool top = true) const;
   Re member_names(Schema);
   Re evaluated_names(Schema);
   bool plain_demands(Formula) const;
@@ -137,6 +143,7 @@ class SchemaMachine final : public Machine {
   bool full(const Frame&) const;
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
   std::uint32_t shape_of(Formula);
+  std::uint32_t any_name() { return name_id("\xff"); }   // stands for a name that no text has: kAnyText's
   void array_begin(const Frame&, Text, Expansion&);
   void array_next(Frame, Text, Expansion&);
   void items(const Frame&, Text, Expansion&);
@@ -170,7 +177,8 @@ class SchemaMachine final : public Machine {
   Cont frame(Frame);
   std::uint32_t name_id(std::string_view);
   std::uint32_t set_with(std::uint32_t set, std::uint32_t element);
-  Re blanks(std::uint32_t depth) const;
+  Re blanks(std::uint32_t depth);
+  std::map<std::uint32_t, Re> blanks_;
   Re line(std::uint32_t depth) const;
   void with_blanks(const Frame&, Text, Expansion&);
   void comma(Frame, At, Text, Expansion&);
@@ -180,6 +188,7 @@ class SchemaMachine final : public Machine {
   Schema root_ = 0;
   Formulas f_;
   std::deque<Frame> frames_;
+  std::vector<signed char> blind_;   // of a continuation: -1 = not asked yet
   std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
   std::unordered_map<std::uint64_t, std::unordered_map<Tag, Expansion>> after_;
   std::deque<std::vector<Item>> gaps_;
@@ -220,7 +229,7 @@ class SchemaMachine final : public Machine {
   std::set<std::string> inexact_;   // keywords for which a beginning without an end may be allowed
 };
 
-Re spelling(std::string_view decoded);                   // of an enumerated string or a listed name
+std::vector<std::string> spellings(std::string_view decoded);   // of an enumerated string or a listed name, with the quotes
 Re format_texts(std::string_view name, bool& exact);   // kEmpty: not a format that is asserted
 
 }  // namespace espalier::json

@@ -56,54 +56,76 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   const Plan& p = *planned;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];
   const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
-  const Re colon = this->colon(), before = line(f.depth);
+  const Re before = line(f.depth);
   Frame m = f;
   m.at = At::Member;
   m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
   const bool checked = !plain_demands(f.formula) || options_.in_order;
-  std::vector<Re> marked;
+  std::vector<bool> open(p.live.size());
   for (std::size_t i = 0; i < p.live.size(); ++i) {
     const std::uint32_t id = names[p.live[i]];
     if ((options_.in_order && p.live[i] < f.index) || std::binary_search(seen.begin(), seen.end(), id)) continue;
-    if (checked && !leads_on(f, id, p.live[i] + 1)) continue;
-    marked.push_back(re::mark(re::cat(p.spelled[i], colon), p.live[i] + 1));
+    open[i] = !checked || leads_on(f, id, p.live[i] + 1);
   }
-  if (!marked.empty()) out.items.push_back({re::cat(before, re::alt(std::span<const Re>(marked))), frame(m), text});
+  std::vector<WordId> listed;
+  for (const Plan::Spelled& s : p.spelled) {
+    if (open[s.at]) listed.push_back(s.word);
+  }
+  if (!listed.empty()) out.items.push_back({re::cat(before, re::words(std::move(listed))), frame(m), text});
   Re others = p.others;
   if (others == re::kEmpty || (checked && full(f))) return;
-  if (!p.plain) {   // few names may be left: those that were seen are excluded as they are written
-    std::vector<Re> had;
-    for (const std::uint32_t id : seen) had.push_back(re::literal(names_[id]));
-    if (!had.empty()) others = re::both(others, re::negate(re::alt(std::span<const Re>(had))));
+  std::vector<WordId> had;
+  for (const std::uint32_t id : seen) {
+    if (id != any_name() && !std::binary_search(p.listed.begin(), p.listed.end(), id)) had.push_back(re::word(names_[id]));
+  }
+  if (!had.empty()) {
+    others = re::both(others, re::negate(re::words(std::move(had))));
     if (re::empty(others)) return;
   }
-  const Re name = re::cat(re::literal("\""), re::cat(re::json_string(others), re::literal("\"")));
-  out.items.push_back({re::cat(before, name), frame(m), f.capture ? text : Text{1}});
+  const Re quote = re::literal("\"");
+  out.items.push_back({re::cat(before, re::cat(quote, re::cat(re::json_string(others), quote))), frame(m), f.capture ? text : Text{1}});
 }
 
-Re SchemaMachine::colon() const {
+Re SchemaMachine::colon() {
+  if (colon_ != re::kEmpty) return colon_;
   const Re blank = options_.blanks == Blanks::Flexible ? re::repeat(re::literal(" "), 0, 1) : re::kEpsilon;
-  return re::cat(blank, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":"));
+  return colon_ = re::cat(blank, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":"));
 }
 
-// A name that no schema lists has ended: it may not be one that was seen, and its member must be possible.
-void SchemaMachine::name(const Frame& f, Text text, Expansion& out) {
-  std::string_view written = text_view(text).substr(f.offset);
-  written.remove_prefix(std::min(written.find('"'), written.size()));
-  std::string decoded;
-  if (written.empty() || !unquote(written, decoded)) return;
+bool SchemaMachine::blind(Cont cont) {
+  if (blind_.size() <= cont) blind_.resize(frames_.size(), -1);
+  if (blind_[cont] < 0) {
+    const Frame f = frames_[cont];
+    blind_[cont] = f.at == At::Member && !f.capture && plan(f.formula, f.shape)->uniform;
+  }
+  return blind_[cont];
+}
+
+// A name has ended: a listed one (its tag says which) or one that was not seen before. Its member must be possible.
+void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   Frame c = f;
   c.at = At::Colon;
-  c.offset = name_id(decoded);
-  if (std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset)) return;
+  if (tag) {
+    c.offset = shapes_[f.shape].names[tag - 1];
+  } else if (text == kAnyText) {
+    c.offset = any_name();
+    out.unsure = std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset);   // twice: they may be the same
+  } else {
+    std::string_view written = text_view(text).substr(f.offset);
+    written.remove_prefix(std::min(written.find('"'), written.size()));
+    std::string decoded;
+    if (written.empty() || !unquote(written, decoded)) return;
+    c.offset = name_id(decoded);
+  }
+  if (options_.in_order) c.index = tag ? tag : static_cast<std::uint32_t>(shapes_[f.shape].names.size());
   const Cont cont = frame(c);
   const Text kept = f.capture ? text : 0;
-  if (!after(cont, 0, kept ? text_append(kept, ':') : 0).items.empty()) out.items.push_back({colon(), cont, kept});
+  if (tag || !after(cont, 0, kept ? text_append(kept, ':') : 0).items.empty()) out.items.push_back({colon(), cont, kept});
 }
 
-void SchemaMachine::member(const Frame& f, std::uint32_t id, std::uint32_t next, Text text, Expansion& out) {
+void SchemaMachine::member(const Frame& f, Text text, Expansion& out) {
+  const std::uint32_t id = f.offset;
   Frame n = f;
-  if (options_.in_order) n.index = next;
   const Formula after = member_formula(f.formula, id);
   n.at = At::ObjectNext;
   n.offset = 0;

@@ -75,7 +75,7 @@ Formula SchemaMachine::member_formula(Formula f, std::uint32_t id) {
     const FormulaNode n = f_[atom];
     switch (n.is) {
       case Is::Members: return f_.both(atom, children_of(n.a, name));
-      case Is::Names: return text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
+      case Is::Names: return id == any_name() || text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
       case Is::Has: return n.a == id ? kTrue : atom;
       case Is::More: return f_.atom(Is::More, n.a - 1);
       case Is::Unevaluated: {
@@ -191,6 +191,23 @@ Re SchemaMachine::other_names(Formula f) {
   }
 }
 
+// Whether all names beyond the shape's (that other_names lets through) lead to the same formula.
+bool SchemaMachine::uniform(Formula f, bool top) const {
+  const FormulaNode n = f_[f];
+  const auto patterns = [&](Schema s) { return schemas_[s & ~kHolder].value->get("patternProperties") != nullptr; };
+  switch (n.is) {
+    case Is::Members: return !patterns(n.a);
+    case Is::Names: return top;
+    case Is::Unevaluated: {
+      const std::vector<Schema>& all = evaluators_[n.b];
+      return std::none_of(all.begin(), all.end(), patterns);
+    }
+    default: break;
+  }
+  const std::vector<Formula> parts = f_.operands(f);
+  return std::all_of(parts.begin(), parts.end(), [&](Formula p) { return uniform(p, top && n.is == Is::All); });
+}
+
 std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
   std::vector<Formula> constant;   // what does not change as names are seen
   for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
@@ -202,21 +219,27 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
   auto made = std::make_shared<Plan>();
   Plan& p = *made;
   const std::vector<std::uint32_t> names = shapes_[shape].names;
-  std::vector<Re> literals;
+  std::vector<WordId> all;
+  std::vector<std::pair<std::string, std::size_t>> spelled;
   for (std::uint32_t i = 0; i < names.size(); ++i) {
-    literals.push_back(re::literal(names_[names[i]]));
+    all.push_back(re::word(names_[names[i]]));
     const Formula after = member_formula(key, names[i]);
     if (after == kFalse) continue;
     if (f_[after].child && !evident(after)) {
       const std::vector<Split> splits = split(after);
       if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
     }
+    for (std::string& s : spellings(names_[names[i]])) spelled.emplace_back(std::move(s), p.live.size());
     p.live.push_back(i);
-    p.spelled.push_back(spelling(names_[names[i]]));
   }
+  std::sort(spelled.begin(), spelled.end());
+  for (const auto& [s, at] : spelled) p.spelled.push_back({re::word(s, p.live[at] + 1), static_cast<std::uint32_t>(at)});
+  p.listed = names;
+  std::sort(p.listed.begin(), p.listed.end());
   p.others = other_names(key);
   p.plain = p.others == re::text();
-  if (p.others != re::kEmpty && !literals.empty()) p.others = re::both(p.others, re::negate(re::alt(std::span<const Re>(literals))));
+  p.uniform = uniform(key);
+  if (p.others != re::kEmpty && !all.empty()) p.others = re::both(p.others, re::negate(re::words(std::move(all))));
   if (p.others != re::kEmpty && re::empty(p.others)) p.others = re::kEmpty;
   if (!assuming.used()) plans_[{key, shape}] = made;
   return made;

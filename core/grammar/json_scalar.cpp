@@ -46,9 +46,11 @@ std::string ascii(std::string_view quoted) {   // as json.dumps writes it by def
 
 }  // namespace
 
-Re spelling(std::string_view decoded) {
-  const std::string raw = quote(decoded), escaped = ascii(raw);
-  return escaped == raw ? re::literal(raw) : re::alt(re::literal(raw), re::literal(escaped));
+std::vector<std::string> spellings(std::string_view decoded) {
+  std::vector<std::string> out{quote(decoded)};
+  std::string escaped = ascii(out[0]);
+  if (escaped != out[0]) out.push_back(std::move(escaped));
+  return out;
 }
 
 Re SchemaMachine::pattern(Schema s, const Value& v) {
@@ -147,7 +149,8 @@ const std::vector<std::string>* SchemaMachine::finite(Formula f) const {
 Re SchemaMachine::strings(Formula f) {
   if (f == kFalse) return re::kEmpty;
   std::vector<Formula> alternatives = f_[f].is == Is::Any ? f_.operands(f) : std::vector{f};
-  std::vector<Re> spelled, rest;
+  std::vector<WordId> spelled;
+  std::vector<Re> rest;
   for (const Formula a : alternatives) {
     const auto* words = finite(a);
     if (!words) {
@@ -156,14 +159,14 @@ Re SchemaMachine::strings(Formula f) {
     }
     const bool all = f_[a].is == Is::Text;
     for (const std::string& w : *words) {
-      if (all || text_holds(a, w)) spelled.push_back(spelling(w));
+      if (!all && !text_holds(a, w)) continue;
+      for (const std::string& s : spellings(w)) spelled.push_back(re::word(s));
     }
   }
-  if (!rest.empty()) {
-    const Re body = re::json_string(rest.size() == 1 ? rest[0] : re::alt(std::span<const Re>(rest)));
-    spelled.push_back(re::cat(re::literal("\""), re::cat(body, re::literal("\""))));
-  }
-  return spelled.size() == 1 ? spelled[0] : re::alt(std::span<const Re>(spelled));
+  const Re words = re::words(std::move(spelled));
+  if (rest.empty()) return words;
+  const Re body = re::json_string(rest.size() == 1 ? rest[0] : re::alt(std::span<const Re>(rest)));
+  return re::alt(words, re::cat(re::literal("\""), re::cat(body, re::literal("\""))));
 }
 
 Re SchemaMachine::numbers(Formula f, bool& exact) {

@@ -15,6 +15,7 @@ namespace espalier {
 
 using Cont = std::uint32_t;   // what follows; hash-consed by the machine that made it; 0 is never used
 using Text = std::uint32_t;   // captured bytes, hash-consed; 0 = this item captures nothing, 1 = captured "" so far
+constexpr Text kAnyText = 2;  // stands for every text: masks ask what follows without saying after which
 
 struct Item {
   Re re;
@@ -26,6 +27,7 @@ struct Item {
 struct Expansion {
   std::vector<Item> items;  // closed: an item whose `re` may be empty is accompanied by what follows it
   bool accepts = false;     // the whole text may end here
+  bool unsure = false;      // asked with kAnyText: some texts may not go on like this
 };
 
 class Machine {
@@ -39,6 +41,8 @@ class Machine {
   // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed set that
   // agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
+  // What follows is the same for every text that an item of this continuation lets through: `after` may be asked with kAnyText.
+  virtual bool blind(Cont) { return false; }
   virtual bool exact() const = 0;
 };
 

@@ -26,6 +26,7 @@ void Masker::Recipe::add(const Recipe& other) {
     if (std::find(dense.begin(), dense.end(), d) == dense.end()) dense.push_back(d);
   }
   sparse.insert(sparse.end(), other.sparse.begin(), other.sparse.end());
+  unsure |= other.unsure;
 }
 
 Masker::Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<Slices> slices, std::vector<Token> end)
@@ -53,20 +54,34 @@ void Masker::take(const Slice& slice, Recipe& out) {
 
 // Tokens of `place` that the item allows, those that leave its expression included.
 void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
-  if (item.text) return gather_captured(item, place, out);
+  if (item.text && item.text != kAnyText) {
+    if (!gather_blind(item, place, out)) gather_captured(item, place, out);
+    return;
+  }
   re::Store& store = re::Store::get();
   const re::Store::Cut cut = store.cut(item.re);
   const Slice& slice = slices_->get(cut.front, place);
   take(slice, out);
   const bool last = cut.back == re::kEpsilon;
   const auto go_on = [&](const Slice::Exit& exit) {
-    if (last) return out.add(beyond(item.cont, exit.tag, 0, exit.place));
-    gather({cut.back, item.cont, 0}, exit.place, out);
-    for (const Tag tag : store.ends(cut.back)) out.add(beyond(item.cont, tag, 0, exit.place));
+    if (last) return out.add(beyond(item.cont, exit.tag, item.text, exit.place));
+    gather({cut.back, item.cont, item.text}, exit.place, out);
+    for (const Tag tag : store.ends(cut.back)) out.add(beyond(item.cont, tag, item.text, exit.place));
   };
   if (slice.exits.size() == 1) go_on(Slice::Exit(slice.exits[0]));
   else for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) go_on(exit);
-  if (!last && store.nullable(cut.front)) gather({cut.back, item.cont, 0}, place, out);
+  if (!last && store.nullable(cut.front)) gather({cut.back, item.cont, item.text}, place, out);
+}
+
+// An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is so long
+// that they may.
+bool Masker::gather_blind(const Item& item, Trie::Place place, Recipe& out) {
+  if (!matcher_->machine().blind(item.cont)) return false;
+  Recipe all;
+  gather({item.re, item.cont, kAnyText}, place, all);
+  if (all.unsure) return false;
+  out.add(all);
+  return true;
 }
 
 // Whether any token goes on from `node` with a byte of r.
@@ -79,7 +94,7 @@ bool Masker::starts(Re r, std::uint32_t node) {
   return false;
 }
 
-// An item that remembers its bytes: each end has its own text, so ends are followed one by one.
+// An item whose bytes count: each end has its own text, so ends are followed one by one.
 void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
   if (place & Trie::kSingle) return gather_below(item, place & ~Trie::kSingle, out);
   for (const std::uint32_t node : std::vector<std::uint32_t>(trie().members(place))) gather_below(item, node, out);
@@ -116,9 +131,10 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
 const Masker::Recipe& Masker::beyond(Cont cont, Tag tag, Text text, Trie::Place place) {
   const Key key{cont, tag, text, place};
   if (const auto at = beyond_.find(key); at != beyond_.end()) return at->second;
-  const std::vector<Item> items = matcher_->machine().after(cont, tag, text).items;
+  const Expansion next = matcher_->machine().after(cont, tag, text);
   Recipe r;
-  for (const Item& item : items) gather(item, place, r);
+  r.unsure = next.unsure;
+  for (const Item& item : next.items) gather(item, place, r);
   settle(r);
   memory_ += r.bytes() + 64;
   Budget::charge(0, r.bytes() + 64);

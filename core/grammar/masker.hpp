@@ -25,6 +25,7 @@ class Masker {
   struct Recipe {
     std::vector<std::shared_ptr<const Bits>> dense;
     std::vector<Token> sparse;
+    bool unsure = false;   // made for any text, and wrong for some
     void add(const Recipe&);
     std::size_t bytes() const { return sizeof(Recipe) + 16 * dense.size() + 4 * sparse.size(); }
   };
@@ -32,6 +33,7 @@ class Masker {
   struct KeyHash { std::size_t operator()(const Key&) const; };
   const Recipe& recipe(State);
   void gather(const Item&, Trie::Place, Recipe&);
+  bool gather_blind(const Item&, Trie::Place, Recipe&);
   void take(const Slice&, Recipe&);
   bool starts(Re, std::uint32_t node);
   void gather_captured(const Item&, Trie::Place, Recipe&);

@@ -156,7 +156,7 @@ class RegularMachine final : public Machine {
 };
 
 struct Texts {
-  std::deque<std::string> views{"", ""};
+  std::deque<std::string> views{"", "", ""};
   std::unordered_map<std::string_view, Text> ids{{views[1], 1}};
 };
 

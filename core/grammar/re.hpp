@@ -18,6 +18,7 @@ namespace espalier {
 
 using Re = std::uint32_t;   // an expression
 using Tag = std::uint32_t;  // which alternative ended; 0 = the plain end
+using WordId = std::uint32_t;
 
 struct GrammarError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -47,6 +48,8 @@ Re both(Re, Re);                                          // intersection
 Re negate(Re);                                            // complement, among all byte strings
 Re repeat(Re, std::uint32_t lo, std::uint32_t hi = kInf);  // counted without expansion
 Re mark(Re, Tag);          // r, and when it ends the end carries `tag`. Intersect marked with unmarked expressions only.
+WordId word(std::string_view, Tag = 0);
+Re words(std::vector<WordId>);   // one of them, whose end carries its tag: what `alt` of many literals says, in few states
 Re codepoint();            // one well-formed UTF-8 code point
 Re text();                 // any well-formed UTF-8 string
 Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ranges);  // one code point of these inclusive ranges

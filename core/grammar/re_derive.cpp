@@ -44,6 +44,7 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
       }
       break;
     case Kind::Not: case Kind::Repeat: refine(p, classes, n.a); break;
+    case Kind::Words: break;   // has a row of its own
     case Kind::Alt: case Kind::And:
       for (const Re x : std::vector<Re>(operands(n).begin(), operands(n).end())) refine(p, classes, x);
       break;
@@ -73,7 +74,9 @@ const Row& Store::make_row(Re r) {
     Depth() { if (++depth > 1500) { --depth; throw GrammarError("a regular expression nested deeper than 1,500 levels"); } }
     ~Depth() { --depth; }
   } guard;
+  if (nodes_[r].kind == Kind::Words) return words_row(r);
   if (const Row* row = literal_row(r)) return *row;
+  if (const Row* row = unlisted_row(r)) return *row;
   std::uint32_t classes = 1;
   const Partition p = partition(r, classes);
   // one derivative per class; classes with equal derivatives are joined, those without any are class 0
@@ -153,6 +156,34 @@ const Row* Store::literal_row(Re r) {
   return &keep_row(r, classes, to, pending);
 }
 
+// The row of a string body that is any text but some words: that of any text, except where a word goes on.
+const Row* Store::unlisted_row(Re r) {
+  const Node n = nodes_[r], body = nodes_[n.a];
+  if (n.kind != Kind::Json || n.lo || body.kind != Kind::And || !endless(operands(body))) return nullptr;
+  const std::vector<Re> parts(operands(body).begin(), operands(body).end());
+  if (std::find(parts.begin(), parts.end(), text_) == parts.end()) return nullptr;
+  ByteSet own;
+  for (const Re part : parts) {
+    if (part == text_) continue;
+    const Row& row = this->row(nodes_[part].a);
+    for (unsigned b = 0x20; b < 256; ++b) own.w[b >> 6] |= static_cast<std::uint64_t>(row.to[row.cls[b]] != kEmpty) << (b & 63);
+  }
+  const Row& any = row(json(text_));
+  Partition classes;
+  std::copy(any.cls, any.cls + 256, classes.begin());
+  std::vector<Re> to(any.to, any.to + any.classes);
+  bool pending = false;
+  for (unsigned b = 0x20; b < 256; ++b) {
+    if (b != '\\' && (b == '"' || !own.has(b) || any.to[any.cls[b]] == kEmpty)) continue;
+    if (to.size() == 256) return nullptr;
+    const Re next = derive_json(n, static_cast<std::uint8_t>(b));
+    classes[b] = static_cast<std::uint8_t>(to.size());
+    to.push_back(next);
+    pending |= next != kEmpty && !(nodes_[next].flags & kLive);
+  }
+  return &keep_row(r, classes, to, pending);
+}
+
 Re Store::derive(Re r, std::uint8_t byte) {
   const Node n = nodes_[r];
   switch (n.kind) {
@@ -167,7 +198,7 @@ Re Store::derive(Re r, std::uint8_t byte) {
       return cat(head, repeat(n.a, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1));
     }
     case Kind::Json: return derive_json(n, byte);
-    case Kind::Alt: case Kind::And: break;
+    case Kind::Alt: case Kind::And: case Kind::Words: break;
   }
   const auto view = operands(n);
   std::vector<Re> parts(view.begin(), view.end());
@@ -210,6 +241,7 @@ Re Store::derive_json(const Node& n, std::uint8_t byte) {
   if (n.lo == 0) {
     if (byte < 0x20 || byte == '"') return kEmpty;
     if (byte == '\\') return json(n.a, 1);
+    if (nodes_[n.a].kind == Kind::And && !rows_[n.a]) return json(derive(n.a, byte));
     return json(raw_step(n.a, byte));
   }
   return json_escape(n, byte);

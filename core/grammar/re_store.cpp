@@ -70,6 +70,7 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
     case Kind::Not: return nodes_[n.a].ends == 0;
     case Kind::Repeat: return n.lo == 0 ? 1u : nodes_[n.a].ends;
     case Kind::Json: return n.lo == 0 ? nodes_[n.a].ends : 0;
+    case Kind::Words: return words_ends(n);
     case Kind::And: {
       std::uint32_t e = nodes_[operands[0]].ends;
       for (const Re r : operands.subspan(1)) e = product(e, nodes_[r].ends);
@@ -94,12 +95,13 @@ std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const 
   const auto inherit = [&](Re r) { return static_cast<std::uint8_t>(nodes_[r].flags & (kCheck | kTagged | kCounted)); };
   const auto text = [&](Re r) { return nodes_[r].flags & kText; };
   switch (n.kind) {
-    case Kind::Empty: return kText | kDead;
-    case Kind::Epsilon: flags = kText; break;
+    case Kind::Empty: return kText | kDead | kFinite;
+    case Kind::Epsilon: flags = kText | kFinite; break;
     case Kind::All: break;
-    case Kind::Tag: flags = kText | kTagged; break;
-    case Kind::Bytes: flags = sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText | kClass; break;
-    case Kind::Cat: flags = inherit(n.a) | inherit(n.b) | (text(n.a) & text(n.b)); break;
+    case Kind::Tag: flags = kText | kTagged | kFinite; break;
+    case Kind::Bytes: flags = (sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText | kClass) | kFinite; break;
+    case Kind::Words: flags = words_flags(n); break;
+    case Kind::Cat: flags = inherit(n.a) | inherit(n.b) | (nodes_[n.a].flags & nodes_[n.b].flags & (kText | kFinite)); break;
     case Kind::Not: flags = kCheck; break;
     case Kind::Repeat:
       flags = inherit(n.a) | text(n.a) | (n.lo >= 16 || (n.hi >= 16 && n.hi != kInf) ? kCounted : 0);
@@ -107,17 +109,24 @@ std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const 
     case Kind::Json: flags = inherit(n.a) | (n.lo ? kCheck : text(n.a)); break;
     case Kind::Alt: case Kind::And: {
       const bool all = n.kind == Kind::Alt;
-      std::uint8_t known = all ? kText : 0;
+      std::uint8_t known = all ? kText | kFinite : 0;
       for (const Re r : operands) {
         flags |= inherit(r);
-        known = all ? known & text(r) : known | text(r);
+        known = all ? known & nodes_[r].flags : known | (nodes_[r].flags & (kText | kFinite));
       }
       flags |= known | (all ? 0 : kCheck);
     }
   }
   if (n.kind == Kind::Alt && std::all_of(operands.begin(), operands.end(), [&](Re r) { return nodes_[r].flags & kClass; })) flags |= kClass;
-  if (n.ends || !(flags & kCheck)) flags |= kLive;
+  if (n.ends || !(flags & kCheck) || (n.kind == Kind::And && endless(operands))) flags |= kLive;
   return flags;
+}
+
+// Any text but finitely many.
+bool Store::endless(std::span<const Re> operands) const {
+  return std::all_of(operands.begin(), operands.end(), [&](Re r) {
+    return r == text_ || (nodes_[r].kind == Kind::Not && nodes_[nodes_[r].a].flags & kFinite);
+  });
 }
 
 bool Store::same(const Node& x, std::span<const Re> operands, const Node& y) const {

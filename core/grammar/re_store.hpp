@@ -12,7 +12,7 @@
 
 namespace espalier::re {
 
-enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json };
+enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words };
 
 enum Flag : std::uint8_t {
   kText = 1,      // every string of the language is well-formed UTF-8 (known, not guessed)
@@ -22,13 +22,14 @@ enum Flag : std::uint8_t {
   kDead = 16,     // known to be empty
   kCounted = 32,  // has a large count in it
   kClass = 64,    // every string is exactly one code point (known, not guessed)
+  kFinite = 128,  // finitely many strings (known, not guessed)
 };
 
 struct Node {
   Kind kind;
   std::uint8_t flags = 0;
   std::uint32_t ends = 0;         // index of the set of tags with which the text may end here
-  std::uint32_t a = 0, b = 0;     // Cat: head, tail. Repeat, Not, Json: a. Bytes: a = set. Alt, And: operands [a, a + b). Tag: a
+  std::uint32_t a = 0, b = 0;     // Cat: head, tail. Repeat, Not, Json: a. Bytes: a = set. Alt, And: operands [a, a + b). Tag: a. Words: list, bytes read
   std::uint32_t lo = 0, hi = 0;   // Repeat: bounds. Json: phase and what was read of an escape
 };
 
@@ -57,6 +58,8 @@ class Store {
   Re tag(Tag);
   Re mark(Re r, Tag t) { return cat(r, tag(t)); }
   Re json(Re, std::uint32_t phase = 0, std::uint32_t read = 0);
+  WordId word(std::string_view, Tag);
+  Re words(std::vector<WordId>);
   Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>>);
   Re text() const { return text_; }
   Re codepoint() const { return codepoint_; }
@@ -92,6 +95,7 @@ class Store {
   std::uint32_t end_set(std::vector<Tag>);
   std::uint32_t ends_of(const Node&, std::span<const Re>);
   std::uint8_t flags_of(const Node&, std::span<const Re>) const;
+  bool endless(std::span<const Re> operands) const;
   void grow();
   std::pair<Re, Re> split(Re r) const { return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon}; }
   bool merge_heads(std::vector<Re>&);
@@ -99,6 +103,11 @@ class Store {
   Re measure(const std::vector<Re>&);
   const Row& make_row(Re);
   const Row* literal_row(Re);
+  const Row& words_row(Re);
+  const Row* unlisted_row(Re);
+  Re words_after(std::span<const WordId>, std::uint32_t depth);
+  std::uint32_t words_ends(const Node&);
+  std::uint8_t words_flags(const Node&) const;
   const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
   const ByteSet& alphabet(Re);
   Partition partition(Re, std::uint32_t& classes);
@@ -129,6 +138,11 @@ class Store {
   std::unordered_map<std::uint64_t, Re> clamp_ids_;
   std::unordered_map<Re, Cut> cuts_;
   std::unordered_map<Re, ByteSet> alphabets_;
+  struct Word { std::string text; Tag tag; bool text_only; };
+  std::deque<Word> words_;
+  std::unordered_map<std::string, WordId> word_ids_;
+  std::deque<std::vector<WordId>> word_lists_;
+  std::unordered_multimap<std::size_t, std::uint32_t> word_list_ids_;
   Re text_ = kEmpty, codepoint_ = kEmpty;
   std::uint32_t factor_depth_ = 0;
 };

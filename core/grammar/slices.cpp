@@ -31,6 +31,8 @@ void Slices::trim(std::size_t bytes) {
   memory_ = 0;
 }
 
+constexpr std::uint32_t kWorthAsking = 24;   // nodes of a subtree: for fewer the walk is cheaper
+
 // Whether every code point beyond ASCII leads from `from` to `to`.
 bool Slices::all_others_lead(Re from, Re to) {
   re::Store& store = re::Store::get();
@@ -56,47 +58,61 @@ bool Slices::all_others_lead(Re from, Re to) {
   return true;
 }
 
+// What most ASCII bytes lead to from r, and which they are. Only the target is asked whether it is empty.
+Slices::Alike Slices::most(Re r) {
+  re::Store& store = re::Store::get();
+  const re::Row& row = store.row(r);
+  std::array<std::uint16_t, 257> count{};
+  for (unsigned b = 0; b < 128; ++b) ++count[row.cls[b]];
+  for (;;) {
+    const auto top = static_cast<unsigned>(std::max_element(count.begin(), count.end()) - count.begin());
+    if (count[top] < 2) return {};
+    count[top] = 0;
+    const Re to = row.to[top];
+    if (to == re::kEmpty || store.ended(to) || !store.live(to)) continue;
+    Alike one;
+    for (unsigned b = 0; b < 128; ++b) one.ascii[b >> 6] |= static_cast<std::uint64_t>(row.cls[b] == top) << (b & 63);
+    one.steps = 1;
+    one.next = to;
+    return one;
+  }
+}
+
 const Slices::Alike& Slices::alike(Re r) {
   if (const auto at = alike_.find(r); at != alike_.end()) return at->second;
-  re::Store& store = re::Store::get();
-  std::vector<Re> chain;   // r, what most bytes lead to, what most bytes lead to from there …
   constexpr std::uint32_t kForever = 1u << 30;
-  Alike after;
-  Re now = r;
+  std::vector<std::pair<Re, Alike>> chain{{r, most(r)}};   // r, what most bytes lead to, what the same bytes lead to from there …
   while (chain.size() <= trie_.longest()) {
-    const auto at = alike_.find(now);
-    if (at != alike_.end()) { after = at->second; break; }
-    std::array<std::pair<Re, unsigned>, 256> targets;
-    std::size_t found = 0;
-    for (unsigned b = 0; b < 128; ++b) {
-      const Re to = store.step(now, static_cast<std::uint8_t>(b));
-      if (to == re::kEmpty || store.ended(to)) continue;
-      std::size_t k = 0;
-      while (k < found && targets[k].first != to) ++k;
-      if (k == found) targets[found++] = {to, 0};
-      ++targets[k].second;
+    Alike& last = chain.back().second;
+    if (!last.steps || last.next == chain.back().first) {
+      if (last.steps) last.steps = kForever;
+      break;
     }
-    const auto most = std::max_element(targets.begin(), targets.begin() + static_cast<std::ptrdiff_t>(found), [](const auto& x, const auto& y) { return x.second < y.second; });
-    if (found == 0 || most->second < 2) { alike_[now] = {}; break; }
-    Alike one;
-    for (unsigned b = 0; b < 128; ++b) {
-      if (store.step(now, static_cast<std::uint8_t>(b)) == most->first) one.ascii[b >> 6] |= 1ull << (b & 63);
+    const auto at = alike_.find(last.next);
+    const Alike next = at != alike_.end() ? at->second : most(last.next);
+    if (!next.steps || next.ascii[0] != last.ascii[0] || next.ascii[1] != last.ascii[1]) break;
+    if (at != alike_.end()) {
+      last.steps = std::min(kForever, next.steps + 1);
+      break;
     }
-    one.others = all_others_lead(now, most->first);
-    one.steps = most->first == now ? kForever : 1;
-    one.next = most->first;
-    alike_[now] = one;
-    chain.push_back(now);
-    if (most->first == now) break;
-    now = most->first;
+    chain.emplace_back(last.next, next);
   }
-  for (std::size_t k = chain.size(); k-- > 0;) {
-    Alike& a = alike_[chain[k]];
-    const bool same = after.steps && after.ascii[0] == a.ascii[0] && after.ascii[1] == a.ascii[1] && after.others == a.others;
-    if (a.steps == 1 && same) a.steps = std::min(kForever, after.steps + 1);
-    after = a;
-  }
+  for (std::size_t k = chain.size() - 1; k-- > 0;) chain[k].second.steps = std::min(kForever, chain[k + 1].second.steps + 1);
+  for (const auto& [from, one] : chain) alike_.emplace(from, one);
   return alike_[r];
+}
+
+// Whether all code points beyond ASCII lead the same way, for so many steps.
+bool Slices::others_too(Re r, std::uint32_t steps) {
+  for (std::uint32_t k = 0; k < steps; ++k) {
+    Alike& a = alike_[r];
+    if (a.others == Alike::Others::Unknown) a.others = all_others_lead(r, a.next) ? Alike::Others::Yes : Alike::Others::No;
+    if (a.others == Alike::Others::No) return false;
+    if (a.next == r) return true;
+    r = a.next;
+    alike(r);
+  }
+  return true;
 }
 
 // All tokens below one node of the trie.
@@ -124,11 +140,11 @@ void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
       continue;
     }
     level[n.depth - base] = {nullptr, to};
-    if (n.skip > i + 8 && !store.ended(to)) {
+    if (n.skip > i + kWorthAsking && !store.ended(to)) {
       const Trie::Below& below = trie_.below(i);
       if (below.text) {
-        const Alike& a = alike(to);
-        if (a.steps >= below.height && !(below.ascii[0] & ~a.ascii[0]) && !(below.ascii[1] & ~a.ascii[1]) && (a.others || !below.beyond_ascii)) {
+        const Alike a = alike(to);
+        if (a.steps >= below.height && !(below.ascii[0] & ~a.ascii[0]) && !(below.ascii[1] & ~a.ascii[1]) && (!below.beyond_ascii || others_too(to, below.height))) {
           if (walk.keep_tokens) walk.tokens.insert(walk.tokens.end(), tokens + n.tokens, tokens + nodes[n.skip].tokens);
           i = n.skip;
           continue;
@@ -223,14 +239,14 @@ bool Slices::difference(Re r, Re base, Slice& out) {
 }
 
 Slice Slices::compute(Re r, Trie::Place p) {
+  Slice s;
+  if (all_but_words(r, p, s)) return s;
   if (p == Trie::kRoot) {
     const Re base = alike(r).next;
-    Slice s;
     if (base != r && base != re::kEmpty && alike(base).next == base && difference(r, base, s)) return s;
   }
   Walk walk;
   branching(walk, r, p);
-  Slice s;
   if (walk.tokens.size() > 64 + trie_.vocab_size() / 128) {
     Bits bits(trie_.words());
     for (const Token t : walk.tokens) bits[t >> 5] |= 1u << (t & 31);

@@ -31,18 +31,23 @@ class Slices {
 
  private:
   struct Walk;
-  // r goes on alike (to itself, or down a count) for `steps` code points of `ascii`, and of all others if `others`, without
-  // an end on the way: subtrees of such code points need no walk.
+  // r goes on alike (to itself, or down a count) for `steps` code points of `ascii`, without an end on the way: subtrees of such
+  // code points need no walk.
   struct Alike {
+    enum class Others : std::uint8_t { Unknown, Yes, No };
     std::uint64_t ascii[2] = {0, 0};
-    bool others = false;
+    Others others = Others::Unknown;   // code points beyond ASCII lead to `next` too
     std::uint32_t steps = 0;
     Re next = re::kEmpty;   // where they lead
   };
   const Alike& alike(Re r);
+  Alike most(Re r);
+  bool others_too(Re r, std::uint32_t steps);
   bool all_others_lead(Re from, Re to);
   Slice compute(Re r, Trie::Place p);
   bool difference(Re r, Re base, Slice& out);
+  bool all_but_words(Re r, Trie::Place p, Slice& out);
+  void take_away(const std::vector<std::uint32_t>& nodes, Slice&);
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
   Trie trie_;

@@ -33,7 +33,16 @@ Trie::Trie(std::vector<std::string> tokens) : bytes_(std::move(tokens)), sets_(1
   }
   for (const std::uint32_t i : path) nodes_[i].skip = static_cast<std::uint32_t>(nodes_.size());
   nodes_.push_back({static_cast<std::uint32_t>(nodes_.size()), static_cast<std::uint32_t>(order_.size()), 0, 0});
+  for (std::uint32_t c = 1; c < nodes_[0].skip; c = nodes_[c].skip) first_[nodes_[c].byte] = c;
   look_below();
+}
+
+std::uint32_t Trie::child(std::uint32_t i, std::uint8_t byte) const {
+  if (i == 0) return first_[byte];
+  for (std::uint32_t c = i + 1; c < nodes_[i].skip; c = nodes_[c].skip) {
+    if (nodes_[c].byte >= byte) return nodes_[c].byte == byte ? c : 0;
+  }
+  return 0;
 }
 
 void Trie::look_below() {

@@ -1,5 +1,6 @@
 // The byte trie of a vocabulary, and sets of its nodes.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -39,6 +40,7 @@ class Trie {
   std::size_t longest() const { return longest_; }
   std::string_view bytes(Token t) const { return bytes_[t]; }
   bool leaf(std::uint32_t i) const { return nodes_[i].skip == i + 1; }
+  std::uint32_t child(std::uint32_t i, std::uint8_t byte) const;   // 0 = none
 
   // A hash-consed set of inner nodes: a place from which several tokens go on. A single node v is the place v | kSingle.
   using Place = std::uint32_t;
@@ -60,6 +62,7 @@ class Trie {
   std::vector<Node> nodes_;
   std::vector<Below> below_;
   std::vector<Token> order_;
+  std::array<std::uint32_t, 256> first_{};   // children of the root
   std::size_t longest_ = 0;
   std::vector<std::vector<std::uint32_t>> sets_;
   std::unordered_multimap<std::size_t, Place> set_ids_;

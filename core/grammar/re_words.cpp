@@ -1,0 +1,87 @@
+// Finite sets of words as one expression: names of members, enumerated strings. A state is a list of words and how much of them
+// was read, so a step looks at one byte of each word and builds nothing.
+#include <algorithm>
+
+#include "grammar/budget.hpp"
+#include "grammar/re_store.hpp"
+
+namespace espalier::re {
+
+WordId Store::word(std::string_view text, Tag tag) {
+  std::string key(text);
+  key.append(reinterpret_cast<const char*>(&tag), sizeof tag);
+  const auto [at, fresh] = word_ids_.try_emplace(std::move(key), static_cast<WordId>(words_.size()));
+  if (fresh) {
+    Budget::charge(0, 2 * text.size() + 96);
+    Re rest = text_;
+    for (const char c : text) rest = step(rest, static_cast<std::uint8_t>(c));
+    words_.push_back({std::string(text), tag, rest != kEmpty && nullable(rest)});
+  }
+  return at->second;
+}
+
+Re Store::words(std::vector<WordId> list) {
+  const auto before = [&](WordId x, WordId y) { return std::tie(words_[x].text, x) < std::tie(words_[y].text, y); };
+  if (!std::is_sorted(list.begin(), list.end(), before)) std::sort(list.begin(), list.end(), before);
+  list.erase(std::unique(list.begin(), list.end()), list.end());
+  return words_after(list, 0);
+}
+
+// The rests of these words (in order, alike up to `depth`) from there on.
+Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
+  if (list.empty()) return kEmpty;
+  if (words_[list.back()].text.size() == depth) {   // the longest comes last
+    std::vector<Re> ends;
+    for (const WordId w : list) ends.push_back(tag(words_[w].tag));
+    return ends.size() == 1 ? ends[0] : alt(std::move(ends));
+  }
+  std::size_t h = list.size();
+  for (const WordId w : list) h = (h ^ w) * 0x9e3779b97f4a7c15ull, h ^= h >> 29;
+  const auto [begin, end] = word_list_ids_.equal_range(h);
+  for (auto at = begin; at != end; ++at) {
+    if (std::ranges::equal(word_lists_[at->second], list)) return intern({.kind = Kind::Words, .a = at->second, .b = depth});
+  }
+  Budget::charge(0, 4 * list.size() + 64);
+  word_lists_.emplace_back(list.begin(), list.end());
+  const auto id = static_cast<std::uint32_t>(word_lists_.size() - 1);
+  word_list_ids_.emplace(h, id);
+  return intern({.kind = Kind::Words, .a = id, .b = depth});
+}
+
+const Row& Store::words_row(Re r) {
+  const Node n = nodes_[r];
+  const std::vector<WordId>& list = word_lists_[n.a];   // in a deque: stays where it is
+  const std::uint32_t depth = n.b;
+  Partition classes{};
+  std::vector<Re> to{kEmpty};
+  std::size_t i = 0, j;
+  while (words_[list[i]].text.size() == depth) ++i;
+  for (; i < list.size(); i = j) {
+    const char byte = words_[list[i]].text[depth];
+    for (j = i + 1; j < list.size() && words_[list[j]].text[depth] == byte;) ++j;
+    classes[static_cast<std::uint8_t>(byte)] = static_cast<std::uint8_t>(to.size());
+    to.push_back(words_after(std::span(list).subspan(i, j - i), depth + 1));
+  }
+  return keep_row(r, classes, to, false);
+}
+
+std::uint32_t Store::words_ends(const Node& n) {
+  std::vector<Tag> tags;
+  for (const WordId w : word_lists_[n.a]) {
+    if (words_[w].text.size() == n.b) tags.push_back(words_[w].tag);
+  }
+  return end_set(std::move(tags));
+}
+
+std::uint8_t Store::words_flags(const Node& n) const {
+  std::uint8_t flags = kText | kFinite;
+  for (const WordId w : word_lists_[n.a]) {
+    const Word& word = words_[w];
+    const bool inside = n.b < word.text.size() && (word.text[n.b] & 0xc0) == 0x80;
+    if (!word.text_only || inside) flags &= static_cast<std::uint8_t>(~kText);
+    if (word.tag) flags |= kTagged;
+  }
+  return flags;
+}
+
+}  // namespace espalier::re
