@@ -75,7 +75,7 @@ std::vector<std::string> drop_unproductive(Grammar& g) {
       if (!productive[c]) todo.push_back(c);
   }
   if (!productive[roots[0]])
-    g.fail(g.start, "no text can ever complete it: each of its alternatives needs itself again, or something without any text");
+    g.fail(g.start, kNoText);
   std::vector<std::string> dropped;
   for (Rule r = 0; r < g.rules.size(); ++r) {
     if (!used[r] || productive[r]) continue;
@@ -128,6 +128,42 @@ std::vector<Component> components(const Grammar& g, Rule root) {  // Tarjan 1972
     result.push_back(std::move(c));
   }
   return result;
+}
+
+bool drop_dead(Network& net) {
+  std::vector<std::vector<State>> into(net.out.size());
+  std::vector<std::vector<std::pair<State, State>>> calls(net.bodies.size());
+  std::vector<bool> finishes(net.out.size()), productive(net.bodies.size());
+  std::vector<State> todo;
+  const auto reach = [&](State s) {
+    if (!finishes[s]) finishes[s] = true, todo.push_back(s);
+  };
+  for (State s = 0; s < net.out.size(); ++s) {
+    for (const Edge& e : net.out[s]) {
+      if (e.kind == Reads::call) calls[e.label].emplace_back(s, e.to);
+      else if (e.kind == Reads::embed || e.label != re::kEmpty) into[e.to].push_back(s);
+    }
+    if (net.bodies[net.owner[s]].final == s) reach(s);
+  }
+  while (!todo.empty()) {
+    const State s = todo.back();
+    todo.pop_back();
+    const Rule rule = net.owner[s];
+    if (net.bodies[rule].start == s) {
+      productive[rule] = true;
+      for (const auto& [from, to] : calls[rule]) {
+        if (finishes[to]) reach(from);
+        into[to].push_back(from);
+      }
+    }
+    for (const State p : into[s]) reach(p);
+  }
+  for (auto& edges : net.out) {
+    std::erase_if(edges, [&](const Edge& e) {
+      return !finishes[e.to] || (e.kind == Reads::call && !productive[e.label]) || (e.kind == Reads::regular && e.label == re::kEmpty);
+    });
+  }
+  return productive[net.root];
 }
 
 void mark_nullable(Network& net) {

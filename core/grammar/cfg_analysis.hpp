@@ -19,6 +19,12 @@ std::vector<std::string> drop_unproductive(Grammar& grammar);
 // The rules that `root` needs, callees before callers.
 std::vector<Component> components(const Grammar& grammar, Rule root);
 
+// Removes edges from which the end of their rule cannot be reached: what `&` and `-` leave empty is only known when it has been
+// compiled. False if that takes the start rule.
+bool drop_dead(Network& network);
+
+inline constexpr const char* kNoText = "no text can ever complete it: each of its alternatives needs itself again, or something without any text";
+
 // Which rules derive the empty text.
 void mark_nullable(Network& network);
 

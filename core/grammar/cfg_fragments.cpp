@@ -53,7 +53,7 @@ Fragment Compiler::terminal(Fragment f) {
 
 void Compiler::leaf(Rule r, const Instruction& i) {
   Fragment f;
-  if (i.op == Op::regular) f = expression(i.a, i.b);
+  if (i.op == Op::regular) f = expression(re::empty(i.a) ? re::kEmpty : i.a, i.b);
   if (i.op == Op::ref) f = reference(i.a);
   if (i.op == Op::embed) f = edge({Reads::embed, i.a, 0});
   const bool token = i.op != Op::ref || g_.rules[i.a].lexical;
@@ -174,7 +174,8 @@ void Compiler::set_operation(Rule r, Op op) {
     size += f.size;
   }
   const Re other = parts[1].expression;
-  stack_.push_back(expression(re::both(parts[0].expression, op == Op::both ? other : re::negate(other)), size));
+  const Re all = re::both(parts[0].expression, op == Op::both ? other : re::negate(other));
+  stack_.push_back(expression(re::empty(all) ? re::kEmpty : all, size));
 }
 
 Fragment Compiler::evaluate(Rule r) {

@@ -74,6 +74,7 @@ Network Compiler::run() {
   now_.final = f.out;
   now_.simplify();
   place(root, now_);
+  if (!drop_dead(net_)) g_.fail(g_.start, kNoText);
   mark_nullable(net_);
   return std::move(net_);
 }

@@ -101,12 +101,26 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   n.at = At::ArrayNext;
   n.index = std::min(f.index + 1, uniform);
   n.offset = unique && f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
-  const Re before = line(f.depth);
+  const Re before = line(f.depth), said = unique ? spelled(f.seen) : re::kEmpty;
   for (const Split& s : split(after)) {
     n.formula = s.rest;
     if (!possible_array(n)) continue;
-    begin_value(s.child, frame(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out);
+    begin_value(s.child, frame(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out, said);
   }
+}
+
+// How the scalars of a set of canonical texts may be written.
+Re SchemaMachine::spelled(std::uint32_t set) const {
+  std::vector<Re> all;
+  for (const std::uint32_t id : sets_[set]) {
+    std::string_view text = names_[id];
+    std::string decoded;
+    bool exact = true;
+    if (text[0] == '{' || text[0] == '[') continue;   // their end is not offered again: close()
+    if (text[0] != '"') all.push_back(text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? number_texts({Op::Eq, decimal(text)}, exact) : re::literal(text));
+    else if (unquote(text, decoded)) all.push_back(re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\""))));
+  }
+  return re::alt(std::span<const Re>(all));
 }
 
 void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {

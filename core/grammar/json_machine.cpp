@@ -129,8 +129,10 @@ void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out) {
   if (!after(cont, 0, longer).items.empty()) out.items.push_back({re::literal(","), cont, text});
 }
 
-void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion& out) {
-  const Values v = values(child);
+void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion& out, Re but) {
+  Values v = values(child);
+  if (but != re::kEmpty) v.scalars = re::both(v.scalars, re::negate(but));
+  if (re::empty(v.scalars)) v.scalars = re::kEmpty;
   auto begins = [&](char bracket, At at, Formula formula) {
     Frame inner{at, capture, formula, after};
     inner.depth = of.depth + 1;

@@ -152,7 +152,8 @@ class SchemaMachine final : public Machine {
   bool evaluates_item(Schema, std::uint32_t index);
   std::uint32_t prefix_length(Formula);
   Formula at_end(Formula);
-  void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&);
+  void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&, Re but = re::kEmpty);
+  Re spelled(std::uint32_t set) const;
 
   struct Assuming {   // what is found while a question is open above may not be remembered if it used the open question
     explicit Assuming(std::size_t& l) : lowest(l), before(std::exchange(l, static_cast<std::size_t>(-1))) {}
