@@ -26,6 +26,14 @@ bool CfgMachine::exact() const {
   return true;
 }
 
+bool CfgMachine::refuses(Cont cont) {
+  return std::any_of(conts_[cont].begin(), conts_[cont].end(), [&](const Frame& f) {
+    if (f.key < kEmbedded) return false;
+    const auto [machine, inner] = embedded_[f.key - kEmbedded];
+    return programs_.network().machines[machine]->refuses(inner);
+  });
+}
+
 Cont CfgMachine::intern(std::vector<Frame> frames) {
   std::uint64_t hash = 0x9e3779b97f4a7c15ull;
   for (const Frame& f : frames) hash = (hash ^ both(f.key, f.below)) * 0xff51afd7ed558ccdull, hash ^= hash >> 29;

@@ -71,6 +71,48 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
 }
 
+// Where what follows an end is not certain: possible_object and possible_array leave some questions open, and numbers and names
+// are checked when they are complete.
+bool SchemaMachine::refuses(Cont cont) {
+  if (refuses_.size() <= cont) refuses_.resize(frames_.size(), -1);
+  if (refuses_[cont] >= 0) return refuses_[cont];
+  const Frame f = frames_[cont];
+  bool some = false;
+  switch (f.at) {
+    case At::ObjectBegin: case At::ObjectNext: some = options_.in_order || !plain_demands(f.formula); break;
+    case At::Member: some = options_.in_order || !plain_demands(f.formula) || !names_decide(f.formula); break;
+    case At::ArrayBegin: case At::ArrayNext: some = !plain_items(f.formula); break;
+    case At::NumberEnd: some = true; break;
+    default: break;   // commas, colons and gaps are only offered where something follows
+  }
+  return refuses_[cont] = some;
+}
+
+// Only demands that one item decides, and counts.
+bool SchemaMachine::plain_items(Formula f) const {
+  bool unique = false, more = false;
+  for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
+    const bool negative = f_[p].is == Is::Not;
+    const Is is = f_[negative ? f_.operands(p)[0] : p].is;
+    unique |= is == Is::Unique;
+    more |= is == Is::More && !negative;
+    if (negative ? is != Is::More : is != Is::True && is != Is::Items && is != Is::More && is != Is::Unique) return false;
+  }
+  return !unique || !more;
+}
+
+// No two schemas speak about the member of an unlisted name.
+bool SchemaMachine::names_decide(Formula f) const {
+  std::size_t speak = 0;
+  for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
+    if (f_[p].is != Is::Members) continue;
+    const Value& v = *schemas_[f_[p].a].value;
+    const Value *patterns = v.get("patternProperties"), *rest = v.get("additionalProperties");
+    speak += patterns && patterns->is(Kind::Object) ? patterns->members.size() : rest && !rest->is(Kind::True);
+  }
+  return speak < 2;
+}
+
 std::uint32_t SchemaMachine::name_id(std::string_view name) {
   if (const auto at = name_ids_.find(name); at != name_ids_.end()) return at->second;
   names_.emplace_back(name);

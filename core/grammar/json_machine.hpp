@@ -38,6 +38,7 @@ class SchemaMachine final : public Machine {
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
   bool blind(Cont) override;
+  bool refuses(Cont) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
   void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }
@@ -139,6 +140,8 @@ class SchemaMachine final : public Machine {
   Re member_names(Schema);
   Re evaluated_names(Schema);
   bool plain_demands(Formula) const;
+  bool plain_items(Formula) const;
+  bool names_decide(Formula) const;
   bool leads_on(Frame, std::uint32_t id, std::uint32_t next);
   bool full(const Frame&) const;
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
@@ -189,6 +192,7 @@ class SchemaMachine final : public Machine {
   Schema root_ = 0;
   Formulas f_;
   std::deque<Frame> frames_;
+  std::vector<signed char> refuses_;   // the same
   std::vector<signed char> blind_;   // of a continuation: -1 = not asked yet
   std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
   std::unordered_map<std::uint64_t, std::unordered_map<Tag, Expansion>> after_;

@@ -43,6 +43,8 @@ class Machine {
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
   // What follows is the same for every text that an item of this continuation lets through: `after` may be asked with kAnyText.
   virtual bool blind(Cont) { return false; }
+  // `after` may say of some end of an item of this continuation that nothing follows.
+  virtual bool refuses(Cont) { return false; }
   virtual bool exact() const = 0;
 };
 

@@ -61,8 +61,8 @@ void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
   re::Store& store = re::Store::get();
   const re::Store::Cut cut = store.cut(item.re);
   const Slice& slice = slices_->get(cut.front, place);
-  take(slice, out);
   const bool last = cut.back == re::kEpsilon;
+  last ? take_last(slice, item, cut.front, place, out) : take(slice, out);
   const auto go_on = [&](const Slice::Exit& exit) {
     if (last) return out.add(beyond(item.cont, exit.tag, item.text, exit.place));
     gather({cut.back, item.cont, item.text}, exit.place, out);
@@ -108,7 +108,7 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   if (head != re::Kind::Repeat && head != re::Kind::Bytes) cut = {item.re, re::kEpsilon};
   const bool last = cut.back == re::kEpsilon;
   const Slice& slice = slices_->get(cut.front, node | Trie::kSingle);
-  take(slice, out);
+  last ? take_last(slice, item, cut.front, node | Trie::kSingle, out) : take(slice, out);
   if (!last && store.nullable(cut.front)) gather_below({cut.back, item.cont, item.text}, node, out);
   if (slice.exits.empty()) return;
   const Trie::Node* const nodes = trie().nodes();

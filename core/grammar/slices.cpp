@@ -28,6 +28,7 @@ void Slices::trim(std::size_t bytes) {
   if (memory_ <= bytes) return;
   known_.clear();
   ends_.clear();
+  finals_.clear();
   memory_ = 0;
 }
 

@@ -26,6 +26,7 @@ class Slices {
   // The single nodes below `node` at which r ends, for those who need the bytes up to there.
   struct End { Tag tag; std::uint32_t node; };
   const std::vector<End>& ends(Re r, std::uint32_t node);   // valid until trim() is called
+  const std::vector<End>& finals(Re r, std::uint32_t node);   // those at which r ends and cannot go on, leaves included
   std::size_t memory() const { return memory_; }
   void trim(std::size_t bytes);            // forgets everything if more than this is held
 
@@ -52,7 +53,7 @@ class Slices {
   void branching(Walk&, Re r, Trie::Place p);
   Trie trie_;
   std::unordered_map<std::uint64_t, Slice> known_;
-  std::unordered_map<std::uint64_t, std::vector<End>> ends_;
+  std::unordered_map<std::uint64_t, std::vector<End>> ends_, finals_;
   std::unordered_map<Re, Alike> alike_;
   std::size_t memory_ = 0;
 };
