@@ -13,8 +13,8 @@ from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.constraints.heal import heal
 from espalier.decode import sample, speculate
 from espalier.drafting.draft import Drafter
-from espalier.drafting.forced import Forced
 from espalier.drafting.named import named
+from espalier.drafting.outlook import Outlook
 from espalier.errors import ContextOverflow, InvalidInput, require
 from espalier.options import Options
 from espalier.prefix import Prefix
@@ -195,7 +195,7 @@ class LanguageModel:
             stop = stop | stops.deadline(wanted.max_seconds)
         drafter = self._drafter(wanted)
         if drafter is not None and guide is not None:
-            drafter = Forced(guide, self.vocab, self.tokenizer.encode, otherwise=drafter)
+            drafter = drafter.under(Outlook(guide, self.vocab, self.tokenizer.encode))
         if drafter is None:
             decoder = sample(scorer, x, stop, rng)
         else:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from espalier.constraints.states import State, States
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Limit, Rows
 from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer
-
-State = Hashable
 
 
 @runtime_checkable
@@ -42,7 +41,7 @@ class Constrained(Scorer):
         inner.admit(CONSTRAINT, "a constraint")
         self.inner, self.law = inner, law
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, CONSTRAINT
-        self._states: WeakKeyDictionary[Prefix, State] = WeakKeyDictionary()
+        self.state = States(law)  # after x; None if x has left the constraint
         self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()
 
     @classmethod
@@ -76,22 +75,6 @@ class Constrained(Scorer):
 
     def forbid(self, prefix: Prefix, token: int) -> None:
         self._shut[prefix] = self._shut.get(prefix, frozenset()) | {token}
-
-    def state(self, x: Prefix) -> State | None:
-        """The constraint's state after x; None if x has left the constraint."""
-        missing: list[Prefix] = []
-        node = x
-        while node not in self._states:
-            missing.append(node)
-            if node is node.origin or node.parent is None:
-                break
-            node = node.parent
-        for node in reversed(missing):
-            state: State | None = self.law.start() if node is node.origin else self._states[node.parent]  # type: ignore[index]
-            for token in () if node is node.origin else node.tokens:
-                state = self.law.advance(state, token) if state is not None else None
-            self._states[node] = state
-        return self._states[x]
 
     def _limit(self, x: Prefix) -> StateLimit:
         return StateLimit(self.law, self.state(x), self._shut.get(x, frozenset()))

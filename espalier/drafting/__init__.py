@@ -23,6 +23,7 @@ from espalier.drafting.model import DraftModel
 from espalier.drafting.named import named
 from espalier.drafting.ngram import PromptLookup
 from espalier.drafting.ngram_cache import NGramCache, NGramCounts
+from espalier.drafting.outlook import Outlook
 from espalier.drafting.pearl import Pearl
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy
 from espalier.drafting.predict import DISCO, AdaEAGLE, Predictor, Recorder, SpecDecPP
@@ -39,6 +40,7 @@ from espalier.drafting.staged import Staged
 from espalier.drafting.stand import STAND
 from espalier.drafting.stochastic import Chains, StochasticBeam
 from espalier.drafting.store import TextStore
+from espalier.drafting.successors import Successors
 from espalier.drafting.swift import SWIFT
 from espalier.drafting.template import KConfig, Template
 from espalier.drafting.tetris import Capacity, Tetris
@@ -98,6 +100,7 @@ __all__ = [
     "NGramCache",
     "NGramCounts",
     "OptTree",
+    "Outlook",
     "PassCurve",
     "Pearl",
     "Predictor",
@@ -114,6 +117,7 @@ __all__ = [
     "Staged",
     "StochasticBeam",
     "StringLaw",
+    "Successors",
     "Template",
     "Tetris",
     "TextStore",

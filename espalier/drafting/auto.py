@@ -6,18 +6,30 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from weakref import WeakSet
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.evidence import Calibration, Evidence, Memory
+from espalier.drafting.evidence import FORCED, Calibration, Cursor, Evidence, Memory
+from espalier.drafting.outlook import Outlook
 from espalier.drafting.pace import Ledger, PassCost
 from espalier.drafting.reading import Reading, Session
+from espalier.drafting.successors import Successors
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer
+
+
+class _Spot(NamedTuple):
+    """A node of the growing tree: drafted tokens, the last tokens up to there, places that go on, the guide's state."""
+
+    path: tuple[int, ...]
+    tail: Sequence[int]
+    cursors: list[Cursor]
+    state: Any
+
 
 _PLAIN_EVERY = 64  # rounds between two plain passes that are made only to know what they cost
 
@@ -26,10 +38,11 @@ class Auto(Drafter):
     """A tree of the tokens most likely to be accepted, of the size that is expected to be fastest; empty if none pays.
 
     Candidates come from copying (prompt lookup in the text, and in what was written before), and from the target's own
-    earlier rows for the same last two tokens or the same last one (token recycling). How likely a candidate of each sort is
-    to be accepted is counted as text is written, whether it was drafted or not, so that measuring costs no pass. The tree
-    grows from the most probable path to the least; it is cut where expected tokens per second are highest, by the times
-    that passes of each size took.
+    earlier rows for the same last two tokens or the same last one (token recycling), of this session and of a `table` made
+    beforehand. Under a guide they come from the bytes that it forces too, and what it refuses is left out. How likely a
+    candidate of each sort is to be accepted is counted as text is written, whether it was drafted or not, so that measuring
+    costs no pass. The tree grows from the most probable path to the least; it is cut where expected tokens per second are
+    highest, by the times that passes of each size took.
 
     Guarantee: the text never depends on it (deterministic drafts). By its own clock a text never takes more than `slack`
     longer than plain decoding (short ones: `slack` of what 40 tokens take), its own time included: when that much is used
@@ -52,11 +65,14 @@ class Auto(Drafter):
         slack: float = 0.05,
         clock: Callable[[], float] = time.perf_counter,
         curve: Callable[[int], float] | None = None,
+        table: Successors | Literal["shipped"] | None = "shipped",
     ) -> None:
         require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; drafter=None is plain decoding")
         require(slack >= 0, f"slack={slack}: what drafting may cost beyond plain decoding is a share ≥ 0 of its time")
         self.nodes, self.slack, self.clock, self.curve = nodes, slack, clock, curve
-        self.memory, self.calibration = Memory(), Calibration()
+        self.memory = Memory(None if table == "shipped" else table)
+        self.free, self.guided = Calibration(), Calibration()
+        self._shipped = table == "shipped"
         self.rounds = 0
         self._costs: dict[int, PassCost] = {}
         self._open = WeakSet[_Text]()  # texts whose draft is being scored now: passes of batches have a cost of their own
@@ -64,9 +80,14 @@ class Auto(Drafter):
 
     def check(self, scorer: Scorer) -> None:
         self._session.check(scorer)
+        if self._shipped and self.memory.before is None and scorer.vocab is not None:
+            self.memory.before = Successors.shipped(scorer.vocab)
 
     def begin(self, x: Prefix) -> Drafter:
         return _Text(self)
+
+    def under(self, outlook: Outlook) -> Drafter:
+        return _Guided(self, outlook)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         return self.begin(x).propose(x, rng)
@@ -81,11 +102,29 @@ class Auto(Drafter):
         self._open.discard(text)
 
 
+class _Guided(Drafter):
+    """The session's drafter for texts under a guide."""
+
+    def __init__(self, session: Auto, outlook: Outlook) -> None:
+        self.session, self.outlook = session, outlook
+
+    def check(self, scorer: Scorer) -> None:
+        self.outlook.check(scorer)
+        self.session.check(scorer)
+
+    def begin(self, x: Prefix) -> Drafter:
+        return _Text(self.session, self.outlook)
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        return self.begin(x).propose(x, rng)
+
+
 class _Text(Drafter):
     """One request: its text, its ledger, and the round that is under way."""
 
-    def __init__(self, session: Auto) -> None:
-        self.session = session
+    def __init__(self, session: Auto, outlook: Outlook | None = None) -> None:
+        self.session, self.outlook = session, outlook
+        self._calibration = session.free if outlook is None else session.guided
         self._text, self._evidence = Reading(), Evidence(session.memory)
         self._ledger = Ledger(session.slack, least=40)
         self._trust = [4.0, 4.0]  # tokens foreseen, and expected to be: how far this text is like the others
@@ -112,10 +151,10 @@ class _Text(Drafter):
 
     def _fill(self, draft: Draft) -> None:
         s = self.session
-        nodes, gains = self._grow()
+        nodes, gains = self._grow(draft.prefixes[0])
         cost = s.cost(self)
         s.rounds += 1
-        if self._first or cost.plain is None or s.rounds % _PLAIN_EVERY == 0:
+        if cost.plain is None or (s.rounds % _PLAIN_EVERY == 0 and not self._first):
             return
         size, _ = cost.best(gains, s.nodes)
         while size and not self._ledger.allows(cost.ratio(size + 1) - 1):
@@ -124,33 +163,52 @@ class _Text(Drafter):
         for parent, token in nodes[:size]:
             place.append(draft.add(place[parent], token))
 
-    def _grow(self) -> tuple[list[tuple[int, int]], list[float]]:
+    def _grow(self, x: Prefix) -> tuple[list[tuple[int, int]], list[float]]:
         """Nodes (number of the parent, 0 for the root; token) from the most probable down, and their probabilities."""
-        evidence, s = self._evidence, self.session
-        p, count = s.calibration.p, itertools.count()
-        trust = min(max(self._trust[0] / self._trust[1], 0.3), 1.3)
-        cost = s.cost(self)
+        evidence, s, outlook = self._evidence, self.session, self.outlook
+        cost, count = s.cost(self), itertools.count()
         floor = max(0.25 * (cost.ratio(s.nodes + 1) - 1) / s.nodes, 0.01)
         nodes: list[tuple[int, int]] = []
         gains: list[float] = []
-        heap: list[tuple[float, int, int, tuple[int, ...], Any, Any]] = []
+        heap: list[tuple[float, int, int, _Spot]] = []
 
-        def expand(node: int, here: float, path: tuple[int, ...], tail: Sequence[int], cursors: Any) -> None:
-            found = evidence.candidates(tail, cursors)
-            self._foreseen[path] = found
-            for token, bucket in found:
-                gain = here * min(p[bucket] * trust, 0.99)
-                if gain >= floor:
-                    heapq.heappush(heap, (-gain, next(count), node, (*path, token), tail, cursors))
+        def expand(node: int, here: float, spot: _Spot) -> None:
+            for token, chance, state in self._possible(spot):
+                if here * chance >= floor:
+                    below = spot._replace(path=(*spot.path, token), state=state)
+                    heapq.heappush(heap, (-here * chance, next(count), node, below))
 
-        expand(0, 1.0, (), evidence.ids[-10:], evidence.start())
+        expand(0, 1.0, _Spot((), evidence.ids[-10:], evidence.start(), outlook.state(x) if outlook is not None else None))
         while heap and len(nodes) < s.nodes:
-            minus, _, parent, path, tail, cursors = heapq.heappop(heap)
-            nodes.append((parent, path[-1]))
+            minus, _, parent, spot = heapq.heappop(heap)
+            token = spot.path[-1]
+            nodes.append((parent, token))
             gains.append(-minus)
-            below = evidence.below(tail, cursors, path[-1])
-            expand(len(nodes), -minus, path, [*tail[-9:], path[-1]], below)
+            cursors = evidence.below(spot.tail, spot.cursors, token)
+            expand(len(nodes), -minus, spot._replace(tail=[*spot.tail[-9:], token], cursors=cursors))
         return nodes, gains
+
+    def _possible(self, spot: _Spot) -> list[tuple[int, float, Any]]:
+        """Tokens that may come next, how likely each is to be right, and the guide's state after it."""
+        outlook, p, cursors = self.outlook, self._calibration.p, spot.cursors
+        if outlook is not None and all(source != FORCED for _, _, _, source in cursors):
+            cursors = [*cursors, (outlook.forced(spot.state), 0, 0, FORCED)]
+        found = self._evidence.candidates(spot.tail, cursors)
+        trust = min(max(self._trust[0] / self._trust[1], 0.3), 1.3)
+        possible: list[tuple[int, float, Any]] = []
+        left = 1.0  # of the probability, when that of what the guide refuses is taken away
+        for token, bucket in found:
+            chance = min(p[bucket] * trust, 0.99)
+            state = outlook.advance(spot.state, token) if outlook is not None and spot.state is not None else None
+            if outlook is None or state is not None:
+                possible.append((token, chance, state))
+            else:
+                left -= chance
+        kept = {token for token, _, _ in possible}
+        self._foreseen[spot.path] = [(token, bucket) for token, bucket in found if token in kept]
+        if left < 1.0:
+            possible = [(token, min(chance / max(left, 0.3), 0.99), state) for token, chance, state in possible]
+        return possible
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         s = self.session
@@ -168,6 +226,7 @@ class _Text(Drafter):
         done = s.clock()
         if self._first:  # its pass read the prompt
             self._first = False
+            self._ledger.book(tokens, cost.ratio(len(draft.prefixes)))
             return
         took = scored - self._proposed
         cost.learn(len(draft.prefixes), took)
@@ -178,7 +237,7 @@ class _Text(Drafter):
 
     def _judge(self, written: Sequence[int]) -> None:
         """Counts which candidates were right, at every node that the text passed through."""
-        calibration = self.session.calibration
+        calibration = self._calibration
         for i, token in enumerate(written):
             found = self._foreseen.get(tuple(written[:i]))
             if found is None:

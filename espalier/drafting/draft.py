@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer
+
+if TYPE_CHECKING:
+    from espalier.drafting.outlook import Outlook
 
 Kind: TypeAlias = Literal["deterministic", "with replacement", "without replacement"]
 
@@ -155,6 +158,12 @@ class Drafter(ABC):
     def begin(self, x: Prefix) -> Drafter:
         """The drafter for one request, whose prompt is x."""
         return self
+
+    def under(self, outlook: Outlook) -> Drafter:
+        """This drafter for texts under a guide: what the guide forces, and this drafter's drafts where it forces nothing."""
+        from espalier.drafting.forced import Forced
+
+        return Forced.first(outlook, self)
 
     @abstractmethod
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:

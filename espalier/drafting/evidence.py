@@ -9,19 +9,22 @@ from typing import TypeAlias, TypeVar
 import torch
 
 from espalier.drafting.recycle import top_weights
+from espalier.drafting.successors import NONE, Entry, Successors, class_of
 from espalier.rows import Rows
 
-Cursor: TypeAlias = "tuple[list[int], int, int, int]"  # a text, a place in it, how many tokens match before, 0 own 1 other
+Cursor: TypeAlias = "tuple[list[int], int, int, int]"  # a text, a place in it, how many tokens match before, whose it is
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-Entry: TypeAlias = "tuple[tuple[int, int], ...]"  # tokens with the class of their probability
 
 _TOP = 8
-_CLASSES = (0.9, 0.7, 0.5, 0.3, 0.15, 0.07, 0.03)  # least probability of each class; less is not worth a node
 _LENGTHS = (0, 0, 1, 2, 3, 3, 4, 4, 4, 4, 5)  # classes of matching lengths 1, 2, 3, 4–5, 6–9, 10 and more
 _REACH = 10
-COPY = 13  # no copy; own text by length class; other texts by length class
-TABLE = 3 + 2 * len(_CLASSES)  # nothing known; in the pair's row; in the token's row; absent from either
+OWN, OTHER, FORCED = 0, 1, 2  # whose text a cursor copies from: the request's, an earlier one's, what a guide demands
+COPY = 19  # no copy; own text by length class; other texts by length class; forced tokens by how many are left
+_TABLES = (
+    4  # what follows the last two tokens in this session's rows, in the table made beforehand; the last one in that, in rows
+)
+TABLE = 1 + _TABLES * NONE + 2  # nothing known; in one of these rows; absent from the row of a pair, of a token
 _KEEP = 400_000
 
 
@@ -31,11 +34,27 @@ class Memory:
     Shared by all requests. `limit` bounds each of its tables; the older half of a full one is forgotten.
     """
 
-    def __init__(self, limit: int = _KEEP) -> None:
-        self.limit = limit
+    def __init__(self, before: Successors | None = None, limit: int = _KEEP) -> None:
+        self.before, self.limit = before, limit
         self.pairs: dict[tuple[int, int], Entry] = {}
         self.singles: dict[int, Entry] = {}
         self.grams: dict[tuple[int, ...], tuple[list[int], int]] = {}
+
+    def entry(self, tail: Sequence[int]) -> tuple[Entry, int] | None:
+        """What is known to follow the last tokens, from the best of the tables, and which of them that is.
+
+        After two tokens the latest row is better than the mean of many, after one token it is not.
+        """
+        last, before = tail[-1], self.before
+        found: Entry | None
+        if len(tail) > 1:
+            if found := self.pairs.get((tail[-2], last)):
+                return found, 0
+            if before is not None and (found := before.after(tail[-2], last)):
+                return found, 1
+        if before is not None and (found := before.after(last)):
+            return found, 2
+        return (found, 3) if (found := self.singles.get(last)) else None
 
     def learn(self, rows: Rows, most: int) -> None:
         """Notes what the target said after the last one and two tokens of each of the first `most` rows' prefixes."""
@@ -46,7 +65,7 @@ class Memory:
             tail = prefix.tail(2)
             if not tail:
                 continue
-            entry = tuple((token, _class(w)) for token, w in zip(ids, weights, strict=True) if w >= _CLASSES[-1])
+            entry = tuple((token, kind) for token, w in zip(ids, weights, strict=True) if (kind := class_of(w)) < NONE)
             self.singles[tail[-1]] = entry
             if len(tail) == 2:
                 self.pairs[tail[0], tail[1]] = entry
@@ -57,10 +76,6 @@ class Memory:
         for at in range(max(start, 3), len(ids)):
             self.grams[ids[at - 3], ids[at - 2], ids[at - 1]] = (ids, at)
         _halve(self.grams, self.limit)
-
-
-def _class(p: float) -> int:
-    return next(i for i, least in enumerate(_CLASSES) if p >= least)
 
 
 def _halve(table: dict[Key, Value], limit: int) -> None:
@@ -98,32 +113,30 @@ class Evidence:
         found: list[Cursor] = []
         for n in (3, 2, 1):
             if n <= len(tail) and (places := self._own.get(tuple(tail[-n:]))):
-                found += [(self.ids, at, _match(self.ids, at, tail), 0) for at in places if at > 0]
+                found += [(self.ids, at, _match(self.ids, at, tail), OWN) for at in places if at > 0]
                 break
         if len(tail) >= 3 and (other := self.memory.grams.get(tuple(tail[-3:]))) and other[0] is not self.ids:
-            found.append((other[0], other[1], _match(other[0], other[1], tail), 1))
+            found.append((other[0], other[1], _match(other[0], other[1], tail), OTHER))
         return found
 
     def candidates(self, tail: Sequence[int], cursors: list[Cursor]) -> list[tuple[int, int]]:
         """Tokens that may follow the last tokens of a path, each with its bucket."""
-        memory = self.memory
-        entry, base = memory.pairs.get((tail[-2], tail[-1])) if len(tail) > 1 else None, 1
-        if entry is None:
-            entry, base = memory.singles.get(tail[-1]), 1 + len(_CLASSES)
         copies: dict[int, int] = {}
-        for ids, at, length, other in cursors:
+        for ids, at, length, source in cursors:
             if at < len(ids):
-                kind = 1 + 6 * other + _LENGTHS[min(length, _REACH)]
+                kind = 1 + 6 * source + _LENGTHS[min(length if source != FORCED else len(ids) - at, _REACH)]
                 copies[ids[at]] = max(copies.get(ids[at], 0), kind)
-        if entry is None:
+        known = self.memory.entry(tail)
+        if known is None:
             return [(token, copy * TABLE) for token, copy in copies.items()]
-        found = [(token, copies.pop(token, 0) * TABLE + base + kind) for token, kind in entry]
-        absent = TABLE - 2 if base == 1 else TABLE - 1
+        entry, table = known
+        found = [(token, copies.pop(token, 0) * TABLE + 1 + table * NONE + kind) for token, kind in entry]
+        absent = TABLE - 2 if table < 2 else TABLE - 1
         return found + [(token, copy * TABLE + absent) for token, copy in copies.items()]
 
     def below(self, tail: Sequence[int], cursors: list[Cursor], token: int) -> list[Cursor]:
         """The cursors after one more token: those that it continues, or where its context occurred before."""
-        alive = [(ids, at + 1, n + 1, other) for ids, at, n, other in cursors if at < len(ids) and ids[at] == token]
+        alive = [(ids, at + 1, n + 1, source) for ids, at, n, source in cursors if at + 1 < len(ids) and ids[at] == token]
         return alive or self._find([*tail, token][-_REACH:], -1)
 
 
@@ -157,9 +170,11 @@ class Calibration:
 # How often a copied token is right by the length of the match (own text, other texts), and a token of a row, alone, by its
 # probability there; what such a row adds to the log-odds of a copied token, and what it takes if the token is not in it.
 # Rounded means over greedy texts of a small model: where counting starts, not where it ends.
-_COPIED = (0.0, 0.3, 0.45, 0.6, 0.7, 0.85, 0.9, 0.0, 0.2, 0.35, 0.45, 0.6, 0.8)
-_ALONE = (0.35, 0.3, 0.2, 0.12, 0.08, 0.04, 0.03, 0.12, 0.09, 0.08, 0.07, 0.05, 0.04, 0.03)
-_ADDS = (1.2, 0.4, 0.0, -0.5, -0.8, -1.0, -1.2, 0.5, -0.3, -0.5, -0.8, -1.0, -1.1, -1.2)
+_COPIED = (0.0, 0.3, 0.45, 0.6, 0.7, 0.85, 0.9, 0.0, 0.2, 0.35, 0.45, 0.6, 0.8, 0.8, 0.9, 0.95, 0.95, 0.95, 0.95)
+_PAIR, _SINGLE = (0.35, 0.3, 0.2, 0.12, 0.08, 0.04, 0.03), (0.12, 0.09, 0.08, 0.07, 0.05, 0.04, 0.03)
+_ALONE = (*_PAIR, *_PAIR, *_SINGLE, *_SINGLE)
+_PAIR_ADDS, _SINGLE_ADDS = (1.2, 0.4, 0.0, -0.5, -0.8, -1.0, -1.2), (0.5, -0.3, -0.5, -0.8, -1.0, -1.1, -1.2)
+_ADDS = (*_PAIR_ADDS, *_PAIR_ADDS, *_SINGLE_ADDS, *_SINGLE_ADDS)
 _ABSENT = (-1.7, -0.8)
 
 
