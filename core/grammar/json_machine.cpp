@@ -12,6 +12,7 @@ SchemaMachine::SchemaMachine(std::string schema, std::vector<std::pair<std::stri
   frames_.push_back({At::End});   // 0 is no continuation
   shapes_.push_back({});
   root_ = schemas_.root(std::move(schema));
+  schemas_.check(root_);
 }
 
 std::size_t SchemaMachine::FrameHash::operator()(const Frame& f) const {

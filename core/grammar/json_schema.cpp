@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "grammar/re.hpp"
 
@@ -48,7 +49,7 @@ const Value* text_of(const Value& v, std::string_view name) {
 std::string percent_decoded(std::string_view s) {
   std::string out;
   for (std::size_t i = 0; i < s.size(); ++i) {
-    if (s[i] == '%' && i + 2 < s.size()) {
+    if (s[i] == '%' && i + 2 < s.size() && std::isxdigit(static_cast<unsigned char>(s[i + 1])) && std::isxdigit(static_cast<unsigned char>(s[i + 2]))) {
       out += static_cast<char>(std::stoi(std::string(s.substr(i + 1, 2)), nullptr, 16));
       i += 2;
     } else {
@@ -59,6 +60,21 @@ std::string percent_decoded(std::string_view s) {
 }
 
 }  // namespace
+
+void each_below(std::string_view keyword, const Value& v, const std::function<void(const Value*)>& schema) {
+  switch (holds(keyword)) {
+    case Holds::Nothing: break;
+    case Holds::One: schema(&v); break;
+    case Holds::OneOrList:
+      if (v.is(Kind::Object)) schema(&v);
+      [[fallthrough]];
+    case Holds::List:
+      for (const Value* item : v.items) schema(item);
+      break;
+    case Holds::Map:
+      for (const auto& m : v.members) schema(m.second);
+  }
+}
 
 void Schemas::offer(std::string uri, std::string text) { offered_[plain(std::move(uri))] = std::move(text); }
 void Schemas::offer_to_all(std::string uri, std::string text) { published()[plain(std::move(uri))] = std::move(text); }
@@ -130,20 +146,7 @@ void Schemas::index(std::uint32_t document, const Value* v, std::uint32_t resour
     }
   }
   if (!overridden) anchors(*v, resources_[resource]);
-  for (const auto& [name, below] : v->members) {
-    switch (holds(name)) {
-      case Holds::Nothing: break;
-      case Holds::One: index(document, below, resource, depth + 1); break;
-      case Holds::OneOrList:
-        if (below->is(Kind::Object)) index(document, below, resource, depth + 1);
-        [[fallthrough]];
-      case Holds::List:
-        for (const Value* item : below->items) index(document, item, resource, depth + 1);
-        break;
-      case Holds::Map:
-        for (const auto& m : below->members) index(document, m.second, resource, depth + 1);
-    }
-  }
+  for (const auto& [name, below] : v->members) each_below(name, *below, [&](const Value* inner) { index(document, inner, resource, depth + 1); });
 }
 
 Schema Schemas::root(std::string text) {

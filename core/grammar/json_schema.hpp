@@ -1,5 +1,6 @@
 // Which schema a $ref means: documents, resources ($id), anchors and the dynamic scope, over drafts 4 to 2020-12.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,6 +35,7 @@ class Schemas {
   void offer(std::string uri, std::string text);      // for $ref; parsed when it is first needed
   static void offer_to_all(std::string uri, std::string text);   // the published metaschemas
   Schema root(std::string text);
+  void check(Schema root);                            // its references lead somewhere, its patterns can be read
   const Place& operator[](Schema s) const { return places_[s]; }
   const Resource& resource(Schema s) const { return resources_[places_[s].resource]; }
   Schema inside(Schema s, const Value* v) { return enter(v, places_[s].resource, places_[s].scope); }
@@ -71,6 +73,7 @@ class Schemas {
   std::map<std::vector<std::uint32_t>, std::uint32_t> scope_ids_{{{}, 0}};
 };
 
+void each_below(std::string_view keyword, const Value&, const std::function<void(const Value*)>& schema);   // the schemas below a keyword
 std::string resolve_uri(std::string_view base, std::string_view reference);   // RFC 3986, section 5
 
 }  // namespace espalier::json

@@ -184,7 +184,7 @@ class Parser {
     for (;;) {
       if (peek() != '"') fail("the name of a member was expected");
       const std::string_view name = string();
-      if (!name.empty() && (name[0] == '$' || name == "id")) watch(name);
+      if (!name.empty() && (name[0] == '$' || name == "id" || name.starts_with("pattern"))) watch(name);
       if (peek() != ':') fail("':' was expected");
       ++i_;
       v.members.emplace_back(name, value(depth + 1));

@@ -136,6 +136,11 @@ Re meaning(Store& store, const Pattern& p, bool search, bool ecma) {
   return m.of(anything, kStart, m.all(p, Meaning::same(store.text())));
 }
 
+void check(std::string_view pattern, bool search) {
+  const EngineGuard guard(engine_lock());
+  read_pattern(Store::get(), pattern, search);
+}
+
 Re parse(std::string_view pattern, bool search) {
   const EngineGuard guard(engine_lock());
   Store& store = Store::get();

@@ -148,7 +148,11 @@ class Reader {
 
   PatternPtr quantified() {
     if (!ecma_ && eat('~')) {
+      if (flags_.verbose) skip_blanks();
+      if (!more() || peek() == '|' || peek() == ')' || peek() == '&') fail("~ needs an expression after it");
+      if (++depth_ > kDeepest) fail("complements nested deeper than " + std::to_string(kDeepest) + " levels");
       PatternPtr inner = quantified();
+      --depth_;
       if (!inner) fail("~ needs an expression after it");
       PatternPtr p = node(Pattern::Kind::Without);
       if (inner->kind == Pattern::Kind::Plain) return plain(store_.both({store_.text(), store_.negate(inner->plain)}));

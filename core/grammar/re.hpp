@@ -61,6 +61,8 @@ Re json_string(Re);
 // A pattern of the dialect of docs/constraints.md. `search` = unanchored unless ^ / $ say otherwise (JSON Schema's `pattern`).
 Re parse(std::string_view pattern, bool search = false);
 
+void check(std::string_view pattern, bool search = false);   // reads it: throws what parse() throws about its text
+
 Re step(Re, std::uint8_t byte);              // kEmpty if nothing can follow
 bool nullable(Re);                           // the text may end here (with tag 0)
 std::span<const Tag> ends(Re);               // the tags with which it may end here (0 = nullable)
