@@ -2,8 +2,8 @@
 // All members of the team run `forward` at the same time; work is shared out task by task, and they meet between phases.
 
 template <class Task>
-INLINE void each(Team& team, int tasks, const Task& task) {
-  for (int i = team.take(); i < tasks; i = team.take()) task(i);
+INLINE void each(Team& team, int thread, int tasks, const Task& task) {
+  for (int i = team.take(thread, tasks); i < tasks; i = team.take(thread, tasks)) task(i);
   team.meet();
 }
 
@@ -49,7 +49,7 @@ struct Step {
 
   template <bool wide_kv>
   void run() {
-    each(team, pass.rows, [&](int row) { begin(row); });
+    each(team, thread, pass.rows, [&](int row) { begin(row); });
     tap(0);
     for (int l = 0; l < pass.layers; ++l) {
       const Layer& layer = *pass.layer[l];
@@ -57,25 +57,25 @@ struct Step {
       void* keys = static_cast<std::byte*>(pass.keys) + size;
       void* values = static_cast<std::byte*>(pass.values) + size;
       const Tiles normed = tiles_for(scratch, kind, pass.rows, hidden);
-      each(team, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
-      multiply(layer.qkv, normed, scratch.qkv, wide);
-      each(team, pass.rows, [&](int row) { remember<wide_kv>(layer, row, keys, values); });
-      each(team, attend_tasks(), [&](int i) { attend_task<wide_kv>(layer, i, keys, values); });
+      each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
+      multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
+      each(team, thread, pass.rows, [&](int row) { remember<wide_kv>(layer, row, keys, values); });
+      each(team, thread, attend_tasks(), [&](int i) { attend_task<wide_kv>(layer, i, keys, values); });
       const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
-      each(team, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
-      multiply(layer.out, heads, scratch.delta, hidden);
-      each(team, pass.rows, [&](int row) {
+      each(team, thread, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
+      multiply(layer.out, layer.gate_up, heads, scratch.delta, hidden);
+      each(team, thread, pass.rows, [&](int row) {
         add(row, layer.out_norm);
         norm_into(normed, row, layer.mlp_norm);
       });
       feed(layer, normed);
       const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
-      each(team, pass.rows, [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
-      multiply(layer.down, fed, scratch.delta, hidden);
-      each(team, pass.rows, [&](int row) { add(row, layer.down_norm); });
+      each(team, thread, pass.rows, [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
+      multiply(layer.down, pass.layer[l + 1 < pass.layers ? l + 1 : l]->qkv, fed, scratch.delta, hidden);
+      each(team, thread, pass.rows, [&](int row) { add(row, layer.down_norm); });
       tap(l + 1);
     }
-    each(team, pass.answered, [&](int i) {
+    each(team, thread, pass.answered, [&](int i) {
       float* row = delta(i);
       rms_norm_hidden(x(pass.out[i]), pass.final_norm, row);
       __builtin_memcpy(pass.hidden + static_cast<std::size_t>(i) * shape.hidden, row, sizeof(float) * shape.hidden);
@@ -104,7 +104,7 @@ struct Step {
 
   void tap(int layer) const {
     if (!pass.taps) return;
-    each(team, pass.answered, [&](int i) {
+    each(team, thread, pass.answered, [&](int i) {
       float* to = pass.taps + (static_cast<std::size_t>(i) * (pass.layers + 1) + layer) * shape.hidden;
       __builtin_memcpy(to, x(pass.out[i]), sizeof(float) * shape.hidden);
     });
@@ -121,9 +121,15 @@ struct Step {
     for (int k = 0; k < hidden; k += 16) store(to + k, load(to + k) + load(from + k));
   }
 
-  void multiply(const Matrix& m, const Tiles& tiles, float* to, int stride) const {
-    each(team, m.panels, [&](int panel) {
-      rows_times_panel(m, tiles, panel, [&](int row, int p, V low, V high) {
+  // What this thread reads after a panel of `m`: the panel behind it, or at the end of its share its first of the next matrix.
+  const std::byte* after(const Matrix& m, int panel, const Matrix& next) const {
+    if (panel + 1 < team.first(thread + 1, m.panels)) return m.data + m.panel_bytes() * (panel + 1);
+    return next.data + next.panel_bytes() * team.first(thread, next.panels);
+  }
+
+  void multiply(const Matrix& m, const Matrix& next, const Tiles& tiles, float* to, int stride) const {
+    each(team, thread, m.panels, [&](int panel) {
+      rows_times_panel(m, tiles, panel, after(m, panel, next), [&](int row, int p, V low, V high) {
         float* at = to + static_cast<std::size_t>(row) * stride + p * panel_width;
         store(at, low);
         store(at + 16, high);
@@ -133,8 +139,8 @@ struct Step {
 
   void feed(const Layer& layer, const Tiles& tiles) const {
     const int stride = padded(shape.ff);
-    each(team, layer.gate_up.panels, [&](int panel) {
-      rows_times_panel(layer.gate_up, tiles, panel, [&](int row, int p, V gate, V up) {
+    each(team, thread, layer.gate_up.panels, [&](int panel) {
+      rows_times_panel(layer.gate_up, tiles, panel, after(layer.gate_up, panel, layer.down), [&](int row, int p, V gate, V up) {
         store(scratch.fed + static_cast<std::size_t>(row) * stride + p * 16, (shape.gelu ? gelu(gate) : silu(gate)) * up);
       });
     });
@@ -189,33 +195,30 @@ void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const
   }
 }
 
-void head(Team& team, int, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows, float* logits,
+void head(Team& team, int thread, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows, float* logits,
           const Scratch& scratch) {
   const Pass none{};
-  const Step step(team, 0, shape, none, scratch, m.kind);
+  const Step step(team, thread, shape, none, scratch, m.kind);
   const Tiles tiles = tiles_for(scratch, m.kind, rows, step.hidden);
-  each(team, rows, [&](int row) {
+  each(team, thread, rows, [&](int row) {
     __builtin_memcpy(step.x(row), hidden + static_cast<std::size_t>(row) * shape.hidden, sizeof(float) * shape.hidden);
     if (norm) step.rms_norm_hidden(step.x(row), norm, step.x(row));
     put(tiles, row, step.x(row));
   });
-  constexpr int together = 4;  // panels of one task: the head has many
-  each(team, (m.panels + together - 1) / together, [&](int task) {
-    for (int panel = task * together; panel < m.panels && panel < (task + 1) * together; ++panel) {
-      rows_times_panel(m, tiles, panel, [&](int row, int p, V low, V high) {
-        if (shape.logit_cap > 0) {
-          low = splat(shape.logit_cap) * tanh(low / splat(shape.logit_cap));
-          high = splat(shape.logit_cap) * tanh(high / splat(shape.logit_cap));
-        }
-        float* at = logits + static_cast<std::size_t>(row) * m.out + p * panel_width;
-        const int live = m.out - p * panel_width;
-        if (live >= panel_width) {
-          store(at, low);
-          store(at + 16, high);
-        } else {
-          for (int i = 0; i < live; ++i) at[i] = i < 16 ? low[i] : high[i - 16];
-        }
-      });
-    }
+  each(team, thread, m.panels, [&](int panel) {
+    rows_times_panel(m, tiles, panel, step.after(m, panel, m), [&](int row, int p, V low, V high) {
+      if (shape.logit_cap > 0) {
+        low = splat(shape.logit_cap) * tanh(low / splat(shape.logit_cap));
+        high = splat(shape.logit_cap) * tanh(high / splat(shape.logit_cap));
+      }
+      float* at = logits + static_cast<std::size_t>(row) * m.out + p * panel_width;
+      const int live = m.out - p * panel_width;
+      if (live >= panel_width) {
+        store(at, low);
+        store(at + 16, high);
+      } else {
+        for (int i = 0; i < live; ++i) at[i] = i < 16 ? low[i] : high[i - 16];
+      }
+    });
   });
 }

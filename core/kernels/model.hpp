@@ -66,12 +66,14 @@ struct Pass {
   float* taps = nullptr;                        // [answered, layers + 1, hidden] or null
 };
 
-// Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows side by side for each input.
+// Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows' lines of 64 bytes side by side: the
+// first line of every row, then the second of every row … So a row's inputs are found at offsets known to the compiler, and no two
+// threads write to one line. int8 has the high digits of 64 inputs in one line and the low ones in the next.
 struct Tiles {
   Kind kind = Kind::f32;
   int rows = 0, depth = 0, tile = 1;
   std::byte* data = nullptr;
-  float* scales = nullptr;        // int8: per tile, group and row
+  float* scales = nullptr;          // int8: per row and group
   std::int32_t* offsets = nullptr;  // int8: -128 times the sum of the group
 };
 

@@ -2,7 +2,7 @@
 
 namespace espalier::kernels {
 
-Team::Team(int size) : size_(size < 1 ? 1 : size) {
+Team::Team(int size) : size_(size < 1 ? 1 : size), next_(new Next[static_cast<std::size_t>(size_)]) {
   for (int thread = 1; thread < size_; ++thread) threads_.emplace_back([this, thread] { serve(thread); });
 }
 

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -28,14 +29,25 @@ class Team {
   // Runs work(thread) on every member, the caller being member 0; returns when all are done. One call at a time.
   void run(const std::function<void(int)>& work);
 
-  // The next task of the current phase, or a number >= tasks when none is left.
-  int take() { return next_.fetch_add(1, std::memory_order_relaxed); }
+  // The next task of the current phase for this thread, or `tasks` when none is left. Every thread has a run of tasks of its own,
+  // so that what it reads next follows what it reads now; who is done with his helps the others.
+  int take(int thread, int tasks) {
+    for (int k = 0; k < size_; ++k) {
+      const int owner = thread + k < size_ ? thread + k : thread + k - size_;
+      const int task = first(owner, tasks) + next_[owner].taken.fetch_add(1, std::memory_order_relaxed);
+      if (task < first(owner + 1, tasks)) return task;
+    }
+    return tasks;
+  }
+
+  // Where a thread's run of tasks begins.
+  int first(int thread, int tasks) const { return static_cast<int>(static_cast<long long>(tasks) * thread / size_); }
 
   // Waits until all members are here; then the tasks start again from 0. Spins first: phases last microseconds.
   void meet() {
     const unsigned round = round_.load(std::memory_order_acquire);
     if (here_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
-      next_.store(0, std::memory_order_relaxed);
+      for (int thread = 0; thread < size_; ++thread) next_[thread].taken.store(0, std::memory_order_relaxed);
       here_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       return;
@@ -59,7 +71,10 @@ class Team {
   const std::function<void(int)>* work_ = nullptr;
   alignas(64) std::atomic<unsigned> job_{0};
   std::atomic<bool> over_{false};
-  alignas(64) std::atomic<int> next_{0};
+  struct alignas(64) Next {
+    std::atomic<int> taken{0};
+  };
+  const std::unique_ptr<Next[]> next_;
   alignas(64) std::atomic<int> here_{0};
   alignas(64) std::atomic<unsigned> round_{0};
 };
