@@ -6,7 +6,10 @@ verifier may do to them, so keep them to two levels and about three nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
 
 import espalier as es
 from espalier import drafting as d
@@ -17,6 +20,30 @@ V, END = 3, 2
 VOCAB = Vocab([b"a", b"b", None], end=[END])
 OTHER = Vocab([b"b", None, b"ab", b"a"], end=[1])  # another vocabulary over the same letters
 TEXTS = [[0, 1, 0, 0, 1, 1, 0, 1], [1, 0, 0, 0, 1]]
+
+
+class Layers(es.Model):
+    """A model of three layers, each of which adds a table's row to the residual stream; the head reads the stream as it is."""
+
+    vocab_size, vocab = V, VOCAB
+
+    def __init__(self, kept: Sequence[int] = (0, 1, 2)) -> None:
+        self.kept, self.layers = tuple(kept), len(kept)
+        self._tables = [es.models.Table.random(V, 2, seed=30 + layer) for layer in self.kept]
+
+    def partial(self, layers: Sequence[int]) -> Layers:
+        return Layers([self.kept[layer] for layer in layers])
+
+    def read(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
+        added = torch.stack([table.forward(prefixes, frozenset()).logits for table in self._tables], 1)
+        stream = torch.cat([torch.zeros_like(added[:, :1]), added.cumsum(1)], 1)  # [N, L + 1, V]
+        return es.Rows(stream[:, -1], prefixes, {"hidden": stream[:, -1], "layers": stream})
+
+
+LAYERED = Layers()
 SMALL = es.models.Table.random(V, 1, seed=8)
 MIDDLE = es.models.Table.random(V, 2, seed=12)
 FOREIGN = es.models.Table.random(OTHER.size, 1, seed=5, vocab=OTHER)
@@ -90,6 +117,16 @@ DRAFTERS: dict[str, Callable[[], d.Drafter]] = {
     "string law": lambda: d.DraftModel(d.StringLaw(FOREIGN, VOCAB), tokens=2),
     "retokenised": lambda: d.Retokenised(FOREIGN, VOCAB, tokens=2),
     "shortened": lambda: d.DraftModel(d.Shortened(MIDDLE, lambda ids: ids[-1:]), tokens=2),
+    # the target's own layers
+    "skipped layers": lambda: d.skip_layers(LAYERED, {1}, tree=d.Chain(2, kind="deterministic")),
+    "skipped layers, drawn": lambda: d.skip_layers(LAYERED, {1}, tree=d.Chain(2), length=d.Constant(2)),
+    "swift": lambda: d.SWIFT(LAYERED, ratio=0.9, tree=d.Siblings(((0.5, 1), (0.0, 2)), most=2), window=2, context=1, trials=2),
+    "early exit": lambda: d.early_exit(LAYERED, 1, tree=d.Chain(2, kind="deterministic")),
+    "early exit, drawn": lambda: d.early_exit(LAYERED, 2, tree=d.Chain(2), length=d.Constant(2)),
+    "kangaroo's stop": lambda: d.early_exit(
+        LAYERED, 2, tree=d.Chain(3, kind="deterministic"), length=d.Confidence(0.5, most=3)
+    ),
+    "del": lambda: d.DEL(LAYERED, exits=[1, 2], most=2),
     # with a length that is decided as the draft grows
     "svip": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.SVIP(threshold=0.36)),
     "confidence": lambda: d.DraftModel(SMALL, tree=d.Chain(2), length=d.Confidence(0.6, most=2)),

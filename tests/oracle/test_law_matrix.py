@@ -6,7 +6,7 @@ import functools
 
 import pytest
 import torch
-from drafters import AHEAD, DRAFTERS, END, VOCAB, V
+from drafters import AHEAD, DRAFTERS, END, LAYERED, V
 from one_round import Target, assert_exact, drafts, emissions, states
 
 import espalier as es
@@ -40,12 +40,11 @@ VERIFIERS: dict[str, v.Verifier] = {
 }
 EXACT = {"match", "multi-candidate", "rejection", "recursive", "k-seq", "block"}
 EXACT_ANYWAY = {"lenient 1", "ensemble 0", "reflective 0", "judge of nothing"}
-TABLE = es.models.Table.random(V, 2, seed=3, vocab=VOCAB)
 TARGETS = {
-    "plain": TABLE,
-    "temperature and top-p": TABLE | es.temperature(0.8) | es.top_p(0.8),
-    "regex": TABLE * regex("(a|ab)*b|b+a(ba)*"),
-    "penalty": TABLE | es.repetition(1.7) | es.frequency(0.8),
+    "plain": LAYERED,
+    "temperature and top-p": LAYERED | es.temperature(0.8) | es.top_p(0.8),
+    "regex": LAYERED * regex("(a|ab)*b|b+a(ba)*"),
+    "penalty": LAYERED | es.repetition(1.7) | es.frequency(0.8),
 }
 
 
@@ -108,7 +107,7 @@ def test_the_matrix_refuses_the_pairs_that_have_no_guarantee():
     assert ("k-config without", "k-seq") in refused
     assert ("beam", "ensemble") in refused
     with pytest.raises(InvalidInput, match="independent draws from one law"):
-        es.run(es.speculate(TABLE, es.Prefix([0]), es.stop.budget(2), DRAFTERS["lookup"](), v.KSeq(), es.Rng(0)))
+        es.run(es.speculate(LAYERED, es.Prefix([0]), es.stop.budget(2), DRAFTERS["lookup"](), v.KSeq(), es.Rng(0)))
 
 
 @pytest.mark.parametrize("verifier", ["match", "rejection", "block", "recursive"])
