@@ -6,6 +6,7 @@ from espalier.drafting.draft import Drafter
 from espalier.errors import DeadEnd, LimitExceeded, Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.rng import Rng
+from espalier.rows import Rows
 from espalier.run import Decoder, Keep
 from espalier.scorer import Ask, Scorer
 from espalier.stop import Stop
@@ -49,27 +50,41 @@ def speculate(scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: V
     >>> x.ids() == y.ids()  # matching makes the same draws in the same order
     True
     """
-    check_pair(drafter, verify)
-    drafter.check(scorer)
-    drafter, want, own, dead = drafter.begin(x), drafter.want | verify.want, rng.split(), DeadEnds(scorer)
-
-    def worthwhile(y: Prefix) -> bool:  # nothing goes on behind a node that ends the text, and its own token any pass gives
-        return not stop(y) and scorer.viable(y)
-
+    rounds = Rounds(scorer, x, stop, drafter, verify, rng)
     while not stop(x):
-        draft = (yield from drafter.propose(x, own)).pruned(worthwhile)
+        x, _ = yield from rounds.next(x)
+    return x
+
+
+class Rounds:
+    """Rounds of speculation for one text: a draft below it, one pass over the draft, what the verifier accepts of it."""
+
+    def __init__(self, scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: Verifier, rng: Rng) -> None:
+        check_pair(drafter, verify)
+        drafter.check(scorer)
+        self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
+        self.drafter, self.want, self.own = drafter.begin(x), drafter.want | verify.want, rng.split()
+        self.dead = DeadEnds(scorer)
+
+    def next(self, x: Prefix) -> Decoder[tuple[Prefix, Rows]]:
+        """The prefix that x grows to in one round, and the rows of the draft that was below x."""
+        draft = (yield from self.drafter.propose(x, self.own)).pruned(self._worthwhile)
         draft.scored = len(draft.prefixes)
-        rows = yield Ask(scorer, [*draft.prefixes, *verify.asides(draft)], want)
-        drafter.join(draft)
+        rows = yield Ask(self.scorer, [*draft.prefixes, *self.verify.asides(draft)], self.want)
+        self.drafter.join(draft)
         try:
-            for y in verify(draft, rows, rng):
+            for y in self.verify(draft, rows, self.rng):
                 x = yield Keep(y)
-                if stop(x):
+                if self.stop(x):
                     break
         except DeadEnd as end:
-            x = dead.back_up(end)
-        drafter.observe(x, draft, rows)
-    return x
+            x = self.dead.back_up(end)
+        self.drafter.observe(x, draft, rows)
+        return x, rows
+
+    def _worthwhile(self, y: Prefix) -> bool:
+        """Nothing goes on behind a node that ends the text, and its own token any pass gives."""
+        return not self.stop(y) and self.scorer.viable(y)
 
 
 class DeadEnds:

@@ -61,13 +61,13 @@ class Sample:
 
 def load_questions(path: Path, limit: int | None, room: int, lm: LanguageModel, start: int = 0) -> list[tuple[str, list[int]]]:
     """(category, prompt tokens) of the first turns: of each category's, from number `start` on, the first `limit` that are at
-    most `room` tokens long.
+    most `room` tokens long; the first of every category, then the second of every category, and so on.
 
     Raises InvalidInput if the file is not one of Spec-Bench questions.
     """
     taken: dict[str, int] = {}
     skipped: Counter[str] = Counter()
-    questions = []
+    questions: list[tuple[int, str, list[int]]] = []
     try:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
         asked = [(GROUPS.get(row["category"], row["category"]), row["turns"][0]) for row in rows]
@@ -82,9 +82,9 @@ def load_questions(path: Path, limit: int | None, room: int, lm: LanguageModel, 
         ids = lm.prompt(text).ids()
         if len(ids) <= room:
             taken[category] = taken.get(category, 0) + 1
-            questions.append((category, ids))
+            questions.append((taken[category], category, ids))
     require(bool(questions), f"--prompts {path}: no question fits in {room} tokens")
-    return questions
+    return [(category, ids) for _, category, ids in sorted(questions, key=lambda question: question[0])]
 
 
 def systems(lm: LanguageModel, drafters: Sequence[str], theirs: Any = None) -> list[Peer]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from espalier.constraints.states import State, States
+from espalier.attached import Attached
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Limit, Rows
 from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer
+
+State = Hashable
 
 
 @runtime_checkable
@@ -29,6 +31,18 @@ class TokenLaw(Protocol):
     def mask(self, state: Any) -> Tensor: ...  # bool [V]
 
 
+def states(law: TokenLaw) -> Attached[Any]:
+    """The state of a constraint after each prefix, counted from the prefix's origin; None once it has left the constraint."""
+
+    def step(node: Prefix, above: Any) -> Any:
+        state = law.start() if node is node.origin else above
+        for token in () if node is node.origin else node.tokens:
+            state = law.advance(state, token) if state is not None else None
+        return state
+
+    return Attached(step, written=True)
+
+
 class Constrained(Scorer):
     """The inner scorer under a constraint on what is written after each prefix's origin.
 
@@ -41,7 +55,7 @@ class Constrained(Scorer):
         inner.admit(CONSTRAINT, "a constraint")
         self.inner, self.law = inner, law
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, CONSTRAINT
-        self.state = States(law)  # after x; None if x has left the constraint
+        self.state = states(law)  # after x; None if x has left the constraint
         self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espalier.decode import DeadEnds
+from espalier.decode import DeadEnds, Rounds
 from espalier.drafting.jacobi import Jacobi
 from espalier.drafting.reading import guess
 from espalier.errors import DeadEnd, require
@@ -54,22 +54,12 @@ def glance(
     """
     require(window >= 1, f"window={window}: a window holds at least one guess")
     require(passes is None or passes >= 1, f"passes={passes}: at least one pass is needed; None means no limit")
-    drafter, verify, own, dead = Jacobi(window).begin(x), SampleMatch(), rng.split(), DeadEnds(scorer)
+    rounds, dead = Rounds(scorer, x, stop, Jacobi(window), SampleMatch(), rng), DeadEnds(scorer)
     guesses: list[int] = []
     made = 0
     while not stop(x) and (passes is None or made < passes):
-        draft = (yield from drafter.propose(x, own)).pruned(scorer.viable)
-        rows = yield Ask(scorer, draft.prefixes)
-        made += 1
-        before = len(x)
-        try:
-            for y in verify(draft, rows, rng):
-                x = yield Keep(y)
-                if stop(x):
-                    break
-        except DeadEnd as end:
-            x = dead.back_up(end)
-        drafter.observe(x, draft, rows)
+        before, made = len(x), made + 1
+        x, rows = yield from rounds.next(x)
         guesses = [guess(rows[i]) for i in range(max(len(x) - before, 0), len(rows))]
     approximate = [] if stop(x) else guesses
     y = x.given([*approximate, *ask])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from espalier.constraints.states import States
+from espalier.constraints.constrain import states
 from espalier.errors import require
 from espalier.scorer import Scorer
 from espalier.text.vocab import Vocab
@@ -35,7 +35,7 @@ class Outlook:
 
         self.guide, self.vocab, self.encode = guide, vocab, encode
         self._law = TokenGuide(guide, vocab)
-        self.state, self.advance = States(self._law), self._law.advance
+        self.state, self.advance = states(self._law), self._law.advance
         self._longest = _longest_match(vocab) if encode is None else None
         self._forced: dict[Any, list[int]] = {}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from espalier.attached import Attached
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -60,21 +60,14 @@ class Shortened(Scorer):
     def __init__(self, inner: Scorer, select: Select | None = None) -> None:
         self.inner, self.select = inner, select or ends()
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
-        self._short: weakref.WeakKeyDictionary[Prefix, Prefix] = weakref.WeakKeyDictionary()
+        self._short = Attached(self._shorter, written=True)
 
     def short(self, x: Prefix) -> Prefix:
         """The prefix that stands for x; children of x stand on it, so that keys and values are shared as they are for x."""
-        missing = []
-        for node in x.up():
-            if node in self._short:
-                break
-            missing.append(node)
-        for node in reversed(missing):
-            if node is node.origin or node.parent is None:
-                self._short[node] = Prefix(self.select(node.ids()))
-            else:
-                self._short[node] = self._short[node.parent] + node.tokens
-        return self._short[x]
+        return self._short(x)
+
+    def _shorter(self, node: Prefix, above: Prefix | None) -> Prefix:
+        return Prefix(self.select(node.ids())) if above is None else above + node.tokens
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, [self.short(x) for x in prefixes], want)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from espalier.attached import Attached
 from espalier.drafting.draft import Draft, Drafter
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
@@ -35,23 +35,17 @@ class Translation:
         self.same = {i: ids[token] for i, token in enumerate(source.tokens) if token in ids}
         names = {target.name(i): i for i in target.special if target.name(i) != f"<{i}>"}  # a name, not just its number
         self.same |= {i: names[source.name(i)] for i in source.special if source.name(i) in names}
-        self._prefixes: WeakKeyDictionary[Prefix, Prefix] = WeakKeyDictionary()
+        self._twins = Attached(self._twin)
 
     def prefix(self, x: Prefix) -> Prefix:
         """The prefix of the other vocabulary that writes what x does."""
-        missing = []
-        for node in x.up():
-            if node in self._prefixes:
-                break
-            missing.append(node)
-        for node in reversed(missing):
-            tokens = self._tokens(node)
-            if node.parent is None:
-                self._prefixes[node] = Prefix(tokens)
-            else:
-                above = self._prefixes[node.parent]
-                self._prefixes[node] = above.given(tokens) if node.origin is node else above + tokens
-        return self._prefixes[x]
+        return self._twins(x)
+
+    def _twin(self, node: Prefix, above: Prefix | None) -> Prefix:
+        tokens = self._tokens(node)
+        if above is None:
+            return Prefix(tokens)
+        return above.given(tokens) if node.origin is node else above + tokens
 
     def _tokens(self, node: Prefix) -> list[int]:
         if node.origin is not node:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from espalier.attached import Attached
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -32,22 +32,16 @@ class Reprompted(Scorer):
         require(len(prompt) > 0, "the second prompt is empty; a model needs something to go on from, its first token at least")
         self.inner, self.prompt = inner, prompt
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
-        self._prefixes: WeakKeyDictionary[Prefix, Prefix] = WeakKeyDictionary()
+        self._twins = Attached(self._twin)
 
     def prefix(self, x: Prefix) -> Prefix:
         """The prefix of the second stream that goes with x."""
-        missing = []
-        for node in x.up():
-            if node in self._prefixes:
-                break
-            missing.append(node)
-        for node in reversed(missing):
-            if node.parent is None:
-                self._prefixes[node] = self.prompt
-            else:
-                above = self._prefixes[node.parent]
-                self._prefixes[node] = above.given(node.tokens) if node.origin is node else above + node.tokens
-        return self._prefixes[x]
+        return self._twins(x)
+
+    def _twin(self, node: Prefix, above: Prefix | None) -> Prefix:
+        if above is None:
+            return self.prompt
+        return above.given(node.tokens) if node.origin is node else above + node.tokens
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, [self.prefix(x) for x in prefixes], want)
