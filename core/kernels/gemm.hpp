@@ -8,15 +8,19 @@ constexpr int block = 128;
 
 // What is brought into the cache while a tile is multiplied. A single tile streams its panel: the fetch runs `ahead` of it. Where
 // several tiles share a panel, only the first would wait for memory and the others would leave it idle, so each of them
-// fetches its part of the panel after this one.
+// fetches its part of the panel after this one, no nearer than the second level.
 struct Fetch {
   const std::byte* at;
   int step;  // bytes for each 128 bytes of weights: 128, or 128 / number of tiles
 };
 
 INLINE void fetch(Fetch& f) {
-  __builtin_prefetch(f.at);
-  if (f.step == 128) __builtin_prefetch(f.at + 64);
+  if (f.step == 128) {
+    __builtin_prefetch(f.at);
+    __builtin_prefetch(f.at + 64);
+  } else {
+    __builtin_prefetch(f.at, 0, 2);
+  }
   f.at += f.step;
 }
 

@@ -6,6 +6,10 @@
 #include <cstring>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace espalier::kernels {
 
 Buffer::Buffer(std::size_t bytes) { need(bytes); }
@@ -14,7 +18,7 @@ void Buffer::Free::operator()(std::byte* p) const { std::free(p); }
 
 void Buffer::need(std::size_t bytes) {
   if (bytes <= size_) return;
-  // A kernel fetches a little ahead of what it reads and loads whole vectors: leave it room behind the end.
+  // A kernel loads whole vectors: leave it room behind the end.
   const std::size_t room = (bytes + 4096 + 63) / 64 * 64;
   auto* p = static_cast<std::byte*>(std::aligned_alloc(64, room));
   if (!p) throw std::bad_alloc();
@@ -23,13 +27,36 @@ void Buffer::need(std::size_t bytes) {
   size_ = bytes;
 }
 
+std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes) {
+  constexpr std::size_t page = std::size_t{2} << 20, piece = std::size_t{32} << 20;
+  static std::weak_ptr<std::byte> current;
+  static std::size_t used = 0, size = 0;
+  bytes = (bytes + 63) / 64 * 64;
+  std::shared_ptr<std::byte> from = current.lock();
+  if (!from || size - used < bytes) {
+    size = std::max(piece, (bytes + page - 1) / page * page);
+    from.reset(static_cast<std::byte*>(std::aligned_alloc(page, size)), [](std::byte* p) { std::free(p); });
+    if (!from) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    madvise(from.get(), size, MADV_HUGEPAGE);  // a wish: without it everything works, slower
+#endif
+    current = from;
+    used = 0;
+  }
+  std::byte* at = from.get() + used;
+  used += bytes;
+  std::memset(at, 0, bytes);
+  return {from, at};
+}
+
 Packed::Packed(Kind kind, int out, int in) : in_(in) {
   matrix_.kind = kind;
   matrix_.out = out;
   matrix_.depth = padded(in);
   matrix_.panels = (out + panel_width - 1) / panel_width;
-  data_.need(matrix_.panel_bytes() * static_cast<std::size_t>(matrix_.panels));
-  matrix_.data = data_.data();
+  bytes_ = matrix_.panel_bytes() * static_cast<std::size_t>(matrix_.panels);
+  data_ = memory_for_weights(bytes_);
+  matrix_.data = data_.get();
 }
 
 void Packed::bias(const float* bias) {
@@ -65,7 +92,7 @@ void quantise(const float* weights, int live, std::byte* to, float* scale) {
 }  // namespace
 
 void Packed::fill_panel(int panel, int live, const float* weights) {
-  std::byte* to = data_.data() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
+  std::byte* to = data_.get() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
   for (int o = 0; o < panel_width; ++o) {
     const float* row = weights + static_cast<std::size_t>(o) * in_;
     const int count = o < live ? in_ : 0;
