@@ -31,6 +31,7 @@ class _Spot(NamedTuple):
     state: Any
 
 
+_LOOK = 4  # nodes between two looks at whether more of them could pay
 _PLAIN_EVERY = 64  # rounds between two plain passes that are made only to know what they cost
 
 
@@ -179,11 +180,16 @@ class _Text(Drafter):
                     heapq.heappush(heap, (-here * chance, next(count), node, below))
 
         expand(0, 1.0, _Spot((), evidence.ids[-10:], evidence.start(), outlook.state(x) if outlook is not None else None))
+        tokens = rate = 1.0
         while heap and len(nodes) < s.nodes:
             minus, _, parent, spot = heapq.heappop(heap)
+            if len(nodes) % _LOOK == 0 and not cost.may_gain(len(nodes), tokens, -minus, rate, s.nodes):
+                break
             token = spot.path[-1]
             nodes.append((parent, token))
             gains.append(-minus)
+            tokens -= minus
+            rate = max(rate, tokens / cost.ratio(len(nodes) + 1))
             cursors = evidence.below(spot.tail, spot.cursors, token)
             expand(len(nodes), -minus, spot._replace(tail=[*spot.tail[-9:], token], cursors=cursors))
         return nodes, gains

@@ -84,6 +84,11 @@ class PassCost:
                     chosen, rate = n, now
         return chosen, rate
 
+    def may_gain(self, n: int, tokens: float, gain: float, rate: float, most: int) -> bool:
+        """Whether more than n nodes, the first of which give `tokens` and every further one at most `gain`, could be faster
+        than `rate`: if not, looking for more of them is in vain."""
+        return any((tokens + (size - 1 - n) * gain) / self.ratio(size) > rate for size in _SIZES if n + 1 < size <= most + 1)
+
 
 def size_of(n: int) -> int:
     """The class of pass sizes to which n nodes belong, by its largest."""

@@ -187,6 +187,17 @@ def test_the_size_is_the_best_of_all_sizes():
     assert cost.best([], 10) == (0, 1.0)
 
 
+def test_no_node_is_looked_for_that_could_pay_and_none_that_could_not():
+    cost = PassCost(lambda n: 1 + 0.1 * (n - 1))
+    cost.plain = 0.01
+    for gain in (0.05, 0.15, 0.3, 0.9):
+        for n in (1, 4, 9):
+            tokens = 1 + 0.8 * n
+            now = tokens / cost.ratio(n + 1)
+            later = [(tokens + m * gain) / cost.ratio(size_of(n + m + 1)) for m in range(1, 48 - n)]
+            assert cost.may_gain(n, tokens, gain, now, 48) == (max(later) > now)
+
+
 def test_a_ledger_never_allows_more_than_its_slack():
     ledger = Ledger(slack=0.1, least=10)
     assert ledger.allows(1.0)
