@@ -235,6 +235,10 @@ NB_MODULE(_kernels, m) {
         check(static_cast<int>(bias.shape(0)) == self.matrix().out, "the bias has another length than the matrix");
         self.bias(bias.data());
       }, "bias"_a)
+      .def("rounded", [](const Packed& self, const std::string& kind) {
+        check(self.matrix().kind != Kind::i8, "weights that are rounded already cannot be rounded again");
+        return self.rounded(kind_of(kind));
+      }, "kind"_a)
       .def_prop_ro("nbytes", &Packed::nbytes);
   nb::class_<PackedLayer>(m, "Layer");
   m.def("layer", &layer, "norms"_a, "matrices"_a, "rope"_a, "window"_a);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <vector>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -109,6 +110,32 @@ void Packed::fill_panel(int panel, int live, const float* weights) {
       }
     }
   }
+}
+
+void Packed::read_panel(int panel, float* weights) const {
+  const std::byte* from = data_.get() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
+  for (int o = 0; o < panel_width; ++o) {
+    for (int k = 0; k < in_; ++k) {
+      std::uint32_t u;
+      if (matrix_.kind == Kind::f32) {
+        u = reinterpret_cast<const std::uint32_t*>(from)[k * panel_width + o];
+      } else {
+        u = std::uint32_t{reinterpret_cast<const std::uint16_t*>(from)[k / 2 * panel_width * 2 + o * 2 + k % 2]} << 16;
+      }
+      std::memcpy(weights++, &u, 4);
+    }
+  }
+}
+
+std::shared_ptr<Packed> Packed::rounded(Kind kind) const {
+  auto made = std::make_shared<Packed>(kind, matrix_.out, in_);
+  std::vector<float> weights(static_cast<std::size_t>(panel_width) * in_);
+  for (int panel = 0; panel < matrix_.panels; ++panel) {
+    read_panel(panel, weights.data());
+    made->fill_panel(panel, std::min(panel_width, matrix_.out - panel * panel_width), weights.data());
+  }
+  if (matrix_.bias) made->bias(matrix_.bias);
+  return made;
 }
 
 }  // namespace espalier::kernels

@@ -39,12 +39,15 @@ class Packed {
   // Rows first … first + rows of the matrix, as floats; `first` is a multiple of the panel's width.
   void fill(int first, int rows, const float* weights);
   void bias(const float* bias);
+  // The same matrix with its weights rounded to another kind. This one holds float32 or bfloat16.
+  std::shared_ptr<Packed> rounded(Kind kind) const;
   const Matrix& matrix() const { return matrix_; }
   std::size_t nbytes() const { return bytes_; }
   int in() const { return in_; }
 
  private:
   void fill_panel(int panel, int live, const float* weights);
+  void read_panel(int panel, float* weights) const;
 
   Matrix matrix_;
   int in_;

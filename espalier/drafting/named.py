@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _quantised(lm: LanguageModel) -> Drafter:
-    return quantised(lm.name)
+    return quantised(lm.model)
 
 
 NAMED: dict[str, Callable[[LanguageModel], Drafter]] = {

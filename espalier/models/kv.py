@@ -5,32 +5,18 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.packing import Plan
-from espalier.models.pool import Pool, Slots
+from espalier.models.pool import Pool, Run, Slots, common
 from espalier.prefix import Prefix
 
 __all__ = ["KV"]
 
 EMPTY: Slots = np.empty(0, np.int32)
-
-
-@dataclass(eq=False, slots=True)
-class Run:
-    """The slots of one prefix node: of its first `len(slots)` tokens (fewer than it has while it is being prefilled)."""
-
-    key: int
-    prefix: weakref.ref[Prefix]
-    parent: int
-    first: int
-    slots: Slots
-    used: int
-    path: Slots | None = None  # slots of all ancestors and of this node; kept for what was asked last
 
 
 class KV:
@@ -94,7 +80,6 @@ class KV:
     @property
     def nbytes(self) -> int:
         """Returns the bytes held now."""
-        self._collect()
         return self.capacity * self.bytes_per_token
 
     def plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
@@ -144,6 +129,26 @@ class KV:
         """Gives back what the plan took; nothing of it is remembered."""
         for _, _, taken in plan.fresh:
             self._pool.release(taken)
+
+    def borrow(self, lender: KV, x: Prefix) -> None:
+        """Copies what `lender` has computed of `x` and what is above it, down from where this has something itself."""
+        self._collect()
+        found = list[tuple[Prefix, Slots]]()
+        for node in x.up():
+            if id(node) in self._runs:
+                break
+            if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
+                found.append((node, run.slots))
+        if not found:
+            return
+        theirs = np.concatenate([slots for _, slots in found])
+        if len(theirs) > self._pool.free:
+            self._make_room(len(theirs), [self._chain(x)])
+        mine = self._pool.take(len(theirs))
+        self._pool.copy(mine, lender._pool, theirs)
+        ends = np.cumsum([len(slots) for _, slots in found])[:-1]
+        for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
+            self._register(node, slots.copy())
 
     def missing(self, x: Prefix) -> int:
         """Returns how many tokens of `x` have no keys and values."""
@@ -230,7 +235,7 @@ class KV:
                 node = run.prefix()
                 if node is None:
                     continue
-                same = _common(node.tokens[: len(run.slots)], tokens[depth:])
+                same = common(node.tokens[: len(run.slots)], tokens[depth:])
                 below = [*slots, run.slots[:same]]
                 if same == len(node.tokens):
                     stack.append((key, depth + same, below))
@@ -293,8 +298,3 @@ class KV:
                 self._drop(self._runs[key])
         for run in self._runs.values():
             run.path = None
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Returns how many tokens `a` and `b` have in common at the start."""
-    return next((i for i, (s, t) in enumerate(zip(a, b, strict=False)) if s != t), min(len(a), len(b)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from espalier.errors import InvalidInput
 from espalier.models.config import Config
 from espalier.models.packing import Pass
 from espalier.models.weights import Ends, Layer
@@ -78,7 +79,7 @@ class Engine:
         self._ropes = list(dict.fromkeys(config.ropes))
         self._kind, self._outputs = kind, config.vocab_size
         self._head = _pack(kind, ends.head, ends.head_bias)
-        self._packed = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
+        self._layers = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
         self._build()
 
     def _build(self) -> None:
@@ -87,10 +88,12 @@ class Engine:
         numbers = [c.eps, c.scale, c.attention_cap or 0.0, c.logit_cap or 0.0]
         ropes = [(rope.frequencies(c.head_dim).numpy(), rope.scale) for rope in self._ropes]
         norm = self._norm.numpy()
-        self._engine = _kernels.Engine(sizes, numbers, c.gelu, self._packed, ropes, norm, self._head)
-        self.layers = len(self._packed)
+        packed = [_kernels.layer(*parts) for parts in self._layers]
+        self._engine = _kernels.Engine(sizes, numbers, c.gelu, packed, ropes, norm, self._head)
+        self.layers = len(packed)
 
-    def _layer(self, kind: str, index: int, layer: Layer) -> Any:
+    def _layer(self, kind: str, index: int, layer: Layer) -> tuple[Any, ...]:
+        """Returns what a layer of the kernels is made of: norms, matrices, which rotary embedding, window."""
         norms = (layer.norm, layer.q_norm, layer.k_norm, layer.out_norm, layer.mlp_norm, layer.down_norm)
         gate_up, gate_up_bias = _interleave(layer.gate_up), layer.gate_up_bias
         matrices = [
@@ -101,7 +104,7 @@ class Engine:
         ]
         rope = self._ropes.index(self.config.ropes[index])
         flat = [None if norm is None else norm.float().contiguous().numpy() for norm in norms]
-        return _kernels.layer(flat, matrices, rope, self.config.windows[index] or 0)
+        return flat, matrices, rope, self.config.windows[index] or 0
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         c, answered = self.config, len(rows.out)
@@ -135,9 +138,20 @@ class Engine:
     def partial(self, layers: Sequence[int]) -> Engine:
         part = object.__new__(Engine)
         part.__dict__.update(self.__dict__)
-        part._packed = [self._packed[layer] for layer in layers]
+        part._layers = [self._layers[layer] for layer in layers]
         part._build()
         return part
+
+    def quantised(self) -> Engine:
+        """Returns the executor with these weights rounded to int8. Raises InvalidInput if they are int8 already."""
+        if self._kind == "int8":
+            raise InvalidInput("the weights are int8 already; there is nothing to gain by rounding them again")
+        rough = object.__new__(Engine)
+        rough.__dict__.update(self.__dict__)
+        rough._kind, rough.kv_dtype, rough._head = "int8", torch.bfloat16, self._head.rounded("int8")
+        rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+        rough._build()
+        return rough
 
 
 def _pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["Pool", "Slots"]
+from espalier.prefix import Prefix
+
+__all__ = ["Pool", "Run", "Slots", "common"]
 
 Slots = npt.NDArray[np.int32]
 SMALLEST = 256  # slots for which memory is always held
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """The slots of one prefix node: of its first `len(slots)` tokens (fewer than it has while it is being prefilled)."""
+
+    key: int
+    prefix: weakref.ref[Prefix]
+    parent: int
+    first: int
+    slots: Slots
+    used: int
+    path: Slots | None = None  # slots of all ancestors and of this node; kept for what was asked last
 
 
 class Pool:
@@ -63,6 +80,12 @@ class Pool:
         self._counts[slots] -= 1
         self._free.extend(slots[self._counts[slots] == 0][::-1].tolist())
 
+    def copy(self, slots: Slots, other: Pool, theirs: Slots) -> None:
+        """Copies the keys and values in the slots `theirs` of another pool into `slots` of this one, rounded to its dtype."""
+        to, of = (torch.from_numpy(each.astype(np.int64)) for each in (slots, theirs))
+        for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
+            mine.index_copy_(1, to.to(mine.device), yours.index_select(1, of.to(yours.device)).to(mine))
+
     def fitting(self, count: int) -> int:
         """Returns the capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
         return min(self.limit, max(SMALLEST, 1 << max(0, count - 1).bit_length()))
@@ -91,3 +114,8 @@ class Pool:
                 torch.zeros(layers, capacity, width, dtype=dtype, device=device),
                 torch.zeros(layers, capacity, width, dtype=dtype, device=device),
             )
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Returns how many tokens `a` and `b` have in common at the start."""
+    return next((i for i, (s, t) in enumerate(zip(a, b, strict=False)) if s != t), min(len(a), len(b)))

@@ -55,6 +55,7 @@ class Transformer(Model):
         self._budget, self._chunk = budget, chunk
         width = config.kv_heads * config.head_dim
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
+        self._lender: KV | None = None
 
     @classmethod
     def from_weights(
@@ -98,6 +99,9 @@ class Transformer(Model):
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:
         if unknown := want - EXTRAS:
             raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
+        if self._lender is not None:
+            for x in prefixes:
+                self.kv.borrow(self._lender, x)
         plan = self.kv.plan(prefixes)
         taps = "layers" in want
         try:
@@ -146,3 +150,12 @@ class Transformer(Model):
         if not layers or not all(0 <= layer < self.executor.layers for layer in layers):
             raise InvalidInput(f"layers {list(layers)} must be a non-empty choice from 0 … {self.executor.layers - 1}")
         return Transformer(self.config, self.executor.partial(layers), self._budget, self._chunk)
+
+    def quantised(self) -> Transformer:
+        """Returns the model with its weights rounded to int8. What this one has read it does not read again: it copies the keys
+        and values. Raises InvalidInput unless the native kernels hold the weights in more than 8 bits."""
+        if not isinstance(self.executor, native.Engine):
+            raise InvalidInput("8 bits run on the native CPU kernels only; load the model with device='cpu' and kernels built")
+        rough = Transformer(self.config, self.executor.quantised(), self._budget, self._chunk)
+        rough._lender, rough.vocab = self.kv, self.vocab
+        return rough

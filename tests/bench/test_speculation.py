@@ -99,5 +99,5 @@ def test_questions_are_read_by_category(tmp_path: Path):
 
 def test_every_drafter_of_the_benchmark_can_be_made():
     for name, make in NAMED.items():
-        if name != "quantised":  # it reads the model's weights again, and a toy has none
+        if name != "quantised":  # it rounds the model's weights, and a toy has none
             assert isinstance(make(Toy()), es.drafting.Drafter)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from espalier.errors import InvalidInput
 from espalier.models import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -72,6 +73,35 @@ def test_int8_is_the_model_with_rounded_weights(family: str, instructions: str) 
     error, effect = float((rough - expected).abs().max()), float((unrounded - expected).abs().max())
     assert error < 0.05  # keys and values are bfloat16, inputs have 14 bits
     assert effect > 2 * error  # what rounding the weights does is more than that
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", ["llama3", "gemma3", "qwen2"])
+def test_a_loaded_model_in_8_bits_is_the_one_loaded_in_8_bits(family: str, dtype: str) -> None:
+    model = peer(family)
+    for weight in model.parameters():
+        weight.data = weight.data.bfloat16().float()
+    loaded, ids = ours(model, "native", dtype), chain(tokens(30), 20)
+    rounded, fresh = loaded.quantised(), ours(model, "native", "int8")
+    assert torch.equal(rounded.forward(ids, frozenset()).logits, fresh.forward(ids, frozenset()).logits)
+    with pytest.raises(InvalidInput, match="int8 already"):
+        fresh.quantised()
+
+
+def test_a_draft_in_8_bits_copies_what_the_model_has_read() -> None:
+    model = ours(peer("llama"), "native")
+    draft, x = model.quantised(), Prefix(tokens(40))
+    y = x + 7
+    model.forward([x], frozenset())
+    assert draft.kv.missing(y) == 41
+    copied = draft.forward([y], frozenset()).logits
+    assert draft.kv.missing(y) == 0
+    slots, theirs = (kv.plan([x]).spans[0].path[:-1].astype("int64") for kv in (draft.kv, model.kv))
+    assert torch.equal(draft.kv.keys[:, slots], model.kv.keys[:, theirs].bfloat16())
+    assert torch.equal(draft.kv.values[:, slots], model.kv.values[:, theirs].bfloat16())
+    exact = model.forward([y], frozenset()).logits
+    read_itself = model.quantised().forward([Prefix(tokens(40)) + 7], frozenset()).logits
+    assert float((copied - exact).abs().mean()) <= 1.2 * float((read_itself - exact).abs().mean())
 
 
 @pytest.mark.parametrize("threads", [1, 3])
