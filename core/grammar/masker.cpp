@@ -59,18 +59,42 @@ void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
     return;
   }
   re::Store& store = re::Store::get();
-  const re::Store::Cut cut = store.cut(item.re);
+  if (!(store.node(item.re).flags & re::kTagged)) return gather_part(item, place, out);
+  const std::vector<Re>& parts = store.alternatives(item.re);
+  if (parts.size() == 1) return gather_part(item, place, out);
+  for (const Re part : std::vector<Re>(parts)) gather_part({part, item.cont, item.text}, place, out);
+}
+
+void Masker::gather_part(const Item& item, Trie::Place place, Recipe& out) {
+  re::Store& store = re::Store::get();
+  re::Store::Cut cut = store.cut(item.re);
+  const bool marked = store.node(cut.back).kind == re::Kind::Tag;
+  if (marked && matcher_->machine().refuses(item.cont)) cut = {item.re, re::kEpsilon};
   const Slice& slice = slices_->get(cut.front, place);
   const bool last = cut.back == re::kEpsilon;
   last ? take_last(slice, item, cut.front, place, out) : take(slice, out);
   const auto go_on = [&](const Slice::Exit& exit) {
     if (last) return out.add(beyond(item.cont, exit.tag, item.text, exit.place));
-    gather({cut.back, item.cont, item.text}, exit.place, out);
+    if (!marked) onward({cut.back, item.cont, item.text}, exit.place, out);
     for (const Tag tag : store.ends(cut.back)) out.add(beyond(item.cont, tag, item.text, exit.place));
   };
   if (slice.exits.size() == 1) go_on(Slice::Exit(slice.exits[0]));
   else for (const Slice::Exit& exit : std::vector<Slice::Exit>(slice.exits)) go_on(exit);
-  if (!last && store.nullable(cut.front)) gather({cut.back, item.cont, item.text}, place, out);
+  if (!last && store.nullable(cut.front)) onward({cut.back, item.cont, item.text}, place, out);
+}
+
+// The rest of a marked expression: several ways lead to the same rest, so it is remembered.
+void Masker::onward(const Item& item, Trie::Place place, Recipe& out) {
+  if (!(re::Store::get().node(item.re).flags & re::kTagged)) return gather(item, place, out);
+  const Key key{item.re, item.cont, item.text, place};
+  const auto known = onward_.find(key);
+  if (known != onward_.end()) return out.add(known->second);
+  Recipe r;
+  gather(item, place, r);
+  settle(r);
+  memory_ += r.bytes() + 64;
+  Budget::charge(0, r.bytes() + 64);
+  out.add(onward_.emplace(key, std::move(r)).first->second);
 }
 
 // An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is so long
@@ -105,7 +129,7 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   re::Store::Cut cut = store.cut(item.re);
   // a cut pays after white space and literals; the ends of a string body are many, each with a text of its own
   const re::Kind head = store.node(store.node(cut.front).kind == re::Kind::Cat ? store.node(cut.front).a : cut.front).kind;
-  if (head != re::Kind::Repeat && head != re::Kind::Bytes) cut = {item.re, re::kEpsilon};
+  if ((head != re::Kind::Repeat && head != re::Kind::Bytes) || store.node(cut.back).kind == re::Kind::Tag) cut = {item.re, re::kEpsilon};
   const bool last = cut.back == re::kEpsilon;
   const Slice& slice = slices_->get(cut.front, node | Trie::kSingle);
   last ? take_last(slice, item, cut.front, node | Trie::kSingle, out) : take(slice, out);
@@ -159,6 +183,7 @@ void Masker::trim() {
   slices_->trim(kSliceMemory);
   if (memory_ <= kRecipeMemory) return;
   beyond_.clear();
+  onward_.clear();
   recipes_.clear();
   memory_ = 0;
 }

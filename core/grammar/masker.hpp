@@ -33,6 +33,8 @@ class Masker {
   struct KeyHash { std::size_t operator()(const Key&) const; };
   const Recipe& recipe(State);
   void gather(const Item&, Trie::Place, Recipe&);
+  void onward(const Item&, Trie::Place, Recipe&);
+  void gather_part(const Item&, Trie::Place, Recipe&);
   bool gather_blind(const Item&, Trie::Place, Recipe&);
   void take(const Slice&, Recipe&);
   void take_last(const Slice&, const Item&, Re front, Trie::Place, Recipe&);
@@ -47,7 +49,7 @@ class Masker {
   std::shared_ptr<Slices> slices_;
   std::vector<Token> end_;
   std::vector<std::unique_ptr<Recipe>> recipes_;
-  std::unordered_map<Key, Recipe, KeyHash> beyond_;
+  std::unordered_map<Key, Recipe, KeyHash> beyond_, onward_;
   std::size_t memory_ = 0;
 };
 

@@ -97,8 +97,48 @@ Store::Cut Store::cut(Re r) {
     }
     if (apart) out = {head, tail};
   }
-  if (out.back == kEpsilon || is(out.back, Kind::Tag)) out = {r, kEpsilon};
+  if (out.back == kEpsilon && nodes_[r].flags & kTagged) out = cut_lexeme(r);
   return cuts_[r] = out;
+}
+
+// In front of a marked expression: its blanks, or what stands before the next blanks or before the mark. They are the same in
+// many places of a grammar, and what follows them is not. (The two parts need not be apart: masks take all ways to cut.)
+Store::Cut Store::cut_lexeme(Re r) {
+  const auto blanks = [&](Re x) {
+    const Node n = nodes_[x];
+    return n.kind == Kind::Repeat && step(n.a, ' ') != kEmpty && step(n.a, 'x') == kEmpty && step(n.a, '0') == kEmpty;
+  };
+  std::vector<Re> front;
+  Re rest = r;
+  for (; nodes_[rest].kind == Kind::Cat; rest = split(rest).second) {
+    const Re head = split(rest).first;
+    if (nodes_[head].flags & kTagged) return {r, kEpsilon};
+    if (!front.empty() && (blanks(front[0]) || blanks(head))) break;
+    front.push_back(head);
+  }
+  if (front.empty() || (nodes_[rest].kind != Kind::Cat && nodes_[rest].kind != Kind::Tag && !(nodes_[rest].flags & kTagged))) return {r, kEpsilon};
+  Re whole = kEpsilon;
+  for (std::size_t i = front.size(); i-- > 0;) whole = cat(front[i], whole);
+  return {whole, rest};
+}
+
+// Marked alternatives one by one, also those before a common rest: each is known from other places of other grammars.
+const std::vector<Re>& Store::alternatives(Re r) {
+  if (const auto at = alternatives_.find(r); at != alternatives_.end()) return at->second;
+  constexpr std::size_t kMost = 64;
+  std::vector<Re> all{r};
+  const auto spread = [&](Re part, std::vector<Re>& out) {
+    const auto [head, tail] = split(part);
+    if (nodes_[head].kind != Kind::Alt || tail == kEpsilon || nodes_[head].b > kMost) return out.push_back(part);
+    for (const Re x : std::vector<Re>(operands(nodes_[head]).begin(), operands(nodes_[head]).end())) out.push_back(cat(x, tail));
+  };
+  if (nodes_[r].flags & kTagged) {
+    std::vector<Re> parts{r}, found;
+    if (nodes_[r].kind == Kind::Alt) parts.assign(operands(nodes_[r]).begin(), operands(nodes_[r]).end());
+    for (const Re part : parts) spread(part, found);
+    if (found.size() <= kMost) all = std::move(found);
+  }
+  return alternatives_[r] = std::move(all);
 }
 
 }  // namespace espalier::re

@@ -68,6 +68,8 @@ class Store {
   // r = front · back, where no text can be cut in two ways: what tokens do to the front does not depend on the back.
   struct Cut { Re front, back; };
   Cut cut(Re);
+  Cut cut_lexeme(Re);
+  const std::vector<Re>& alternatives(Re);   // expressions whose union is r, for masks
 
   Re step(Re r, std::uint8_t byte) {
     const Row& row = this->row(r);
@@ -137,6 +139,7 @@ class Store {
   std::map<std::vector<std::pair<std::uint32_t, std::uint32_t>>, Re> codepoint_ids_;
   std::unordered_map<std::uint64_t, Re> clamp_ids_;
   std::unordered_map<Re, Cut> cuts_;
+  std::unordered_map<Re, std::vector<Re>> alternatives_;
   std::unordered_map<Re, ByteSet> alphabets_;
   struct Word { std::string text; Tag tag; bool text_only; };
   std::deque<Word> words_;
