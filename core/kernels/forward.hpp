@@ -166,11 +166,12 @@ struct Step {
     }
   }
 
-  // Task i of the attention: one row, one head of keys and values, and some of the heads of queries that share it.
+  // Task i of the attention: one row, one head of keys and values, and some of the heads of queries that share it. The rows of
+  // a head follow each other: those of a tree read the same keys and values, which then lie in the cache.
   template <bool wide_kv>
   void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
     const int group = shape.heads / shape.kv_heads, pieces = (group + heads_together - 1) / heads_together;
-    const int row = i / (shape.kv_heads * pieces), kv_head = i / pieces % shape.kv_heads, skip = i % pieces * heads_together;
+    const int row = i % pass.rows, kv_head = i / pass.rows / pieces, skip = i / pass.rows % pieces * heads_together;
     const int heads = group - skip < heads_together ? group - skip : heads_together, dim = shape.head_dim;
     const int end = pass.positions[row] + 1, first = layer.window && end > layer.window ? end - layer.window : 0;
     const Past past{keys, values, pass.paths[row], first, end, static_cast<std::size_t>(key),
