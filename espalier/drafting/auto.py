@@ -239,7 +239,7 @@ class _Text(Drafter):
         if cost.plain is not None:
             own = (done - self._started - took) / cost.plain
             self._own += 0.2 * (own - self._own)
-            self._ledger.book(tokens, took / cost.plain + own)
+            self._ledger.book(tokens, cost.fair(len(draft.prefixes), took) + own)
 
     def _judge(self, written: Sequence[int]) -> None:
         """Counts which candidates were right, at every node that the text passed through."""

@@ -70,6 +70,14 @@ class PassCost:
         if seen > 2:
             self.plain += 0.1 * (seconds / self.ratio(size) - self.plain)
 
+    def fair(self, n: int, seconds: float) -> float:
+        """What a pass over n nodes is booked as, in plain passes: its time, but no more than twice what such passes take if
+        some were measured, and one if nothing was drafted. What is beyond that was not the draft's doing."""
+        if n == 1 or self.plain is None:
+            return 1.0
+        passes, seen = seconds / self.plain, self._seen.get(size_of(n), 0)
+        return min(passes, 2 * self.ratio(n)) if seen > 2 else passes
+
     def best(self, gains: Sequence[float], most: int) -> tuple[int, float]:
         """How many of the nodes, whose probabilities of being accepted are `gains`, to draft, and how many times as fast as
         plain decoding that is expected to be. What was not measured yet is approached by doubling."""

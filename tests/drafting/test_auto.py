@@ -198,6 +198,32 @@ def test_no_node_is_looked_for_that_could_pay_and_none_that_could_not():
             assert cost.may_gain(n, tokens, gain, now, 48) == (max(later) > now)
 
 
+def test_what_disturbs_a_pass_is_not_booked_on_drafting():
+    cost = PassCost()
+    for _ in range(20):
+        cost.learn(1, 0.01)
+    assert cost.fair(8, 0.05) == pytest.approx(5)  # nothing is known of such passes
+    for _ in range(20):
+        cost.learn(8, 0.015)
+    assert cost.fair(8, 0.016) == pytest.approx(1.6, rel=0.05)
+    assert cost.fair(8, 0.5) == pytest.approx(3, rel=0.05)
+    assert cost.fair(1, 0.5) == 1
+
+
+def test_a_burst_of_other_work_does_not_stop_drafting():
+    clock, burst = Clock(), [False]
+    auto = Auto(clock=clock)
+
+    def cost(n: int) -> float:
+        return linear(0.02)(n) * (4 if burst[0] else 1)
+
+    spoken(auto, clock, periodic, cost, 200)
+    burst[0] = True
+    spoken(auto, clock, periodic, cost, 60)
+    burst[0] = False
+    assert spoken(auto, clock, periodic, cost, 200) < 0.4
+
+
 def test_a_ledger_never_allows_more_than_its_slack():
     ledger = Ledger(slack=0.1, least=10)
     assert ledger.allows(1.0)
