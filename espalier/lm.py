@@ -19,7 +19,7 @@ from espalier.errors import ContextOverflow, InvalidInput, require
 from espalier.options import Options
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, Loop, Trace
+from espalier.run import Decoder, Loop, Trace, one_thread
 from espalier.scorer import Model, Scorer
 from espalier.stop import Stop
 from espalier.verification import SampleMatch
@@ -227,6 +227,13 @@ class LanguageModel:
     def _settle(self, loop: Loop, requests: Mapping[int, Request]) -> None:
         """Books what was kept in this turn: tokens, their log-probabilities, their bytes."""
         now = time.perf_counter()
+        with one_thread():
+            self._book(loop, requests, now)
+        for request in requests.values():
+            request.meter.note()
+        loop.kept.clear()
+
+    def _book(self, loop: Loop, requests: Mapping[int, Request], now: float) -> None:
         for number, x in loop.kept:
             request = requests[number]
             if not request.tokens:
@@ -240,9 +247,6 @@ class LanguageModel:
             request.settled += self.vocab.join([x.last])
             request.stats.seconds = now - request.started
             request.meter.emitted += 1
-        for request in requests.values():
-            request.meter.note()
-        loop.kept.clear()
 
     def _show(self, request: Request, final: bool) -> bytes:
         """The bytes that may be shown now and were not shown yet."""

@@ -64,7 +64,7 @@ class Loop:
         """Starts a decoder, up to its first question, and returns its number."""
         number, self._added = self._added, self._added + 1
         task = self._live[number] = _Task(decoder, number)
-        with _one_thread():
+        with one_thread():
             self._advance(task, None)
         return number
 
@@ -89,7 +89,7 @@ class Loop:
                 failure = None
             except Exception as error:
                 answers, failure = [None] * len(group), error
-            with _one_thread():
+            with one_thread():
                 for (task, _), rows in zip(group, answers, strict=True):
                     self._advance(task, rows, failure)
 
@@ -167,7 +167,7 @@ class Loop:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Between passes torch works on this thread alone: rows are too small to share, and the threads it would wake keep
     spinning on the cores that the next pass needs (a third of the time of a pass of sixteen rows on two cores)."""
     threads = torch.get_num_threads()
