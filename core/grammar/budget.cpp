@@ -31,7 +31,7 @@ void Budget::check_time() {
   if (milliseconds_ <= 0 || std::chrono::steady_clock::now() < end_) return;
   std::ostringstream text;
   text << what_ << ": not decided within " << milliseconds_ << " ms; simplify it or raise the time in Limits";
-  throw GrammarError(text.str());
+  throw OverLimit(text.str());
 }
 
 void Budget::tick() {
@@ -46,12 +46,12 @@ void Budget::charge(std::uint64_t states, std::uint64_t bytes) {
   if (!current) return;
   Budget& budget = *current;
   if (budget.states_left_ < states) {
-    throw GrammarError(std::string(budget.what_) + ": needs more than " + std::to_string(budget.limits_.states) + " states; simplify it or raise Limits(states=…)");
+    throw OverLimit(std::string(budget.what_) + ": needs more than " + std::to_string(budget.limits_.states) + " states; simplify it or raise Limits(states=…)");
   }
   if (budget.bytes_left_ < bytes) {
     std::ostringstream text;
     text << budget.what_ << ": needs more than " << budget.limits_.memory_mb << " MB; simplify it or raise Limits(memory_mb=…)";
-    throw GrammarError(text.str());
+    throw OverLimit(text.str());
   }
   budget.states_left_ -= states;
   budget.bytes_left_ -= bytes;

@@ -34,6 +34,13 @@ bool CfgMachine::refuses(Cont cont) {
   });
 }
 
+std::string CfgMachine::where(Cont cont) {
+  for (const Frame& f : conts_[cont]) {
+    if (f.key != kTextEnds && f.key < kEmbedded) return "rule `" + programs_.rule_name(f.key) + "`";
+  }
+  return "";
+}
+
 Cont CfgMachine::intern(std::vector<Frame> frames) {
   std::uint64_t hash = 0x9e3779b97f4a7c15ull;
   for (const Frame& f : frames) hash = (hash ^ both(f.key, f.below)) * 0xff51afd7ed558ccdull, hash ^= hash >> 29;

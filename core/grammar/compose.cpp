@@ -38,6 +38,7 @@ class Composed : public Machine {
     const Cont c = machine(conts_[a].first).join(conts_[a].second, conts_[b].second);
     return c ? wrap(conts_[a].first, c) : 0;
   }
+  std::string where(Cont cont) override { return machine(conts_[cont].first).where(conts_[cont].second); }
   bool refuses(Cont cont) override { return machine(conts_[cont].first).refuses(conts_[cont].second); }
   bool exact() const override {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->exact(); });

@@ -89,6 +89,21 @@ bool SchemaMachine::refuses(Cont cont) {
   return refuses_[cont] = some;
 }
 
+std::string SchemaMachine::where(Cont cont) {
+  for (; cont != 0; cont = frames_[cont].around) {
+    if (frames_[cont].at == At::Gap) cont = gaps_[frames_[cont].formula][0].cont;
+    std::string found;
+    f_.map(frames_[cont].formula, [&](Formula atom) {
+      const FormulaNode n = f_[atom];
+      const bool speaks = n.is == Is::Members || n.is == Is::Items || n.is == Is::Child || n.is == Is::Names;
+      if (found.empty() && speaks) found = schemas_.where(n.a);
+      return atom;
+    });
+    if (!found.empty()) return found;
+  }
+  return schemas_.where(root_);
+}
+
 // Only demands that one item decides, and counts.
 bool SchemaMachine::plain_items(Formula f) const {
   bool unique = false, more = false;

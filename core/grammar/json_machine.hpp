@@ -39,6 +39,7 @@ class SchemaMachine final : public Machine {
   const Expansion& after(Cont, Tag, Text) override;
   bool blind(Cont) override;
   bool refuses(Cont) override;
+  std::string where(Cont) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
   void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }

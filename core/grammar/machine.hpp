@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "grammar/re.hpp"
@@ -45,6 +46,8 @@ class Machine {
   virtual bool blind(Cont) { return false; }
   // `after` may say of some end of an item of this continuation that nothing follows.
   virtual bool refuses(Cont) { return false; }
+  // Where in the schema or in which rule of the grammar a continuation stands, for messages; "" if that is not known.
+  virtual std::string where(Cont) { return ""; }
   virtual bool exact() const = 0;
 };
 

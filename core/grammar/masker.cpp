@@ -170,7 +170,12 @@ const Masker::Recipe& Masker::recipe(State s) {
   trim();
   auto r = std::make_unique<Recipe>();
   const auto view = matcher_->items(s);
-  for (const Item& item : std::vector<Item>(view.begin(), view.end())) gather(item, Trie::kRoot, *r);
+  const std::vector<Item> items(view.begin(), view.end());
+  try {
+    for (const Item& item : items) gather(item, Trie::kRoot, *r);
+  } catch (const OverLimit& error) {
+    matcher_->over_limit(error, items);
+  }
   if (matcher_->accepts(s)) r->sparse.insert(r->sparse.end(), end_.begin(), end_.end());
   settle(*r);
   memory_ += r->bytes();

@@ -97,14 +97,25 @@ State Matcher::advance(State s, std::string_view bytes) {
   if (s == 0 || bytes.empty()) return s;
   std::vector<Item> now = states_[s].items, next;
   bool accepts = false;
-  for (const char c : bytes) {
-    Budget::tick();
-    next.clear();
-    accepts = step(now, static_cast<std::uint8_t>(c), next);
-    now.swap(next);
-    if (now.empty() && !accepts) return 0;
+  try {
+    for (const char c : bytes) {
+      Budget::tick();
+      next.clear();
+      accepts = step(now, static_cast<std::uint8_t>(c), next);
+      now.swap(next);
+      if (now.empty() && !accepts) return 0;
+    }
+    return intern(now, accepts);
+  } catch (const OverLimit& error) {
+    over_limit(error, now);
   }
-  return intern(now, accepts);
+}
+
+void Matcher::over_limit(const OverLimit& error, std::span<const Item> at) {
+  for (const Item& item : at) {
+    if (const std::string place = machine_->where(item.cont); !place.empty()) throw OverLimit(std::string(error.what()) + " (at " + place + ")");
+  }
+  throw OverLimit(error);
 }
 
 bool Matcher::matches(std::string_view bytes) {

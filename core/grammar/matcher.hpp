@@ -30,6 +30,9 @@ class Matcher {
   const std::string& name() const { return name_; }
   std::size_t size() const { return states_.size(); }
 
+  // The same error, with where in the schema or grammar it happened.
+  [[noreturn]] void over_limit(const OverLimit&, std::span<const Item> at);
+
   // The items after one more byte are appended to `out`; true if the text may end there.
   bool step(std::span<const Item> from, std::uint8_t byte, std::vector<Item>& out);
 

@@ -24,6 +24,10 @@ struct GrammarError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+struct OverLimit : GrammarError {   // past a bound of Limits
+  using GrammarError::GrammarError;
+};
+
 struct ByteSet {
   std::uint64_t w[4] = {0, 0, 0, 0};
   void add(unsigned b) { w[b >> 6] |= 1ull << (b & 63); }

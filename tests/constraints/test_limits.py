@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -57,6 +58,17 @@ def test_states_memory_and_time_of_bytes(kind: str, bound: str) -> None:
     with pytest.raises(LimitExceeded, match="Limits"):
         use(KINDS[kind], letter, BOUNDS[bound])
     assert time.process_time() - begun < 5
+
+
+def test_the_place_is_named() -> None:
+    code = bytes(random.Random(1).choices(b"uv", k=2_000))
+    inner = {"properties": {"code": {"type": "string", "pattern": "^[uv]*u[uv]{12}w?$"}}}
+    guide = es.json_schema({"properties": {"inner": inner}}, limits=Limits(states=500))
+    with pytest.raises(LimitExceeded, match="at #/properties/inner"):
+        guide.matches(b'{"inner": {"code": "' + code + b'"}}')
+    grammar = es.cfg('outer ::= "(" outer ")" | /[uv]*u[uv]{13}x/', limits=Limits(states=500))
+    with pytest.raises(LimitExceeded, match="at rule `outer`"):
+        grammar.matches(b"((" + code)
 
 
 @pytest.mark.parametrize("kind", KINDS)
