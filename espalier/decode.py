@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.drafting.draft import Drafter
-from espalier.errors import DeadEnd, LimitExceeded, Unsatisfiable
+from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -71,6 +71,11 @@ class Rounds:
         draft = (yield from self.drafter.propose(x, self.own)).pruned(self._worthwhile)
         draft.scored = len(draft.prefixes)
         rows = yield Ask(self.scorer, [*draft.prefixes, *self.verify.asides(draft)], self.want)
+        if missing := self.want - rows.extras.keys():
+            raise InvalidInput(
+                f"drafter or verifier read {sorted(missing)} of the target's pass, which this target does not give; use one "
+                "that reads tokens alone, such as es.drafting.PromptLookup() with es.verification.SampleMatch()"
+            )
         self.drafter.join(draft)
         try:
             for y in self.verify(draft, rows, self.rng):
