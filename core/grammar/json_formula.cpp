@@ -109,17 +109,27 @@ Formula Formulas::one(std::vector<Formula> operands) {
 }
 
 Formula Formulas::map(Formula f, const To& to) {
-  std::unordered_map<Formula, Formula> done;
-  return map(f, to, done);
-}
-
-Formula Formulas::map(Formula f, const To& to, std::unordered_map<Formula, Formula>& done) {
   const Is is = nodes_[f].is;
   if (is <= Is::True) return f;
   if (is >= Is::Child && is != Is::Unevaluated) return to(f);
-  if (const auto known = done.find(f); known != done.end()) return known->second;
+  if (mapping_ == memos_.size()) memos_.emplace_back();
+  Memo& memo = memos_[mapping_];
+  struct Under {
+    std::size_t& mapping;
+    explicit Under(std::size_t& m) : mapping(++m) {}
+    ~Under() { --mapping; }
+  } const under(mapping_);
+  ++memo.round;
+  return map(f, to, memo);
+}
+
+Formula Formulas::map(Formula f, const To& to, Memo& memo) {
+  const Is is = nodes_[f].is;
+  if (is <= Is::True) return f;
+  if (is >= Is::Child && is != Is::Unevaluated) return to(f);
+  if (f < memo.done.size() && memo.done[f].first == memo.round) return memo.done[f].second;
   std::vector<Formula> parts = operands(f);
-  for (Formula& p : parts) p = map(p, to, done);
+  for (Formula& p : parts) p = map(p, to, memo);
   Formula out;
   switch (is) {
     case Is::Not: out = negate(parts[0]); break;
@@ -128,7 +138,9 @@ Formula Formulas::map(Formula f, const To& to, std::unordered_map<Formula, Formu
     case Is::One: out = one(std::move(parts)); break;
     default: out = to(unevaluated(nodes_[f].a, nodes_[f].b, std::move(parts)));
   }
-  return done[f] = out;
+  if (memo.done.size() <= f) memo.done.resize(nodes_.size());
+  memo.done[f] = {memo.round, out};
+  return out;
 }
 
 }  // namespace espalier::json

@@ -4,6 +4,7 @@
 // remains to be seen: its derivative. Two states of a document with the same formula are the same state.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <unordered_map>
@@ -60,7 +61,13 @@ class Formulas {
 
  private:
   Formula intern(FormulaNode, std::span<const Formula>);
-  Formula map(Formula, const To&, std::unordered_map<Formula, Formula>& done);
+  struct Memo {                          // of one map: answers by formula, good where the stamp is the round's
+    std::vector<std::pair<std::uint32_t, Formula>> done;
+    std::uint32_t round = 0;
+  };
+  Formula map(Formula, const To&, Memo&);
+  std::deque<Memo> memos_;                // one per map under way: `to` may map too
+  std::size_t mapping_ = 0;
   std::vector<FormulaNode> nodes_;
   std::vector<Formula> pool_;
   std::unordered_multimap<std::size_t, Formula> ids_;

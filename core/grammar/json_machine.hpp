@@ -226,6 +226,7 @@ class SchemaMachine final : public Machine {
   std::vector<Formula> asking_;
   std::size_t lowest_ = static_cast<std::size_t>(-1);
   std::unordered_map<Formula, Formula> ended_;
+  std::unordered_map<std::uint64_t, Formula> member_formulas_;   // formula and name
   std::map<std::pair<Formula, std::uint32_t>, std::shared_ptr<const Plan>> plans_;
   std::unordered_map<Schema, bool> obvious_;
   std::unordered_map<Schema, Formula> children_;

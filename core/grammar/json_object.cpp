@@ -70,8 +70,10 @@ bool SchemaMachine::evaluates(Schema evaluator, std::string_view name) {
 }
 
 Formula SchemaMachine::member_formula(Formula f, std::uint32_t id) {
+  const std::uint64_t key = static_cast<std::uint64_t>(f) << 32 | id;
+  if (const auto at = member_formulas_.find(key); at != member_formulas_.end()) return at->second;
   const std::string& name = names_[id];
-  return f_.map(f, [&](Formula atom) {
+  return member_formulas_[key] = f_.map(f, [&](Formula atom) {
     const FormulaNode n = f_[atom];
     switch (n.is) {
       case Is::Members: return f_.both(atom, children_of(n.a, name));

@@ -12,12 +12,34 @@ namespace espalier::re {
 Re Store::shorter(Re r) {
   constexpr std::uint32_t kSlack = 64;
   const Node n = nodes_[r];
+  if (!(n.flags & kCounted)) return r;
   if (n.kind == Kind::Cat) return cat(shorter(n.a), shorter(n.b));
   if (n.kind == Kind::Repeat && n.a == codepoint_ && n.hi != kInf && n.hi - n.lo > kSlack) return repeat(n.a, n.lo, n.lo + kSlack);
   if (n.kind != Kind::And && n.kind != Kind::Alt) return r;
   std::vector<Re> parts(operands(n).begin(), operands(n).end());
   for (Re& p : parts) p = shorter(p);
   return n.kind == Kind::And ? both(std::move(parts)) : alt(std::move(parts));
+}
+
+// Whether a code point of [from, to] can come next.
+bool Store::reaches(Re r, std::uint32_t from, std::uint32_t to) {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ranges;
+  if (from < 0xd800) ranges.emplace_back(from, std::min(to, 0xd7ffu));
+  if (to > 0xdfff) ranges.emplace_back(std::max(from, 0xe000u), to);
+  return !ranges.empty() && live(both({cat(codepoints(ranges), kAll), r}));
+}
+
+// Whether an escape that has begun can be ended: decided by the characters it may stand for.
+bool Store::escape_lives(const Node& n) {
+  const std::uint32_t count = n.hi >> 16 & 15, open = 4 * (4 - count), low = (n.hi & 0xffff) << open, high = low + (1u << open) - 1, pair = n.hi >> 20;
+  const auto above = [](std::uint32_t unit) { return 0x10000 + ((unit - 0xd800) << 10); };
+  if (n.lo >= 3) {   // after a high surrogate: of the low one, its digits so far
+    const std::uint32_t first = std::max(n.lo == 5 ? low : 0, 0xdc00u), last = std::min(n.lo == 5 ? high : 0xffff, 0xdfffu);
+    return first <= last && reaches(n.a, 0x10000 + (pair << 10) + (first - 0xdc00), 0x10000 + (pair << 10) + (last - 0xdc00));
+  }
+  if (n.lo == 1) return reaches(n.a, 0, 0x10ffff);
+  const std::uint32_t first = std::max(low, 0xd800u), last = std::min(high, 0xdbffu);
+  return reaches(n.a, low, high) || (first <= last && reaches(n.a, above(first), above(last) + 0x3ff));
 }
 
 // Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
@@ -39,6 +61,7 @@ bool Store::search(Re root) {
     const std::vector<Re> parts(operands(n).begin(), operands(n).end());
     return decided(std::any_of(parts.begin(), parts.end(), [&](Re r) { return live(r); }));
   }
+  if (n.kind == Kind::Json && n.lo) return decided(escape_lives(n));
   if (const Re shorter = this->shorter(root); shorter != root && live(shorter)) {
     nodes_[root].flags |= kLive;
     return true;

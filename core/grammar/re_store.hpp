@@ -1,5 +1,7 @@
 // The store behind re.hpp: nodes, their derivatives, and what is known about them. Not for use outside re_*.cpp and the masks.
 #pragma once
+#include <algorithm>
+#include <bit>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -65,6 +67,15 @@ class Store {
   Re codepoint() const { return codepoint_; }
   Re clamp(Re, std::uint32_t length);   // agrees with r on all strings up to `length` bytes; few values for counted repeats
 
+  // Whether r begins with given bytes, so that next() can say how it goes on without a row: then(byte, rest).
+  bool spelled(Re r) const {
+    const Kind k = nodes_[nodes_[r].kind == Kind::Cat ? nodes_[r].a : r].kind;
+    if (k == Kind::Bytes || nodes_[r].kind == Kind::Words) return true;
+    return k == Kind::Alt && nodes_[r].kind == Kind::Alt && nodes_[r].flags & kFinite && std::ranges::all_of(operands(nodes_[r]), [&](Re x) { return spelled(x) || x == kEpsilon; });
+  }
+  template <class Then>
+  void next(Re r, const Then& then);
+
   // r = front · back, where no text can be cut in two ways: what tokens do to the front does not depend on the back.
   struct Cut { Re front, back; };
   Cut cut(Re);
@@ -120,6 +131,8 @@ class Store {
   Re json_escape(const Node&, std::uint8_t);
   Re raw_step(Re r, std::uint8_t byte) { const Row& row = this->row(r); return row.to[row.cls[byte]]; }
   bool search(Re);
+  bool escape_lives(const Node&);
+  bool reaches(Re, std::uint32_t from, std::uint32_t to);
   Re shorter(Re);
 
   std::vector<Node> nodes_;
@@ -149,5 +162,28 @@ class Store {
   Re text_ = kEmpty, codepoint_ = kEmpty;
   std::uint32_t factor_depth_ = 0;
 };
+
+template <class Then>
+void Store::next(Re r, const Then& then) {
+  const Node n = nodes_[r];
+  const Re head = n.kind == Kind::Cat ? n.a : r;
+  if (n.kind == Kind::Alt) {
+    for (std::uint32_t i = 0; i < n.b; ++i) next(pool_[n.a + i], then);
+  } else if (n.kind == Kind::Words) {
+    const std::vector<WordId>& list = word_lists_[n.a];   // in a deque: stays where it is
+    std::size_t i = 0, j;
+    while (words_[list[i]].text.size() == n.b) ++i;
+    for (; i < list.size(); i = j) {
+      const char byte = words_[list[i]].text[n.b];
+      for (j = i + 1; j < list.size() && words_[list[j]].text[n.b] == byte;) ++j;
+      then(static_cast<std::uint8_t>(byte), words_after(std::span(list).subspan(i, j - i), n.b + 1));
+    }
+  } else if (nodes_[head].kind == Kind::Bytes) {
+    const ByteSet set = sets_[nodes_[head].a];
+    for (unsigned w = 0; w < 4; ++w) {
+      for (std::uint64_t bits = set.w[w]; bits; bits &= bits - 1) then(static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits))), n.kind == Kind::Cat ? n.b : kEpsilon);
+    }
+  }
+}
 
 }  // namespace espalier::re

@@ -49,19 +49,12 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
 }
 
 const Row& Store::words_row(Re r) {
-  const Node n = nodes_[r];
-  const std::vector<WordId>& list = word_lists_[n.a];   // in a deque: stays where it is
-  const std::uint32_t depth = n.b;
   Partition classes{};
   std::vector<Re> to{kEmpty};
-  std::size_t i = 0, j;
-  while (words_[list[i]].text.size() == depth) ++i;
-  for (; i < list.size(); i = j) {
-    const char byte = words_[list[i]].text[depth];
-    for (j = i + 1; j < list.size() && words_[list[j]].text[depth] == byte;) ++j;
-    classes[static_cast<std::uint8_t>(byte)] = static_cast<std::uint8_t>(to.size());
-    to.push_back(words_after(std::span(list).subspan(i, j - i), depth + 1));
-  }
+  next(r, [&](std::uint8_t byte, Re rest) {
+    classes[byte] = static_cast<std::uint8_t>(to.size());
+    to.push_back(rest);
+  });
   return keep_row(r, classes, to, false);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "grammar/budget.hpp"
 
@@ -32,6 +33,7 @@ void Slices::trim(std::size_t bytes) {
   memory_ = 0;
 }
 
+constexpr std::size_t kFewNodes = 5000;      // below a set of nodes: for more it pays to walk those that are reached alike together
 constexpr std::uint32_t kWorthAsking = 24;   // nodes of a subtree: for fewer the walk is cheaper
 
 // Whether every code point beyond ASCII leads from `from` to `to`.
@@ -116,16 +118,31 @@ bool Slices::others_too(Re r, std::uint32_t steps) {
   return true;
 }
 
+// The tokens below one node that go on with the bytes with which r begins.
+void Slices::spelled(Walk& walk, Re r, std::uint32_t node) {
+  re::Store& store = re::Store::get();
+  store.next(r, [&](std::uint8_t byte, Re rest) {
+    const std::uint32_t c = trie_.child(node, byte);
+    if (c == 0 || !store.live(rest)) return;
+    if (walk.keep_tokens) walk.tokens.insert(walk.tokens.end(), trie_.tokens() + trie_.node(c).tokens, trie_.tokens() + trie_.node(c + 1).tokens);
+    if (trie_.leaf(c)) return;
+    for (const Tag tag : store.ends(rest)) walk.ends.push_back({tag, c});
+    if (rest != re::kEpsilon) flat(walk, rest, c);
+  });
+}
+
 // All tokens below one node of the trie.
 void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
   re::Store& store = re::Store::get();
+  if (store.spelled(r)) return spelled(walk, r, node);
   const Trie::Node* const nodes = trie_.nodes();
   const Token* const tokens = trie_.tokens();
   const std::uint32_t base = nodes[node].depth, end = nodes[node].skip;
   struct Level { const re::Row* row; Re re; };
-  static thread_local std::vector<Level> levels;
-  if (levels.size() < trie_.longest() + 2) levels.resize(trie_.longest() + 2);
-  Level* const level = levels.data();
+  std::array<Level, 64> few;
+  std::vector<Level> many;
+  if (trie_.longest() + 2 > few.size()) many.resize(trie_.longest() + 2);
+  Level* const level = many.empty() ? few.data() : many.data();
   level[0] = {nullptr, r};
   std::uint32_t work = 0;
   for (std::uint32_t i = node + 1; i < end;) {
@@ -165,17 +182,35 @@ void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
 void Slices::branching(Walk& walk, Re r, Trie::Place p) {
   if (p & Trie::kSingle) return flat(walk, r, p & ~Trie::kSingle);
   re::Store& store = re::Store::get();
-  for (const Trie::Child child : std::vector<Trie::Child>(trie_.children(p))) {
-    const Re to = store.step(r, child.byte);
-    if (to == re::kEmpty) continue;
-    walk.tokens.insert(walk.tokens.end(), trie_.child_tokens() + child.begin, trie_.child_tokens() + child.end);
-    if (child.place == Trie::kNowhere) continue;
-    for (const Tag tag : store.ends(to)) {
-      if (child.place & Trie::kSingle) walk.ends.push_back({tag, child.place & ~Trie::kSingle});
-      else for (const std::uint32_t i : trie_.members(child.place)) walk.ends.push_back({tag, i});
-    }
-    branching(walk, to, child.place);
+  if (store.spelled(r)) {
+    const std::span<const Trie::Child> children = trie_.children(p);
+    store.next(r, [&](std::uint8_t byte, Re rest) {
+      const auto at = std::ranges::lower_bound(children, byte, {}, &Trie::Child::byte);
+      if (at != children.end() && at->byte == byte && store.live(rest)) onward(walk, *at, rest);
+    });
+    return;
   }
+  const std::vector<std::uint32_t> members = trie_.members(p);
+  std::size_t below = 0;
+  for (const std::uint32_t i : members) below += trie_.node(i).skip - i;
+  if (below < kFewNodes) {
+    for (const std::uint32_t i : members) flat(walk, r, i);
+    return;
+  }
+  for (const Trie::Child& child : std::span<const Trie::Child>(trie_.children(p))) {
+    if (const Re to = store.step(r, child.byte); to != re::kEmpty) onward(walk, child, to);
+  }
+}
+
+void Slices::onward(Walk& walk, const Trie::Child child, Re to) {
+  re::Store& store = re::Store::get();
+  walk.tokens.insert(walk.tokens.end(), trie_.child_tokens() + child.begin, trie_.child_tokens() + child.end);
+  if (child.place == Trie::kNowhere) return;
+  for (const Tag tag : store.ends(to)) {
+    if (child.place & Trie::kSingle) walk.ends.push_back({tag, child.place & ~Trie::kSingle});
+    else for (const std::uint32_t i : trie_.members(child.place)) walk.ends.push_back({tag, i});
+  }
+  branching(walk, to, child.place);
 }
 
 const std::vector<Slices::End>& Slices::ends(Re r, std::uint32_t node) {
@@ -240,9 +275,10 @@ bool Slices::difference(Re r, Re base, Slice& out) {
 }
 
 Slice Slices::compute(Re r, Trie::Place p) {
+  re::Store& store = re::Store::get();
   Slice s;
-  if (all_but_words(r, p, s)) return s;
-  if (p == Trie::kRoot) {
+  if (all_but_words(r, p, s) || counted(r, p, s)) return s;
+  if (p == Trie::kRoot && !store.spelled(r)) {
     const Re base = alike(r).next;
     if (base != r && base != re::kEmpty && alike(base).next == base && difference(r, base, s)) return s;
   }

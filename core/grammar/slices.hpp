@@ -47,14 +47,24 @@ class Slices {
   bool all_others_lead(Re from, Re to);
   Slice compute(Re r, Trie::Place p);
   bool difference(Re r, Re base, Slice& out);
+  struct Counted { std::uint32_t count, what; };   // characters; a token or a node
+  struct Measured {
+    std::vector<Counted> inside, closed, exits;   // tokens within a string; that end it; nodes after its end
+    bool done = false;
+  };
+  void measure();
+  bool counted(Re r, Trie::Place p, Slice& out);
   bool all_but_words(Re r, Trie::Place p, Slice& out);
   void take_away(const std::vector<std::uint32_t>& nodes, Slice&);
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
+  void spelled(Walk&, Re r, std::uint32_t node);
+  void onward(Walk&, Trie::Child, Re to);
   Trie trie_;
   std::unordered_map<std::uint64_t, Slice> known_;
   std::unordered_map<std::uint64_t, std::vector<End>> ends_, finals_;
   std::unordered_map<Re, Alike> alike_;
+  Measured measured_;
   std::size_t memory_ = 0;
 };
 

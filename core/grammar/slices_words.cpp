@@ -29,35 +29,14 @@ class WordEnds {
   std::vector<std::uint32_t> quotes;
 
  private:
-  // Calls then(byte, rest) for the words' next bytes.
-  template <class Then>
-  void each(Re words, const Then& then) {
-    const re::Node n = store_.node(words);
-    if (n.kind == re::Kind::Alt) {
-      for (const Re r : std::vector<Re>(store_.operands(n).begin(), store_.operands(n).end())) each(r, then);
-    } else if (const Re head = n.kind == re::Kind::Cat ? n.a : words; store_.node(head).kind == re::Kind::Bytes) {
-      const ByteSet& set = store_.set(head);
-      const Re rest = n.kind == re::Kind::Cat ? n.b : re::kEpsilon;
-      for (unsigned w = 0; w < 4; ++w) {
-        for (std::uint64_t bits = set.w[w]; bits; bits &= bits - 1) then(static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits))), rest);
-      }
-    } else if (n.kind == re::Kind::Words) {
-      const re::Row& row = store_.row(words);
-      for (unsigned byte = 0; byte < 256; ++byte) {
-        if (const Re rest = row.to[row.cls[byte]]; rest != re::kEmpty) then(static_cast<std::uint8_t>(byte), rest);
-      }
-    } else {
-      plain_ &= words <= re::kEpsilon;
-    }
-  }
-
   // pending: how many more bytes of a code point are to come.
   void walk(Re words, std::uint32_t node, std::uint32_t pending) {
     if (!plain_ || trie_.leaf(node)) return;
     if (store_.ended(words)) {
       if (const std::uint32_t quote = trie_.child(node, '"')) quotes.push_back(quote);
     }
-    each(words, [&](std::uint8_t byte, Re rest) {
+    plain_ &= words <= re::kEpsilon || store_.spelled(words);
+    store_.next(words, [&](std::uint8_t byte, Re rest) {
       if (++work_ > 20000 || (byte < 0x80 && (byte < 0x20 || byte == '"' || byte == '\\'))) return;
       if (const std::uint32_t next = trie_.child(node, byte)) walk(rest, next, byte < 0xc0 ? pending - (pending > 0) : continuation(byte));
     });
@@ -101,7 +80,7 @@ class WordEnds {
 
   void decoded(Re words, std::string_view bytes, std::uint32_t node) {
     if (bytes.empty()) return walk(words, node, 0);
-    each(words, [&](std::uint8_t byte, Re rest) {
+    store_.next(words, [&](std::uint8_t byte, Re rest) {
       if (byte == static_cast<std::uint8_t>(bytes[0])) decoded(rest, bytes.substr(1), node);
     });
   }

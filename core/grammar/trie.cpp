@@ -33,16 +33,28 @@ Trie::Trie(std::vector<std::string> tokens) : bytes_(std::move(tokens)), sets_(1
   }
   for (const std::uint32_t i : path) nodes_[i].skip = static_cast<std::uint32_t>(nodes_.size());
   nodes_.push_back({static_cast<std::uint32_t>(nodes_.size()), static_cast<std::uint32_t>(order_.size()), 0, 0});
-  for (std::uint32_t c = 1; c < nodes_[0].skip; c = nodes_[c].skip) first_[nodes_[c].byte] = c;
   look_below();
+  list_children();
 }
 
-std::uint32_t Trie::child(std::uint32_t i, std::uint8_t byte) const {
-  if (i == 0) return first_[byte];
-  for (std::uint32_t c = i + 1; c < nodes_[i].skip; c = nodes_[c].skip) {
-    if (nodes_[c].byte >= byte) return nodes_[c].byte == byte ? c : 0;
-  }
-  return 0;
+void Trie::list_children() {
+  kids_begin_.resize(nodes_.size() + 1);
+  const auto each = [&](const auto& then) {
+    std::vector<std::uint32_t> path(longest_ + 1);
+    for (std::uint32_t i = 1; i + 1 < nodes_.size(); ++i) {
+      path[nodes_[i].depth] = i;
+      then(path[nodes_[i].depth - 1], i);
+    }
+  };
+  each([&](std::uint32_t parent, std::uint32_t) { ++kids_begin_[parent + 1]; });
+  for (std::size_t i = 1; i < kids_begin_.size(); ++i) kids_begin_[i] += kids_begin_[i - 1];
+  kids_.resize(nodes_.size());
+  kid_bytes_.resize(nodes_.size());
+  std::vector<std::uint32_t> next = kids_begin_;
+  each([&](std::uint32_t parent, std::uint32_t i) {
+    kid_bytes_[next[parent]] = static_cast<char>(nodes_[i].byte);
+    kids_[next[parent]++] = i;
+  });
 }
 
 void Trie::look_below() {

@@ -1,7 +1,7 @@
 // The byte trie of a vocabulary, and sets of its nodes.
 #pragma once
-#include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -40,7 +40,11 @@ class Trie {
   std::size_t longest() const { return longest_; }
   std::string_view bytes(Token t) const { return bytes_[t]; }
   bool leaf(std::uint32_t i) const { return nodes_[i].skip == i + 1; }
-  std::uint32_t child(std::uint32_t i, std::uint8_t byte) const;   // 0 = none
+  std::uint32_t child(std::uint32_t i, std::uint8_t byte) const {   // 0 = none
+    const char* const bytes = kid_bytes_.data();
+    const void* const at = std::memchr(bytes + kids_begin_[i], byte, kids_begin_[i + 1] - kids_begin_[i]);
+    return at ? kids_[static_cast<std::size_t>(static_cast<const char*>(at) - bytes)] : 0;
+  }
 
   // A hash-consed set of inner nodes: a place from which several tokens go on. A single node v is the place v | kSingle.
   using Place = std::uint32_t;
@@ -58,11 +62,13 @@ class Trie {
  private:
   std::vector<std::string> bytes_;
   void look_below();
+  void list_children();
   bool well_formed(std::uint32_t node, std::uint32_t rest, std::uint32_t any) const;
   std::vector<Node> nodes_;
   std::vector<Below> below_;
   std::vector<Token> order_;
-  std::array<std::uint32_t, 256> first_{};   // children of the root
+  std::vector<std::uint32_t> kids_, kids_begin_;   // children of all nodes, in order; where those of a node begin
+  std::string kid_bytes_;
   std::size_t longest_ = 0;
   std::vector<std::vector<std::uint32_t>> sets_;
   std::unordered_multimap<std::size_t, Place> set_ids_;
