@@ -179,12 +179,12 @@ void SchemaMachine::with_blanks(const Frame& f, Text text, Expansion& out) {
 }
 
 // A comma, if something can follow it.
-void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out) {
+void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out, bool sure) {
   f.at = next;
   f.offset = 0;
   const Cont cont = frame(f);
   const Text longer = text ? text_append(text, ',') : 0;
-  if (!after(cont, 0, longer).items.empty()) out.items.push_back({re::literal(","), cont, text});
+  if (sure || !after(cont, 0, longer).items.empty()) out.items.push_back({re::literal(","), cont, text});
 }
 
 void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion& out, Re but) {

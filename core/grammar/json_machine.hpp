@@ -145,6 +145,7 @@ class SchemaMachine final : public Machine {
   bool names_decide(Formula) const;
   bool leads_on(Frame, std::uint32_t id, std::uint32_t next);
   bool full(const Frame&) const;
+  bool any_other(const Frame&);
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
   std::uint32_t shape_of(Formula);
   std::uint32_t any_name() { return name_id("\xff"); }   // stands for a name that no text has: kAnyText's
@@ -186,7 +187,7 @@ class SchemaMachine final : public Machine {
   std::map<std::uint32_t, Re> blanks_;
   Re line(std::uint32_t depth) const;
   void with_blanks(const Frame&, Text, Expansion&);
-  void comma(Frame, At, Text, Expansion&);
+  void comma(Frame, At, Text, Expansion&, bool sure = false);
 
   Options options_;
   Schemas schemas_;
@@ -226,6 +227,7 @@ class SchemaMachine final : public Machine {
   std::vector<Formula> asking_;
   std::size_t lowest_ = static_cast<std::size_t>(-1);
   std::unordered_map<Formula, Formula> ended_;
+  std::unordered_map<Formula, bool> any_other_;
   std::unordered_map<std::uint64_t, Formula> member_formulas_;   // formula and name
   std::map<std::pair<Formula, std::uint32_t>, std::shared_ptr<const Plan>> plans_;
   std::unordered_map<Schema, bool> obvious_;

@@ -48,10 +48,17 @@ bool SchemaMachine::full(const Frame& f) const {
   return wanted >= most || (options_.in_order && wanted > 0);
 }
 
+// Whether names that no schema lists can come, without end: then a comma needs no look at what follows it.
+bool SchemaMachine::any_other(const Frame& f) {
+  const auto [at, fresh] = any_other_.try_emplace(f.formula, false);
+  if (fresh) any_other_[f.formula] = other_names(f.formula) == re::text() && (plain_demands(f.formula) || !full(f));
+  return any_other_[f.formula] && !options_.in_order;
+}
+
 void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   const Text text = f.capture ? given : 0;
   if (f.at != At::ObjectComma) close(f, '}', f.at == At::ObjectBegin, text, out);
-  if (f.at == At::ObjectNext) return comma(f, At::ObjectComma, text, out);
+  if (f.at == At::ObjectNext) return comma(f, At::ObjectComma, text, out, any_other(f));
   const std::shared_ptr<const Plan> planned = plan(f.formula, f.shape);
   const Plan& p = *planned;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];

@@ -15,12 +15,13 @@ void Store::refine(Partition& p, std::uint32_t& classes, Re r) {
     classes = row.classes;
     return;
   }
-  static thread_local std::vector<std::uint16_t> joint;   // class of p, class of row -> class; 0xffff = not seen yet
-  joint.assign(static_cast<std::size_t>(classes) * row.classes, 0xffff);
+  static thread_local std::vector<std::uint32_t> joint(1 << 16);   // class of p, class of row -> round and class
+  static thread_local std::uint32_t round = 0;
+  if (++round >> 24) std::fill(joint.begin(), joint.end(), 0), round = 1;
   std::uint32_t count = 0;
   for (int b = 0; b < 256; ++b) {
-    std::uint16_t& c = joint[p[b] * row.classes + row.cls[b]];
-    if (c == 0xffff) c = static_cast<std::uint16_t>(count++);
+    std::uint32_t& c = joint[static_cast<std::size_t>(p[b]) << 8 | row.cls[b]];
+    if (c >> 8 != round) c = round << 8 | count++;
     p[b] = static_cast<std::uint8_t>(c);
   }
   classes = count;
