@@ -26,11 +26,11 @@ bool CfgMachine::exact() const {
   return true;
 }
 
-bool CfgMachine::refuses(Cont cont) {
+bool CfgMachine::refuses(Cont cont, bool tagged) {
   return std::any_of(conts_[cont].begin(), conts_[cont].end(), [&](const Frame& f) {
     if (f.key < kEmbedded) return false;
     const auto [machine, inner] = embedded_[f.key - kEmbedded];
-    return programs_.network().machines[machine]->refuses(inner);
+    return programs_.network().machines[machine]->refuses(inner, tagged);
   });
 }
 

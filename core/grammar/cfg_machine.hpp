@@ -20,8 +20,8 @@ class CfgMachine final : public Machine {
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
   Cont join(Cont, Cont) override;
-  bool refuses(Cont) override;
   std::string where(Cont) override;
+  bool refuses(Cont, bool tagged) override;
   bool exact() const override;
   const std::vector<std::string>& unproductive() const { return programs_.network().unproductive; }
 

@@ -39,7 +39,7 @@ class Composed : public Machine {
     return c ? wrap(conts_[a].first, c) : 0;
   }
   std::string where(Cont cont) override { return machine(conts_[cont].first).where(conts_[cont].second); }
-  bool refuses(Cont cont) override { return machine(conts_[cont].first).refuses(conts_[cont].second); }
+  bool refuses(Cont cont, bool tagged) override { return machine(conts_[cont].first).refuses(conts_[cont].second, tagged); }
   bool exact() const override {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->exact(); });
   }

@@ -44,8 +44,8 @@ const Expansion& SchemaMachine::start() {
 }
 
 const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
-  auto& known = after_[static_cast<std::uint64_t>(cont) << 32 | text];
-  if (const auto at = known.find(tag); at != known.end()) return at->second;
+  const After key{cont, tag, text};
+  if (const auto at = after_.find(key); at != after_.end()) return at->second;
   Expansion out;
   const Frame f = frames_[cont];
   switch (f.at) {
@@ -69,12 +69,13 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   }
   if (f.at != At::NumberEnd && f.at != At::Gap && f.at != At::Member) with_blanks(f, text, out);
   Budget::charge(1, 64 + sizeof(Item) * out.items.size());
-  return after_[static_cast<std::uint64_t>(cont) << 32 | text].emplace(tag, std::move(out)).first->second;
+  return after_.emplace(key, std::move(out)).first->second;
 }
 
 // Where what follows an end is not certain: possible_object and possible_array leave some questions open, and numbers and names
 // are checked when they are complete.
-bool SchemaMachine::refuses(Cont cont) {
+bool SchemaMachine::refuses(Cont cont, bool tagged) {
+  if (tagged && frames_[cont].at == At::Member) return false;   // names that are listed were looked at before they were offered
   if (refuses_.size() <= cont) refuses_.resize(frames_.size(), -1);
   if (refuses_[cont] >= 0) return refuses_[cont];
   const Frame f = frames_[cont];

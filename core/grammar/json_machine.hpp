@@ -38,8 +38,8 @@ class SchemaMachine final : public Machine {
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
   bool blind(Cont) override;
-  bool refuses(Cont) override;
   std::string where(Cont) override;
+  bool refuses(Cont, bool tagged) override;
   bool exact() const override { return inexact_.empty(); }
   const std::set<std::string>& inexact() const { return inexact_; }
   void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }
@@ -197,7 +197,19 @@ class SchemaMachine final : public Machine {
   std::vector<signed char> refuses_;   // the same
   std::vector<signed char> blind_;   // of a continuation: -1 = not asked yet
   std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
-  std::unordered_map<std::uint64_t, std::unordered_map<Tag, Expansion>> after_;
+  struct After {
+    Cont cont;
+    Tag tag;
+    Text text;
+    bool operator==(const After&) const = default;
+  };
+  struct AfterHash {
+    std::size_t operator()(const After& a) const {
+      const std::uint64_t h = ((static_cast<std::uint64_t>(a.cont) << 32 | a.text) ^ (static_cast<std::uint64_t>(a.tag) << 17)) * 0x9e3779b97f4a7c15ull;
+      return h ^ (h >> 32);
+    }
+  };
+  std::unordered_map<After, Expansion, AfterHash> after_;
   std::deque<std::vector<Item>> gaps_;
   std::map<std::vector<Item>, std::uint32_t> gap_ids_;
   Expansion start_;

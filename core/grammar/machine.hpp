@@ -36,16 +36,16 @@ class Machine {
   virtual ~Machine() = default;
   // The text begins.
   virtual const Expansion& start() = 0;
-  // The lexeme of an item (…, cont, text) has ended with `tag`: what may come now. Remembered by the machine. Every item
-  // returned must be able to reach the end of a text where the machine claims to be exact.
+  // The lexeme of an item (…, cont, text) has ended with `tag`: what may come now. Remembered by the machine, so the reference
+  // stays good. Every item returned must be able to reach the end of a text where the machine claims to be exact.
   virtual const Expansion& after(Cont cont, Tag tag, Text text) = 0;
   // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed set that
   // agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
   // What follows is the same for every text that an item of this continuation lets through: `after` may be asked with kAnyText.
   virtual bool blind(Cont) { return false; }
-  // `after` may say of some end of an item of this continuation that nothing follows.
-  virtual bool refuses(Cont) { return false; }
+  // `after` may say of some end of an item of this continuation (whose expression is marked: `tagged`) that nothing follows.
+  virtual bool refuses(Cont, bool /*tagged*/) { return false; }
   // Where in the schema or in which rule of the grammar a continuation stands, for messages; "" if that is not known.
   virtual std::string where(Cont) { return ""; }
   virtual bool exact() const = 0;

@@ -155,7 +155,7 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
 const Masker::Recipe& Masker::beyond(Cont cont, Tag tag, Text text, Trie::Place place) {
   const Key key{cont, tag, text, place};
   if (const auto at = beyond_.find(key); at != beyond_.end()) return at->second;
-  const Expansion next = matcher_->machine().after(cont, tag, text);
+  const Expansion& next = matcher_->machine().after(cont, tag, text);
   Recipe r;
   r.unsure = next.unsure;
   for (const Item& item : next.items) gather(item, place, r);

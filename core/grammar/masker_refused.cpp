@@ -33,7 +33,9 @@ const std::vector<Slices::End>& Slices::finals(Re r, std::uint32_t node) {
 // Tokens of `place` that end the item where the machine has nothing to go on with.
 std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place) {
   std::vector<Token> out;
-  if (!matcher_->machine().refuses(item.cont)) return out;
+  const bool tagged = re::Store::get().node(front).flags & re::kTagged;
+  if (!matcher_->machine().refuses(item.cont, tagged)) return out;
+  if (item.text == kAnyText && !matcher_->machine().after(item.cont, 0, kAnyText).items.empty()) return out;   // one answer for all
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
   const bool captured = item.text && item.text != kAnyText;
