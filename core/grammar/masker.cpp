@@ -69,7 +69,7 @@ void Masker::gather_part(const Item& item, Trie::Place place, Recipe& out) {
   re::Store& store = re::Store::get();
   re::Store::Cut cut = store.cut(item.re);
   const bool marked = store.node(cut.back).kind == re::Kind::Tag;
-  if (marked && matcher_->machine().refuses(item.cont)) cut = {item.re, re::kEpsilon};
+  if (marked && matcher_->machine().refuses(item.cont, marked)) cut = {item.re, re::kEpsilon};
   const Slice& slice = slices_->get(cut.front, place);
   const bool last = cut.back == re::kEpsilon;
   last ? take_last(slice, item, cut.front, place, out) : take(slice, out);

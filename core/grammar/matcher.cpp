@@ -77,7 +77,7 @@ bool Matcher::step(std::span<const Item> from, std::uint8_t byte, std::vector<It
   re::Store& store = re::Store::get();
   bool accepts = false;
   for (const Item& item : from) {
-    const Re r = store.step(item.re, byte);
+    const Re r = store.follow(item.re, byte);
     if (r == re::kEmpty) continue;
     const Text text = item.text ? text_append(item.text, byte) : 0;
     if (!inert(store, r)) out.push_back({r, item.cont, text});

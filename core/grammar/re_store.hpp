@@ -88,6 +88,12 @@ class Store {
     if (row.pending && !live(to)) to = kEmpty;
     return to;
   }
+  // The same for a state that may never be asked again: without a row where it can do without.
+  Re follow(Re r, std::uint8_t byte) {
+    if (rows_[r]) return step(r, byte);
+    const Re to = lone(r, byte);
+    return live(to) ? to : kEmpty;
+  }
   const Row& row(Re r) { return rows_[r] ? *rows_[r] : make_row(r); }
   bool live(Re r) {
     const std::uint8_t flags = nodes_[r].flags;
@@ -117,6 +123,7 @@ class Store {
   const Row& make_row(Re);
   const Row* literal_row(Re);
   const Row& words_row(Re);
+  Re lone(Re, std::uint8_t);
   const Row* unlisted_row(Re);
   Re words_after(std::span<const WordId>, std::uint32_t depth);
   std::uint32_t words_ends(const Node&);
