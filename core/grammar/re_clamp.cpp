@@ -15,10 +15,7 @@ Re Store::clamp(Re r, std::uint32_t length) {
     case Kind::Repeat:
       if (n.lo <= length && (n.hi <= length || n.hi == kInf) && !(nodes_[n.a].flags & kCounted)) return r;
       break;
-    case Kind::Json:
-      if (n.lo) return r;
-      break;
-    case Kind::Cat: break;
+    case Kind::Json: case Kind::Cat: break;
     default: return r;   // under & and ~ a count far away may decide whether anything can follow; in a choice it is left as it is
   }
   const std::uint64_t key = static_cast<std::uint64_t>(length) << 32 | r;
@@ -33,7 +30,7 @@ Re Store::clamp(Re r, std::uint32_t length) {
     const Re a = clamp(n.a, length), b = clamp(tail, length);
     out = a == n.a && b == tail ? r : cat(a, b);
   } else {
-    out = json(clamp(n.a, length));
+    out = json(clamp(n.a, length), n.lo, n.hi);
   }
   return clamp_ids_[key] = out;
 }
