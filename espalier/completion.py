@@ -14,7 +14,7 @@ from espalier.drafting.draft import Draft, Drafter
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Answer, Ask, Scorer
+from espalier.scorer import Answer, Ask, Scorer, Wrapper
 
 
 @dataclass(slots=True)
@@ -72,12 +72,12 @@ class Completion:
         return iter(self.siblings or [self])
 
 
-class Meter(Scorer):
+class Meter(Wrapper):
     """The inner scorer, with its passes counted and the last rows kept until the tokens chosen from them are known."""
 
     def __init__(self, inner: Scorer, stats: Stats) -> None:
-        self.inner, self.stats = inner, stats
-        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
+        super().__init__(inner)
+        self.stats = stats
         self._rows: dict[Prefix, torch.Tensor] = {}
         self.emitted = 0
 
@@ -89,12 +89,6 @@ class Meter(Scorer):
         self.stats.nodes += len(prefixes)
         self._rows = dict(zip(prefixes, rows.logits, strict=True))
         return rows
-
-    def forbid(self, prefix: Prefix, token: int) -> None:
-        self.inner.forbid(prefix, token)
-
-    def viable(self, prefix: Prefix) -> bool:
-        return self.inner.viable(prefix)
 
     def logp(self, x: Prefix) -> float:
         """The log-probability of x's one token, from the row of its parent in the last pass."""

@@ -59,10 +59,13 @@ class Rows(Sequence["Row"]):
         for i in range(len(self)):
             yield self[i]
 
-    def with_logits(self, logits: Tensor, *, keep_limits: bool = True) -> Rows:
-        """These rows with other log-weights; without their limits and later shapers if those are already in them."""
-        limits, after = (self.limits, self.after) if keep_limits else (None, ())
-        return Rows(logits, self.prefixes, self.extras, limits, after)
+    def with_logits(self, logits: Tensor) -> Rows:
+        """These rows with other log-weights."""
+        return Rows(logits, self.prefixes, self.extras, self.limits, self.after)
+
+    def about(self, prefixes: Sequence[Prefix]) -> Rows:
+        """These rows as answers about other prefixes."""
+        return Rows(self.logits, prefixes, self.extras, self.limits, self.after)
 
     def limited(self, limits: Sequence[Limit | None]) -> Rows:
         """These rows under these limits instead of the ones they have."""
@@ -129,7 +132,7 @@ class Row:
         if any(shaper_is_greedy(shaper) for shaper in self.after):
             return self.argmax()
         if self._dense is None and self.limit is not None and self._checks_suffice():
-            weights = self._tempered(torch.log_softmax(self.logits, -1)).exp()
+            weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
             for _ in range(_CHECKS):
                 token = rng.categorical(weights)
                 if self.limit.allowed(token):
@@ -160,10 +163,7 @@ class Row:
     def dense(self) -> Tensor:
         """[V] natural-log probabilities; computed once per row."""
         if self._dense is None:
-            logp = self._restricted()
-            for shaper in self.after:
-                logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
-            self._dense = logp
+            self._dense = self._shaped(self._restricted())
         return self._dense
 
     @property
@@ -186,7 +186,7 @@ class Row:
             logp = logp - logz
         return logp
 
-    def _tempered(self, logp: Tensor) -> Tensor:
+    def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:
             logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
         return logp

@@ -112,7 +112,21 @@ class Shaper(ABC):
         """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
 
 
-class Shaped(Scorer):
+class Wrapper(Scorer):
+    """A scorer over another one, `inner`, of the same vocabulary; what it does not do itself the inner one does."""
+
+    def __init__(self, inner: Scorer, stage: int | None = None) -> None:
+        self.inner = inner
+        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage if stage is None else stage
+
+    def forbid(self, prefix: Prefix, token: int) -> None:
+        self.inner.forbid(prefix, token)
+
+    def viable(self, prefix: Prefix) -> bool:
+        return self.inner.viable(prefix)
+
+
+class Shaped(Wrapper):
     """A scorer whose rows pass through a shaper. At LOGITS it is applied at once; later stages wait for the constraint."""
 
     def __init__(self, inner: Scorer, shaper: Shaper) -> None:
@@ -120,14 +134,8 @@ class Shaped(Scorer):
             raise InvalidInput(f"scorer | {shaper!r}: expected a shaper such as es.temperature(0.7)")
         inner.admit(shaper.stage, type(shaper).__name__)
         shaper.check(inner.vocab_size)
-        self.inner, self.shaper = inner, shaper
-        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, shaper.stage
-
-    def forbid(self, prefix: Prefix, token: int) -> None:
-        self.inner.forbid(prefix, token)
-
-    def viable(self, prefix: Prefix) -> bool:
-        return self.inner.viable(prefix)
+        super().__init__(inner, shaper.stage)
+        self.shaper = shaper
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, prefixes, want)

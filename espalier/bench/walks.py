@@ -52,8 +52,7 @@ class Walker:
         self.structural = np.array([bool(p) and all(b in _STRUCTURE for b in p) for p in pieces])
         self.closing = np.array([_rank(p or b"") for p in pieces])
         self.in_text = np.array([9 if p != b'"' else 0 for p in pieces])
-        self.ids = {p: t for t, p in enumerate(pieces) if p}
-        self.letter = self.ids[b"a"]
+        self.letter = vocab.ids[b"a"]
         self.length = np.array([len(p) for p in pieces])
 
     def allowed(self) -> np.ndarray[Any, Any]:
@@ -99,12 +98,7 @@ class Walker:
             rest = json.dumps(name)[1:].encode() + b":"
             if guide.advance(guide.start(), text + rest) is None:
                 continue
-            planned = []
-            while rest:
-                size = next(n for n in range(min(len(rest), 32), 0, -1) if rest[:n] in self.ids)
-                planned.append(self.ids[rest[:size]])
-                rest = rest[size:]
-            return planned
+            return self.vocab.cut(rest)
         return []
 
     def _choose(self, allowed: np.ndarray[Any, Any], rng: random.Random, closing: bool) -> int:

@@ -13,7 +13,7 @@ from espalier.attached import Attached
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Limit, Rows
-from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer
+from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer, Wrapper
 
 State = Hashable
 
@@ -43,7 +43,7 @@ def states(law: TokenLaw) -> Attached[Any]:
     return Attached(step, written=True)
 
 
-class Constrained(Scorer):
+class Constrained(Wrapper):
     """The inner scorer under a constraint on what is written after each prefix's origin.
 
     Guarantee: a row gives mass only to tokens that the constraint allows there. States are kept per prefix, so forks
@@ -53,8 +53,8 @@ class Constrained(Scorer):
 
     def __init__(self, inner: Scorer, law: TokenLaw) -> None:
         inner.admit(CONSTRAINT, "a constraint")
-        self.inner, self.law = inner, law
-        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, CONSTRAINT
+        super().__init__(inner, CONSTRAINT)
+        self.law = law
         self.state = states(law)  # after x; None if x has left the constraint
         self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()
 

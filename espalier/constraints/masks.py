@@ -20,7 +20,7 @@ def trie(vocab: Vocab) -> Any:
     vocabulary = _grammar.Vocabulary([token if id not in vocab.end else b"" for id, token in enumerate(vocab.tokens)])
     quote = _grammar.re_literal(b'"')
     anything = _grammar.re_codepoints([(0, 0x10FFFF)])
-    longest = min(_LONGEST, max(map(len, vocab.tokens), default=0))
+    longest = min(_LONGEST, vocab.longest)
     bounds = [(0, _grammar.INF), *((n, _grammar.INF) for n in range(1, longest + 2)), *((0, n) for n in range(1, longest + 2))]
     for lo, hi in bounds:  # the bodies of JSON strings are in nearly every schema: their masks are ready before the first
         vocabulary.warm(_grammar.re_cat(_grammar.re_json_string(_grammar.re_repeat(anything, lo, hi)), quote))

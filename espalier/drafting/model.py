@@ -12,7 +12,7 @@ from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows, shaper_is_greedy
-from espalier.scorer import Ask, Scorer, Shaped
+from espalier.scorer import Ask, Scorer, Shaped, Wrapper
 
 
 class DraftModel(Drafter):
@@ -75,8 +75,9 @@ def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replac
         return spoken if kind == "deterministic" and shaper_is_greedy(target.shaper) else spoken | target.shaper
     if isinstance(target, Constrained):
         return Constrained(in_place_of_model(target.inner, drafter, kind), target.law)
-    inner = getattr(target, "inner", None)  # a wrapper that only looks on, such as a meter
-    return in_place_of_model(inner, drafter, kind) if isinstance(inner, Scorer) else drafter
+    if isinstance(target, Wrapper):  # one that only looks on, such as a meter
+        return in_place_of_model(target.inner, drafter, kind)
+    return drafter
 
 
 def same_vocabulary(drafter: Scorer, target: Scorer) -> None:

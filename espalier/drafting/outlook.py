@@ -36,7 +36,6 @@ class Outlook:
         self.guide, self.vocab, self.encode = guide, vocab, encode
         self._law = TokenGuide(guide, vocab)
         self.state, self.advance = states(self._law), self._law.advance
-        self._longest = _longest_match(vocab) if encode is None else None
         self._forced: dict[Any, list[int]] = {}
 
     def check(self, scorer: Scorer) -> None:
@@ -60,9 +59,8 @@ class Outlook:
     def _tokens(self, data: bytes) -> list[int]:
         if not data:
             return []
-        if self._longest is not None:
-            return self._longest(data)
-        assert self.encode is not None
+        if self.encode is None:
+            return self.vocab.cut(data)
         text = data.decode("utf-8", "ignore") if data[-1] < 128 else data.decode("utf-8", "replace").rstrip("\ufffd")
         tokens: list[int] = []
         done = 0
@@ -73,22 +71,3 @@ class Outlook:
             tokens.append(token)
             done += len(piece)
         return tokens
-
-
-def _longest_match(vocab: Vocab) -> Callable[[bytes], list[int]]:
-    """Writes bytes as tokens, each the longest that fits, as far as that goes."""
-    ids = {token: id for id, token in reversed(list(enumerate(vocab.tokens))) if token}
-    longest = max(map(len, ids), default=0)
-
-    def tokens(data: bytes) -> list[int]:
-        made: list[int] = []
-        at = 0
-        while at < len(data):
-            size = next((n for n in range(min(longest, len(data) - at), 0, -1) if data[at : at + n] in ids), 0)
-            if not size:
-                break
-            made.append(ids[data[at : at + size]])
-            at += size
-        return made
-
-    return tokens

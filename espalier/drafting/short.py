@@ -6,11 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from espalier.attached import Attached
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
-from espalier.rows import Rows
 from espalier.scorer import LOGITS, Answer, Ask, Scorer
+from espalier.twins import SecondStream, twins
 
 Select = Callable[[Sequence[int]], list[int]]
 
@@ -43,7 +42,7 @@ def relevant(chunks: int = 4, size: int = 64, query: int = 32, head: int = 32) -
     return select
 
 
-class Shortened(Scorer):
+class Shortened(SecondStream):
     """Answers as `inner` does after a prompt of which only `select(prompt)` is left, followed by what was written.
 
     Give it to `DraftModel` as the drafter for a long prompt: its passes read few keys and values. Rows are not those of the
@@ -53,25 +52,13 @@ class Shortened(Scorer):
     >>> model = es.models.Table.random(vocab_size=9, depth=9, seed=0)
     >>> short = Shortened(model, ends(head=1, tail=2))
     >>> x = es.Prefix([1, 2, 3, 4, 5]) + 6
-    >>> short.short(x).ids()
+    >>> short.prefix(x).ids()
     [1, 4, 5, 6]
     """
 
     def __init__(self, inner: Scorer, select: Select | None = None) -> None:
-        self.inner, self.select = inner, select or ends()
-        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
-        self._short = Attached(self._shorter, written=True)
-
-    def short(self, x: Prefix) -> Prefix:
-        """The prefix that stands for x; children of x stand on it, so that keys and values are shared as they are for x."""
-        return self._short(x)
-
-    def _shorter(self, node: Prefix, above: Prefix | None) -> Prefix:
-        return Prefix(self.select(node.ids())) if above is None else above + node.tokens
-
-    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
-        rows: Rows = yield Ask(self.inner, [self.short(x) for x in prefixes], want)
-        return Rows(rows.logits, prefixes, rows.extras, rows.limits, rows.after)
+        keep = select or ends()
+        super().__init__(inner, twins(lambda origin: Prefix(keep(origin.ids())), written=True))
 
 
 class Enriched(Scorer):

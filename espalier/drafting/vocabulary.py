@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from espalier.attached import Attached
 from espalier.drafting.draft import Draft, Drafter
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
@@ -16,6 +15,7 @@ from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Answer, Ask, Scorer
 from espalier.text.vocab import Vocab
+from espalier.twins import twins
 
 Encode: TypeAlias = Callable[[bytes], Sequence[int]]
 
@@ -31,21 +31,10 @@ class Translation:
     def __init__(self, source: Vocab, target: Vocab, encode: Encode | None = None) -> None:
         self.source, self.target = source, target
         self.encode = encode if encode is not None else longest_match(target)
-        ids = {token: i for i, token in reversed(list(enumerate(target.tokens))) if token}
-        self.same = {i: ids[token] for i, token in enumerate(source.tokens) if token in ids}
+        self.same = {i: target.ids[token] for i, token in enumerate(source.tokens) if token in target.ids}
         names = {target.name(i): i for i in target.special if target.name(i) != f"<{i}>"}  # a name, not just its number
         self.same |= {i: names[source.name(i)] for i in source.special if source.name(i) in names}
-        self._twins = Attached(self._twin)
-
-    def prefix(self, x: Prefix) -> Prefix:
-        """The prefix of the other vocabulary that writes what x does."""
-        return self._twins(x)
-
-    def _twin(self, node: Prefix, above: Prefix | None) -> Prefix:
-        tokens = self._tokens(node)
-        if above is None:
-            return Prefix(tokens)
-        return above.given(tokens) if node.origin is node else above + tokens
+        self.prefix = twins(lambda root: Prefix(self._tokens(root)), self._tokens)  # that writes in `target` what x writes
 
     def _tokens(self, node: Prefix) -> list[int]:
         if node.origin is not node:
@@ -64,21 +53,18 @@ class Translation:
 
 
 def longest_match(vocab: Vocab) -> Encode:
-    """The encoder that takes the longest token that fits, from left to right.
+    """The encoder that takes the longest token that fits, from left to right; a byte that no token writes is left out.
 
-    >>> longest_match(Vocab([b"a", b"b", b"ab"]))(b"aab")
-    [0, 2]
+    >>> longest_match(Vocab([b"a", b"b", b"ab"]))(b"aab?a")
+    [0, 2, 0]
     """
-    ids = {token: i for i, token in reversed(list(enumerate(vocab.tokens))) if token}
-    longest = max(map(len, ids), default=0)
 
     def encode(text: bytes) -> list[int]:
-        tokens, at = list[int](), 0
-        while at < len(text):
-            size = next((n for n in range(min(longest, len(text) - at), 0, -1) if text[at : at + n] in ids), 0)
-            if size:
-                tokens.append(ids[text[at : at + size]])
-            at += size or 1
+        tokens = list[int]()
+        while text:
+            more = vocab.cut(text)
+            tokens += more
+            text = text[len(vocab.join(more)) + 1 :]
         return tokens
 
     return encode
@@ -141,10 +127,10 @@ class StringLaw(Scorer):
         self.end = min(vocab.end, default=None)
         self.theirs = vocab_of(inner)
         self.translation = Translation(vocab, self.theirs, encode)
-        self.ids = {token: i for i, token in reversed(list(enumerate(vocab.tokens))) if token}
-        self.beginnings = {token[:n] for token in self.ids for n in range(1, len(token) + 1)}
-        self.inside = {token[:n] for token in self.ids for n in range(len(token))}
-        self.longer = {token: self._next_longer(token) for token in self.ids}
+        self.ids = vocab.ids
+        self.beginnings = {token[:n] for token in vocab.ids for n in range(1, len(token) + 1)}
+        self.inside = {token[:n] for token in vocab.ids for n in range(len(token))}
+        self.longer = {token: self._next_longer(token) for token in vocab.ids}
 
     def _next_longer(self, token: bytes) -> list[bytes]:
         more = [t for t in self.ids if t.startswith(token) and t != token]

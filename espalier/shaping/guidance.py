@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from espalier.attached import Attached
 from espalier.errors import require
 from espalier.prefix import Prefix
-from espalier.rows import Rows
-from espalier.scorer import Answer, Ask, Scorer
+from espalier.scorer import Scorer
 from espalier.shaping.mix import Mixture
+from espalier.twins import SecondStream, twins
 
 
-class Reprompted(Scorer):
+class Reprompted(SecondStream):
     """The rows of a scorer after what was written, had the prompt been another one.
 
     For each prefix it keeps the prefix of the second stream, as long as the first lives: forks share it, and what is rolled
@@ -30,22 +27,7 @@ class Reprompted(Scorer):
 
     def __init__(self, inner: Scorer, prompt: Prefix) -> None:
         require(len(prompt) > 0, "the second prompt is empty; a model needs something to go on from, its first token at least")
-        self.inner, self.prompt = inner, prompt
-        self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage
-        self._twins = Attached(self._twin)
-
-    def prefix(self, x: Prefix) -> Prefix:
-        """The prefix of the second stream that goes with x."""
-        return self._twins(x)
-
-    def _twin(self, node: Prefix, above: Prefix | None) -> Prefix:
-        if above is None:
-            return self.prompt
-        return above.given(node.tokens) if node.origin is node else above + node.tokens
-
-    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
-        rows: Rows = yield Ask(self.inner, [self.prefix(x) for x in prefixes], want)
-        return Rows(rows.dense(), prefixes, rows.extras)
+        super().__init__(inner, twins(lambda root: prompt))
 
 
 def guidance(scorer: Scorer, negative: Prefix, scale: float = 1.5) -> Scorer:

@@ -61,6 +61,32 @@ class Vocab:
         """The bytes that these tokens write one after the other."""
         return b"".join([self[id] for id in ids])
 
+    @cached_property
+    def ids(self) -> dict[bytes, int]:
+        """The id of each byte string that a token writes; of equal ones the smallest."""
+        return {token: id for id, token in reversed(list(enumerate(self._tokens))) if token}
+
+    @cached_property
+    def longest(self) -> int:
+        """The length in bytes of the longest token."""
+        return max(map(len, self._tokens), default=0)
+
+    def cut(self, data: bytes) -> list[int]:
+        """The tokens that write these bytes, each the longest that fits, as far as the first byte that no token begins with.
+
+        >>> Vocab([b"a", b"b", b"ab"]).cut(b"aab?a")
+        [0, 2]
+        """
+        tokens: list[int] = []
+        at = 0
+        while at < len(data):
+            fits = (n for n in range(min(self.longest, len(data) - at), 0, -1) if data[at : at + n] in self.ids)
+            if not (size := next(fits, 0)):
+                break
+            tokens.append(self.ids[data[at : at + size]])
+            at += size
+        return tokens
+
     def name(self, id: int) -> str:
         """How to show one token to a person: its text, or the name of a special token.
 

@@ -238,10 +238,10 @@ def test_a_short_context_is_shared_like_the_long_one():
     short = Shortened(MODEL, ends(head=1, tail=2))
     x = es.Prefix([0, 1, 2, 0, 1])
     y, z = x + 2, x + [0, 1]  # noqa: RUF005
-    assert short.short(z).ids() == [0, 0, 1, 0, 1]
-    assert short.short(y).parent is short.short(z).parent is short.short(x)
+    assert short.prefix(z).ids() == [0, 0, 1, 0, 1]
+    assert short.prefix(y).parent is short.prefix(z).parent is short.prefix(x)
     turn = z.given([2, 2, 2])
-    assert short.short(turn + 1).ids() == [0, 2, 2, 1]
+    assert short.prefix(turn + 1).ids() == [0, 2, 2, 1]
     [rows] = es.run(_ask(short, [y, z]))
     assert torch.equal(rows.logits[1], logits(MODEL, es.Prefix([0, 0, 1, 0, 1])))
     assert rows.prefixes == [y, z]
