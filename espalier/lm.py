@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
+from espalier.constraints.guide import Guide
 from espalier.constraints.heal import heal
 from espalier.decode import sample, speculate
 from espalier.drafting.draft import Drafter
@@ -25,7 +26,6 @@ from espalier.stop import Stop
 from espalier.verification import SampleMatch
 
 if TYPE_CHECKING:
-    from espalier.constraints.guide import Guide
     from espalier.text.tokenizer import Tokenizer
 
 Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
@@ -194,7 +194,7 @@ class LanguageModel:
         if wanted.max_seconds is not None:
             stop = stop | stops.deadline(wanted.max_seconds)
         drafter = self._drafter(wanted)
-        if drafter is not None and guide is not None:
+        if drafter is not None and isinstance(guide, Guide):  # what a constraint over tokens forces is not known
             drafter = drafter.under(Outlook(guide, self.vocab, self.tokenizer.encode))
         if drafter is None:
             decoder = sample(scorer, x, stop, rng)
