@@ -37,9 +37,14 @@ void bind_expressions(nb::module_& m) {
     return re::bytes(s);
   });
   m.def("re_literal", [](nb::bytes b) { return re::literal(view(b)); });
-  m.def("re_literals", [](const std::vector<nb::bytes>& words) {
+  m.def("re_literals", [](const std::vector<nb::bytes>& words, const Limits& limits, const std::string& name) {
+    std::vector<std::string_view> views;
+    for (const nb::bytes& w : words) views.push_back(view(w));   // `words` keeps the bytes
+    const nb::gil_scoped_release release;
+    const EngineGuard guard(engine_lock());
+    const Budget budget(limits.compile_ms, limits, name);
     std::vector<Re> parts;
-    for (const nb::bytes& w : words) parts.push_back(re::literal(view(w)));
+    for (const std::string_view w : views) parts.push_back(re::literal(w));
     return re::alt(std::span<const Re>(parts));
   });
   m.def("re_cat", [](Re a, Re b) { return re::cat(a, b); });
@@ -84,17 +89,17 @@ void bind_engine(nb::module_& m) {
   nb::class_<Matcher>(m, "Matcher")
       .def(nb::init<std::shared_ptr<Machine>, std::string, Limits>(), nb::arg("machine"), nb::arg("name"), nb::arg("limits"))
       .def("start", [](Matcher& s) { const Working w(s, s.limits().compile_ms); return s.start(); })
-      .def("advance", [](Matcher& s, State at, nb::bytes b) { const auto v = view(b); const Working w(s, s.limits().compile_ms); return s.advance(at, v); })
-      .def("accepts", [](Matcher& s, State at) { const EngineGuard guard(engine_lock()); return s.accepts(at); })
+      .def("advance", [](Matcher& s, State at, nb::bytes b) { const auto v = view(b); const Working w(s, s.limits().compile_ms); return s.advance(s.own(at), v); })
+      .def("accepts", [](Matcher& s, State at) { const EngineGuard guard(engine_lock()); return s.accepts(s.own(at)); })
       .def("matches", [](Matcher& s, nb::bytes b) { const auto v = view(b); const Working w(s, s.limits().compile_ms); return s.matches(v); })
       .def("forced", [](Matcher& s, State at, std::size_t limit) {
         std::string out;
-        { const Working w(s, s.limits().compile_ms); out = s.forced(at, limit); }
+        { const Working w(s, s.limits().compile_ms); out = s.forced(s.own(at), limit); }
         return to_bytes(out);
       })
       .def("items", [](Matcher& s, State at) {
         std::vector<std::vector<std::uint32_t>> out;
-        for (const Item& i : s.items(at)) out.push_back({i.re, i.cont, i.text});
+        for (const Item& i : s.items(s.own(at))) out.push_back({i.re, i.cont, i.text});
         return out;
       })
       .def_prop_ro("machine", &Matcher::shared_machine)

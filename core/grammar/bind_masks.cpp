@@ -16,13 +16,10 @@ namespace {
 
 constexpr State kEnded = 0xffffffffu;   // after an end token
 
-// Runs `work` with the engine's lock; the GIL is given up unless the lock is free and the work is known to be short.
-template <class Work>
-auto locked(Masker& m, double milliseconds, bool brief, Work work) {
-  if (brief) {
-    std::unique_lock<std::recursive_mutex> lock(engine_lock(), std::try_to_lock);
-    if (lock) return work();
-  }
+// Runs `work` with the engine's lock; the GIL is given up unless the lock is free and `brief` (asked under it) says the work is short.
+template <class Brief, class Work>
+auto locked(Masker& m, double milliseconds, Brief brief, Work work) {
+  if (std::unique_lock<std::recursive_mutex> lock(engine_lock(), std::try_to_lock); lock && brief()) return work();
   const nb::gil_scoped_release release;
   const EngineGuard guard(engine_lock());
   const Budget budget(milliseconds, m.matcher().limits(), m.matcher().name());
@@ -31,12 +28,23 @@ auto locked(Masker& m, double milliseconds, bool brief, Work work) {
 
 State advance(Masker& m, State s, Token t) {
   if (s == 0 || s == kEnded || t >= m.trie().vocab_size()) return 0;
+  m.matcher().own(s);
   if (m.is_end(t)) return m.matcher().accepts(s) ? kEnded : 0;
   const std::string_view bytes = m.trie().bytes(t);
   return bytes.empty() ? 0 : m.matcher().advance(s, bytes);
 }
 
-void fill(Masker& m, State s, std::uint32_t* out) { m.fill(s == kEnded ? 0 : s, out); }
+bool accepts(Masker& m, State s) {
+  const EngineGuard guard(engine_lock());
+  return s == kEnded || m.matcher().accepts(m.matcher().own(s));
+}
+
+void fill(Masker& m, State s, std::uint32_t* out) {
+  locked(m, m.matcher().limits().mask_us / 1e3, [&] { return s == kEnded || m.ready(s); }, [&] { m.fill(s == kEnded ? 0 : m.matcher().own(s), out); return 0; });
+}
+
+template <class Work>
+auto reading(Masker& m, Work work) { return locked(m, m.matcher().limits().compile_ms, [] { return false; }, work); }
 
 // What the library raises; a Cursor's calls go to Python as they are, so they raise it themselves.
 struct Taught : std::runtime_error { using std::runtime_error::runtime_error; };
@@ -69,29 +77,28 @@ Place writable(Masker& m, std::uintptr_t address, std::size_t words) {
   return {reinterpret_cast<std::uint32_t*>(address), words};
 }
 
-// A position that moves: for loops that own their tokens. commit() and fill() are the two hot calls.
+// A position that moves: for loops that own their tokens. commit() and fill() are the two hot calls. It keeps the buffer alive.
 class Cursor {
  public:
-  Cursor(std::shared_ptr<Masker> m, std::uintptr_t address, std::size_t words) : m_(std::move(m)), out_(writable(*m_, address, words)) {
-    state_ = locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return m_->matcher().start(); });
+  Cursor(std::shared_ptr<Masker> m, std::uintptr_t address, std::size_t words, nb::object buffer)
+      : m_(std::move(m)), out_(writable(*m_, address, words)), buffer_(std::move(buffer)) {
+    state_ = reading(*m_, [&] { return m_->matcher().start(); });
   }
   bool commit(Token t) {
-    const State s = taught([&] { return locked(*m_, m_->matcher().limits().compile_ms, false, [&] { return advance(*m_, state_, t); }); });
+    const State s = taught([&] { return reading(*m_, [&] { return advance(*m_, state_, t); }); });
     if (!s) return false;
     state_ = s;
     return true;
   }
-  void fill() {
-    const bool brief = state_ == kEnded || m_->ready(state_);
-    taught([&] { return locked(*m_, m_->matcher().limits().mask_us / 1e3, brief, [&] { espalier::fill(*m_, state_, out_.at); return 0; }); });
-  }
-  bool accepts() const { return state_ == kEnded || m_->matcher().accepts(state_); }
+  void fill() { taught([&] { espalier::fill(*m_, state_, out_.at); return 0; }); }
+  bool accepts() const { return espalier::accepts(*m_, state_); }
   State state() const { return state_; }
   void go(State s) { state_ = s; }
 
  private:
   std::shared_ptr<Masker> m_;
   Place out_;
+  nb::object buffer_;
   State state_;
 };
 
@@ -115,18 +122,13 @@ void bind_masks(nb::module_& m) {
       });
   nb::class_<Masker>(m, "Masker")
       .def(nb::init<std::shared_ptr<Matcher>, std::shared_ptr<Slices>, std::vector<Token>>())
-      
-      .def("start", [](Masker& s) { return locked(s, s.matcher().limits().compile_ms, false, [&] { return s.matcher().start(); }); })
-      .def("advance", [](Masker& s, State at, Token t) { return locked(s, s.matcher().limits().compile_ms, false, [&] { return advance(s, at, t); }); })
-      .def("accepts", [](Masker& s, State at) { return at == kEnded || s.matcher().accepts(at); })
-      .def("fill", [](Masker& s, State at, std::uintptr_t address, std::size_t words) {
-        const Place out = writable(s, address, words);
-        const bool brief = at == kEnded || s.ready(at);
-        locked(s, s.matcher().limits().mask_us / 1e3, brief, [&] { fill(s, at, out.at); return 0; });
-      });
+      .def("start", [](Masker& s) { return reading(s, [&] { return s.matcher().start(); }); })
+      .def("advance", [](Masker& s, State at, Token t) { return reading(s, [&] { return advance(s, at, t); }); })
+      .def("accepts", &accepts)
+      .def("fill", [](Masker& s, State at, std::uintptr_t address, std::size_t words) { fill(s, at, writable(s, address, words).at); });
   m.attr("ENDED") = kEnded;
   nb::class_<Cursor>(m, "Cursor")
-      .def(nb::init<std::shared_ptr<Masker>, std::uintptr_t, std::size_t>())
+      .def(nb::init<std::shared_ptr<Masker>, std::uintptr_t, std::size_t, nb::object>())
       .def("commit", &Cursor::commit)
       .def("fill", &Cursor::fill)
       .def("accepts", &Cursor::accepts)

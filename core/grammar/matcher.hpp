@@ -20,6 +20,10 @@ class Matcher {
   State start();
   State advance(State, std::string_view bytes);
   bool accepts(State s) const { return states_[s].accepts; }
+  State own(State s) const {   // for callers who may have mixed up guides
+    if (s >= states_.size()) throw GrammarError("a state that is none of " + name_ + "'s: go on from what its own start() or advance() returned");
+    return s;
+  }
   std::string forced(State, std::size_t limit);   // the bytes that every continuation begins with, while the text may not end
   bool matches(std::string_view bytes);
 

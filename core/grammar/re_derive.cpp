@@ -159,8 +159,10 @@ const Row* Store::literal_row(Re r) {
 
 // The row of a string body that is any text but some words: that of any text, except where a word goes on.
 const Row* Store::unlisted_row(Re r) {
-  const Node n = nodes_[r], body = nodes_[n.a];
-  if (n.kind != Kind::Json || n.lo || body.kind != Kind::And || !endless(operands(body))) return nullptr;
+  const Node n = nodes_[r];
+  if (n.kind != Kind::Json || n.lo) return nullptr;   // only then is `a` a node
+  const Node body = nodes_[n.a];
+  if (body.kind != Kind::And || !endless(operands(body))) return nullptr;
   const std::vector<Re> parts(operands(body).begin(), operands(body).end());
   if (std::find(parts.begin(), parts.end(), text_) == parts.end()) return nullptr;
   ByteSet own;

@@ -21,7 +21,8 @@ def cfg(
     that may be empty all work; nesting is bounded by memory only. There is no lexer: no longest match, no priority of
     terminals, so `"if" NAME` also accepts `ifx` (docs/grammars.md says what to write where that matters).
 
-    `start` names the first rule (by default `%start`, else `root` for GBNF, `start` for Lark, and the first rule for EBNF);
+    `start` names the first rule (by default `%start`, else `root` where there is one in EBNF, always `root` in GBNF, `start`
+    in Lark, else the first rule);
     `dialect` is "auto", "ebnf", "lark" or "gbnf"; `guides` are guides that the rules may use by name.
 
     Errors: `GrammarTextError` (an `InvalidInput`) for a text that cannot be read, with line and column; `InvalidInput` naming

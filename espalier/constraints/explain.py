@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from espalier.constraints.json_schema import schema_text
+from espalier.errors import InvalidInput
 
 _MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
 _LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
@@ -69,7 +70,11 @@ def explain(schema: Any, *, formats: str = "assert") -> list[Keyword]:
     >>> [(k.keyword, k.treatment) for k in explain({"type": "string", "format": "date", "title": "When"})]
     [('type', 'enforced'), ('format', 'enforced'), ('title', 'annotation')]
     """
-    return list(_walk(json.loads(schema_text(schema)), "#", formats == "assert"))
+    try:
+        value = json.loads(schema_text(schema))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InvalidInput(f"the schema is not JSON: {error}") from error
+    return list(_walk(value, "#", formats == "assert"))
 
 
 def late(schema: Any) -> frozenset[str]:

@@ -55,6 +55,8 @@ def json_schema(
     ):
         if value not in known:
             raise InvalidInput(f"{name}={value!r}: write one of {', '.join(map(repr, known))}")
+    if registry is not None and not isinstance(registry, Mapping):
+        raise InvalidInput(f"registry={registry!r}: write the addresses and their schemas, {{'https://example.org/s': schema}}")
     limits = limits or Limits()
     texts = [(uri, schema_text(s)) for uri, s in (registry or {}).items()]
     _publish()
@@ -112,7 +114,9 @@ def schema_text(schema: Any) -> str:
         schema = schema_of(schema)
     try:
         return _json.dumps(schema, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InvalidInput("the schema is nested deeper than Python can write, or contains itself") from None
+    except (TypeError, ValueError) as error:
         raise InvalidInput(f"the schema is not JSON: {error}; NaN, infinity and Python objects have no JSON form") from error
 
 

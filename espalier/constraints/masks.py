@@ -49,6 +49,8 @@ class Masks:
     """`masks(guide, vocab)`: states are immutable values, or a cursor moves along."""
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
+        if not isinstance(guide, Guide) or not isinstance(vocab, Vocab):
+            raise InvalidInput(f"masks({guide!r}, {vocab!r}): give a guide, such as es.regex(…), and a Vocab, such as lm.vocab")
         self.guide, self.vocab = guide, vocab
         self.words = (vocab.size + 31) // 32
         self._masker = _masker(guide, vocab)
@@ -69,7 +71,8 @@ class Masks:
 
     def accepts(self, state: Any) -> bool:
         """Whether the text may end here."""
-        return _accepts(self._masker, state)
+        with teaching():
+            return _accepts(self._masker, state)
 
     def fill(self, state: Any, buffer: Any) -> None:
         """Write the mask of `state` into `buffer`."""
@@ -88,7 +91,7 @@ class Cursor:
             self.commit, self.fill, self.accepts = _side_by_side(native, buffer)
             return
         with teaching():
-            cursor = _grammar.Cursor(native, *_place(buffer))
+            cursor = _grammar.Cursor(native, *_place(buffer), buffer)
         self.commit, self.fill, self.accepts = cursor.commit, cursor.fill, cursor.accepts
 
 
@@ -105,7 +108,9 @@ def _place(buffer: Any) -> tuple[int, int]:
         fits = buffer.dtype == torch.int32 and buffer.is_contiguous() and buffer.device.type == "cpu"
         place = (buffer.data_ptr(), buffer.numel()) if fits else None
     else:
-        fits = str(getattr(buffer, "dtype", "")) == "int32" and buffer.flags.c_contiguous and buffer.flags.writeable
+        fits = (
+            hasattr(buffer, "ctypes") and str(buffer.dtype) == "int32" and buffer.flags.c_contiguous and buffer.flags.writeable
+        )
         place = (buffer.ctypes.data, buffer.size) if fits else None
     if place is None:
         raise InvalidInput(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from espalier import _grammar
 from espalier.constraints.guide import Limits, MachineGuide, teaching
+from espalier.errors import InvalidInput
 
 
 def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -> MachineGuide:
@@ -23,6 +24,8 @@ def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -
     >>> regex(r"\bcat\b", search=True).matches(b"a cat!")
     True
     """
+    if not isinstance(pattern, str):
+        raise InvalidInput(f"regex({pattern!r}): a pattern is a str, such as regex(r'[0-9]+')")
     limits = limits or Limits()
     with teaching():
         expression = _grammar.re_parse(pattern, search, limits.native())

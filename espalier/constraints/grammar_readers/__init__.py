@@ -13,17 +13,24 @@ READERS = {"ebnf": read_ebnf, "gbnf": read_gbnf, "lark": read_lark}
 
 
 def dialect_of(text: str) -> str:
-    """The dialect a grammar seems to be written in: `lark` if its first rule is `name:`, else `ebnf`.
+    """The dialect a grammar seems to be written in: `lark` if its first rule is `name:`, `gbnf` if it has a rule `root` and
+    can be read as that, else `ebnf`.
 
-    GBNF is a part of our EBNF, so it is never guessed.
-
-    >>> dialect_of('root ::= "a"'), dialect_of('// c\\n?start: "a"')
-    ('ebnf', 'lark')
+    >>> dialect_of('word ::= "a"'), dialect_of('word ::= "a"\\nroot ::= word'), dialect_of('// c\\n?start: "a"')
+    ('ebnf', 'gbnf', 'lark')
     """
     head = re.search(r"^\s*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE)
     if head is None:
         fail("no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...")
-    return "lark" if head[1] == ":" else "ebnf"
+    if head[1] == ":":
+        return "lark"
+    if re.search(r"^\s*root\s*::=", text, re.MULTILINE):
+        try:
+            read_gbnf(text)
+        except GrammarTextError:  # our own notation, with a start of this name
+            return "ebnf"
+        return "gbnf"
+    return "ebnf"
 
 
 def read(text: str, dialect: str = "auto", known: Collection[str] = ()) -> Rules:
@@ -34,6 +41,8 @@ def read(text: str, dialect: str = "auto", known: Collection[str] = ()) -> Rules
     >>> read('greeting ::= "hello" | "hi"').dialect
     'ebnf'
     """
+    if not isinstance(text, str):
+        fail(f"{text!r} is no text; give the grammar as a str, or path.read_text() for a file")
     if dialect == "auto":
         dialect = dialect_of(text)
     if dialect not in READERS:

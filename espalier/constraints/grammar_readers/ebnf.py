@@ -46,7 +46,10 @@ def read_ebnf(text: str) -> Rules:
     >>> sorted(read_ebnf('start ::= A+ ; A ::= [a-z] - "x"').rules)
     ['A', 'start']
     """
-    return _read(text, LEXICON, "ebnf")
+    rules = _read(text, LEXICON, "ebnf")
+    if rules.start is None and "root" in rules.rules:
+        rules.start = "root"
+    return rules
 
 
 def read_gbnf(text: str) -> Rules:
