@@ -108,11 +108,8 @@ class TimedDrafter(Drafter):
     """The inner drafter, with the time that it takes (its own models' passes included) added to the statistics."""
 
     def __init__(self, inner: Drafter, stats: Stats) -> None:
-        self.inner, self.stats, self.want = inner, stats, inner.want
-
-    @property
-    def kind(self):  # type: ignore[no-untyped-def,override]
-        return self.inner.kind
+        self.inner, self.stats = inner, stats
+        self.kind, self.want = inner.kind, inner.want
 
     def check(self, scorer: Scorer) -> None:
         self.inner.check(scorer)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask
 
 Pair = tuple[int, int]
 
 
-class ADED(Drafter):
+class ADED(PerText):
     """A trie of the best sequences that a tree search finds in a table of tri-gram weights.
 
     The table starts from the tri-gram frequencies of a `corpus` (the `top` successors of each pair) and each new token adds
@@ -46,9 +44,6 @@ class ADED(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Search(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
-
 
 def _frequencies(corpus: Iterable[Sequence[int]], top: int) -> dict[Pair, dict[int, float]]:
     counts: dict[Pair, dict[int, float]] = {}
@@ -73,15 +68,14 @@ class _Visit:
         self.children: dict[int, _Visit] | None = None
 
 
-class _Search(Drafter):
+class _Search(ModelFree):
     """One request's own weights, over the corpus'."""
 
     def __init__(self, settings: ADED) -> None:
         self.settings, self._text = settings, Reading()
         self._own: dict[Pair, dict[int, float]] = {}
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         self._learn(x)
         ids = self._text.ids
@@ -94,11 +88,8 @@ class _Search(Drafter):
             self._descend(root, rng)
         visited: list[tuple[int, tuple[int, ...]]] = []
         _collect(root, (), visited)
-        place: dict[tuple[int, ...], int] = {(): 0}
-        for _, path in sorted(visited, key=lambda entry: (-entry[0], len(entry[1]), entry[1])):
-            if len(draft) >= s.nodes:
-                break
-            place[path] = draft.add(place[path[:-1]], path[-1])
+        for _, path in sorted(visited, key=lambda entry: (-entry[0], len(entry[1]), entry[1]))[: s.nodes]:
+            draft.extend(0, path)  # a beginning is visited at least as often, so it is there: one node more
         return draft
 
     def _learn(self, x: Prefix) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, ModelFree, PerText
 from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask
 
 
-class Aggressive(Drafter):
+class Aggressive(PerText):
     """A chain copied from `source`, from the place that the output has reached in it.
 
     At first that place is the beginning; after a mismatch tokens come one by one until the last `match` written tokens occur
@@ -24,7 +22,7 @@ class Aggressive(Drafter):
 
     >>> drafter = Aggressive([7, 8, 9], tokens=2)
     >>> x = Prefix([1, 2])
-    >>> [p.ids() for p in drafter.begin(x).draft(x).prefixes]
+    >>> [p.ids() for p in drafter.begin(x).draft(x, Rng(0)).prefixes]
     [[1, 2], [1, 2, 7], [1, 2, 7, 8]]
     """
 
@@ -39,11 +37,8 @@ class Aggressive(Drafter):
     def begin(self, x: Prefix) -> _Copy:
         return _Copy(self, list(self.source) if self.source is not None else x.ids(), self.source is not None)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Copy(Drafter):
+class _Copy(ModelFree):
     def __init__(self, settings: Aggressive, source: list[int], from_start: bool) -> None:
         self.settings, self.source, self._text = settings, source, Reading()
         self._place: int | None = 0 if from_start else None  # where in the source the output is
@@ -53,12 +48,7 @@ class _Copy(Drafter):
             gram = tuple(source[end - n : end])
             self._ends[gram] = end if gram not in self._ends else -1  # -1: it occurs more than once
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-    def draft(self, x: Prefix) -> Draft:
-        """The chain below x."""
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         known, n = self._text.read(x), self.settings.match
         written = x.written()
         if known == 0:

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from espalier.drafting.compose import Several
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.policy import LengthPolicy
-from espalier.errors import InvalidInput, require
+from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +142,13 @@ class _BanditLength(LengthPolicy):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if self._play is not None:
-            gained = max(len(x) - len(draft.prefixes[0]), 0)
+            gained = draft.gained(x)
             cost = self.shared.cost(self.shared.lengths[self._play.arm])
             self.shared.bandit.learn(self._play, gained / cost)
             self._play = None
 
 
-class BanditDrafter(Drafter):
+class BanditDrafter(Several):
     """One of several drafters per round, chosen by a bandit that is shared by all requests; the reward is tokens per pass.
 
     `most` is the longest draft of any. All drafters must be of one kind, since one verifier reads them all. The choice looks
@@ -155,20 +156,11 @@ class BanditDrafter(Drafter):
     """
 
     def __init__(self, drafters: Sequence[Drafter], bandit: Bandit | None = None, most: int = 8) -> None:
-        require(len(drafters) >= 1, "BanditDrafter was given no drafter; it needs at least one")
-        if len({drafter.kind for drafter in drafters}) > 1:
-            said = ", ".join(f"{type(drafter).__name__} ({drafter.kind})" for drafter in drafters)
-            raise InvalidInput(f"one verifier reads the drafts of all arms, so they must be of one kind; given were {said}")
-        self.drafters, self.most = list(drafters), most
+        super().__init__(*drafters)
+        self.most = most
         self.bandit = bandit if bandit is not None else UCB(len(drafters), 1.0, most + 1.0)
         require(self.bandit.arms == len(drafters), f"the bandit has {self.bandit.arms} arms for {len(drafters)} drafters")
-        self.kind = drafters[0].kind
-        self.want = frozenset[str]().union(*(drafter.want for drafter in drafters))
         self._play: Play | None = None
-
-    def check(self, scorer: Scorer) -> None:
-        for drafter in self.drafters:
-            drafter.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return BanditDrafter([drafter.begin(x) for drafter in self.drafters], self.bandit, self.most)
@@ -182,8 +174,7 @@ class BanditDrafter(Drafter):
             self.drafters[self._play.arm].join(draft)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        for drafter in self.drafters:
-            drafter.observe(x, draft, rows)
+        super().observe(x, draft, rows)
         if self._play is not None:
-            self.bandit.learn(self._play, float(min(max(len(x) - len(draft.prefixes[0]), 0), self.most + 1)))
+            self.bandit.learn(self._play, float(min(draft.gained(x), self.most + 1)))
             self._play = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, accepted
+from espalier.drafting.policy import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -39,5 +39,4 @@ class BASS(LengthPolicy):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if len(draft):
-            drafted = max(draft.depth(node) for node in range(len(draft.prefixes)))
-            self._round.append((len(accepted(draft, x)), drafted))
+            self._round.append((len(draft.accepted(x)), draft.height()))

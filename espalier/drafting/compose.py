@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -13,7 +13,7 @@ from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer
 
 
-class _Several(Drafter):
+class Several(Drafter):
     """Several drafters as one: each begins with the request and observes every pass."""
 
     def __init__(self, *drafters: Drafter) -> None:
@@ -23,7 +23,14 @@ class _Several(Drafter):
                 raise InvalidInput(f"{type(self).__name__} was given {drafter!r}, which is not a drafter")
         self.drafters = drafters
         self.want = frozenset[str]().union(*(drafter.want for drafter in drafters))
-        self.kind = common_kind(self)
+        kinds = {drafter.kind: type(drafter).__name__ for drafter in drafters}
+        if len(kinds) > 1:
+            said = ", ".join(f"{name} ({kind})" for kind, name in kinds.items())
+            raise InvalidInput(
+                f"{type(self).__name__} was given drafters whose drafts are chosen in different ways: {said}; a verifier needs "
+                "all of one kind, so combine deterministic drafters with deterministic ones"
+            )
+        self.kind = next(iter(kinds))
 
     def check(self, scorer: Scorer) -> None:
         for drafter in self.drafters:
@@ -34,19 +41,7 @@ class _Several(Drafter):
             drafter.observe(x, draft, rows)
 
 
-def common_kind(several: _Several) -> Kind:
-    """How the drafts of several drafters are chosen. Raises InvalidInput if they differ, since one verifier reads them all."""
-    kinds = {drafter.kind: type(drafter).__name__ for drafter in several.drafters}
-    if len(kinds) > 1:
-        said = ", ".join(f"{name} ({kind})" for kind, name in kinds.items())
-        raise InvalidInput(
-            f"{type(several).__name__} was given drafters whose drafts are chosen in different ways: {said}; a verifier needs "
-            "all of one kind, so combine deterministic drafters with deterministic ones"
-        )
-    return next(iter(kinds))
-
-
-class Cascade(_Several):
+class Cascade(Several):
     """The draft of the first drafter that proposes anything; later ones are not asked then.
 
     Order them from the surest to the most talkative, as REST and Hierarchy Drafting (arXiv 2502.05609) do with stores.
@@ -57,25 +52,23 @@ class Cascade(_Several):
     'deterministic'
     """
 
-    _spoke: Drafter  # the drafter that the last draft came from
-
     def begin(self, x: Prefix) -> Drafter:
         return Cascade(*(drafter.begin(x) for drafter in self.drafters))
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         draft = Draft(x)
         for drafter in self.drafters:
-            self.speaker = drafter
+            self._speaker = drafter  # the one that the draft comes from
             draft = yield from drafter.propose(x, rng)
             if len(draft):
                 break
         return draft
 
     def join(self, draft: Draft) -> None:
-        self.speaker.join(draft)
+        self._speaker.join(draft)
 
 
-class Fuse(_Several):
+class Fuse(Several):
     """The drafts of all drafters in one tree, equal paths once; where `nodes` is the limit, earlier drafters go first.
 
     Deterministic drafters only: a union of drawn siblings is a draw from no law that could be carried.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, Signals, accepted
+from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -77,10 +77,10 @@ class AdaptiveConfidence(LengthPolicy):
         return float(signals.q.max()) >= self.threshold
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        drafted = max((draft.depth(n) for n in range(len(draft.prefixes))), default=0)
+        drafted = draft.height()
         if drafted == 0:
             return
-        self.matching = 0.5 * self.matching + 0.5 * len(accepted(draft, x)) / drafted
+        self.matching = 0.5 * self.matching + 0.5 * len(draft.accepted(x)) / drafted
         change = self.step if self.matching < self.target else 0.0 if drafted >= self.most else -self.step
         self.threshold = min(1.0, max(0.0, 0.9 * self.threshold + 0.1 * (self.threshold + change)))
 
@@ -139,7 +139,7 @@ class _FittedConfidence(LengthPolicy):
         return self.shared.go_on(signals, rng)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        path = {draft.prefixes[node] for node in accepted(draft, x)}
+        path = {draft.prefixes[node] for node in draft.accepted(x)}
         met = [prefix for prefix in self._chosen if prefix.parent in path or prefix.parent is draft.prefixes[0]]
         self.shared.learn([(self._chosen[prefix], prefix in path) for prefix in met])
 

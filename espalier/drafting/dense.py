@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.reading import Reading
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
 
 
 class Index(Protocol):
@@ -116,7 +115,7 @@ class HiddenStore:
         return texts
 
 
-class DReSD(Drafter):
+class DReSD(PerText):
     """Chains that followed the `k` hidden states nearest to that from which the last token came, merged in one tree.
 
     The state after the last verified prefix is the query, and only neighbours whose next token is the one that came count
@@ -137,11 +136,8 @@ class DReSD(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Dense(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Dense(Drafter):
+class _Dense(ModelFree):
     """One request: the states of its text go into the store once `tokens` tokens followed them."""
 
     want = frozenset({"hidden"})
@@ -151,8 +147,7 @@ class _Dense(Drafter):
         self._waiting: list[tuple[int, np.ndarray]] = []  # (where the text went on, the state there)
         self._query: tuple[int, np.ndarray] | None = None
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         if self._text.read(x) == 0:
             self._waiting = []

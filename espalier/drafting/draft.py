@@ -125,6 +125,30 @@ class Draft:
         """How far below the root a node is."""
         return len(self.prefixes[node]) - len(self.prefixes[0])
 
+    def height(self) -> int:
+        """How many levels are drafted; 0 for an empty draft."""
+        return max(self.depth(node) for node in range(len(self.prefixes)))
+
+    def gained(self, x: Prefix) -> int:
+        """How many tokens the text has gained in the round that ended at x; 0 if a dead end took some back."""
+        return max(len(x) - len(self.prefixes[0]), 0)
+
+    def accepted(self, x: Prefix) -> list[int]:
+        """The nodes on the path to x, which the text grew to, from the top; the root is not among them."""
+        place = {id(prefix): node for node, prefix in enumerate(self.prefixes) if node}
+        nodes = []
+        for prefix in x.up():
+            if prefix is self.prefixes[0]:
+                break
+            if id(prefix) in place:
+                nodes.append(place[id(prefix)])
+        return nodes[::-1]
+
+    def missed(self, x: Prefix) -> bool:
+        """Whether the text went on to x from a node that has children with a token that none of them has."""
+        last = [0, *self.accepted(x)][-1]
+        return bool(self.children[last]) and len(x) > len(self.prefixes[last])
+
     def pruned(self, viable: Callable[[Prefix], bool]) -> Draft:
         """The draft without what can never be accepted: deterministic nodes that are not viable, and all that is below
         a node that is not. A *drawn* node stays, since dropping draws by their value would bias the law."""
@@ -163,7 +187,7 @@ class Drafter(ABC):
         """This drafter for texts under a guide: what the guide forces, and this drafter's drafts where it forces nothing."""
         from espalier.drafting.forced import Forced
 
-        return Forced.first(outlook, self)
+        return Forced(outlook.guide, outlook.vocab, outlook.encode, self)
 
     @abstractmethod
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
@@ -174,3 +198,26 @@ class Drafter(ABC):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:  # noqa: B027 - optional
         """What became of a draft: the prefix that it grew to, and the target's rows for `draft.prefixes`."""
+
+
+class PerText(Drafter):
+    """A drafter that is its settings, and the memory that texts share; each text has one of its own, which `begin` makes."""
+
+    @abstractmethod
+    def begin(self, x: Prefix) -> Drafter:
+        """The drafter for one request, whose prompt is x."""
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        return self.begin(x).propose(x, rng)
+
+
+class ModelFree(Drafter):
+    """A drafter that asks no model: `draft` is all that it does."""
+
+    @abstractmethod
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
+        """A draft below x. `rng` is the drafter's own stream."""
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        yield from ()  # no question: a generator all the same
+        return self.draft(x, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
+from copy import copy
 from typing import Any, Protocol, cast
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from espalier.drafting.confidence import Confidence, FittedConfidence
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.heuristic import Both
 from espalier.drafting.model import DraftModel, in_place_of_model, same_vocabulary
-from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, accepted, grow
+from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.drafting.skip import depth, part
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
@@ -76,8 +77,7 @@ class DEL(Drafter):
         self._target = scorer
 
     def begin(self, x: Prefix) -> Drafter:
-        fresh = object.__new__(DEL)
-        fresh.__dict__.update(self.__dict__)  # agreement, thresholds and parts are shared
+        fresh = copy(self)  # agreement, thresholds and parts are shared
         fresh.tree, fresh._length = self.tree.begin(x), None
         return fresh
 
@@ -105,8 +105,8 @@ class DEL(Drafter):
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if self._length is not None:
             self._length.observe(x, draft, rows)
-        path = [0, *accepted(draft, x)]
-        said = x.tail(len(x) - len(draft.prefixes[0]))[: len(path)]
+        path = [0, *draft.accepted(x)]
+        said = x.tail(draft.gained(x))[: len(path)]
         for layer in self.agreement if said else ():
             guess = cast(Lens, self.model).read(rows.extras["layers"][path[: len(said)], layer]).argmax(-1).tolist()
             for a, b in zip(guess, said, strict=True):

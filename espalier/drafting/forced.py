@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.outlook import Encode, Outlook
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -42,19 +43,7 @@ class Forced(Drafter):
         self.outlook, self.otherwise, self.limit = Outlook(guide, vocab, encode), otherwise, tokens
         self._asked = False  # whether the latest draft is the other drafter's
         if otherwise is not None:
-            self.want = otherwise.want
-
-    @classmethod
-    def first(cls, outlook: Outlook, otherwise: Drafter | None, tokens: int = 64) -> Forced:
-        """The same, for an outlook that is there already."""
-        new = cls.__new__(cls)
-        new.outlook, new.otherwise, new.limit, new._asked = outlook, otherwise, tokens, False
-        new.want = otherwise.want if otherwise is not None else cls.want
-        return new
-
-    @property
-    def kind(self) -> Kind:  # type: ignore[override]
-        return self.otherwise.kind if self.otherwise is not None else "deterministic"
+            self.kind, self.want = otherwise.kind, otherwise.want
 
     def check(self, scorer: Scorer) -> None:
         self.outlook.check(scorer)
@@ -62,8 +51,11 @@ class Forced(Drafter):
             self.otherwise.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
-        otherwise = self.otherwise.begin(x) if self.otherwise is not None else None
-        return Forced.first(self.outlook, otherwise, self.limit)
+        if self.otherwise is None:
+            return self
+        fresh = copy(self)  # the outlook, and what it remembers of states, is shared
+        fresh.otherwise = self.otherwise.begin(x)
+        return fresh
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         draft = self.draft(x)

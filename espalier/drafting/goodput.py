@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, accepted
+from espalier.drafting.policy import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -75,9 +75,8 @@ class _Goodput(LengthPolicy):
         return 1 if self._idle and self._idle % self.shared.every == 0 else k
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        path = [0, *accepted(draft, x)]
-        missed = bool(draft.children[path[-1]]) and len(x) > len(draft.prefixes[path[-1]])
-        tried = len(path) - 1 + missed
+        taken = len(draft.accepted(x))
+        tried = taken + draft.missed(x)
         if tried:
             keep = self.shared.keep
-            self.acceptance = keep * self.acceptance + (1 - keep) * (len(path) - 1) / tried
+            self.acceptance = keep * self.acceptance + (1 - keep) * taken / tried

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, Signals, accepted
+from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -30,7 +30,7 @@ class Heuristic(LengthPolicy):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         if len(draft):
-            path = accepted(draft, x)
+            path = draft.accepted(x)
             to_the_end = bool(path) and not draft.children[path[-1]]
             self._tokens = min(self._tokens + 2, self.most) if to_the_end else max(self._tokens - 1, self.least)
 

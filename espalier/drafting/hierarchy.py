@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
-
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, ModelFree, PerText
 from espalier.drafting.lookahead import Pool
 from espalier.drafting.reading import Reading
 from espalier.drafting.store import TextStore
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Scorer
 
 
-class Hierarchy(Drafter):
+class Hierarchy(PerText):
     """Up to `guesses` chains of n − 1 tokens that followed the last token: in this text, in earlier texts, in a corpus.
 
     The stores are asked in the order of how near they are, each only for what the ones before it left of the budget, and a
@@ -26,7 +23,7 @@ class Hierarchy(Drafter):
 
     >>> drafter = Hierarchy(n=3, guesses=2, store=TextStore([[8, 2, 6, 6]]), context=1)
     >>> x = Prefix([1, 2, 3, 4, 1, 2])
-    >>> [p.ids()[6:] for p in drafter.begin(x).draft(x).prefixes[1:]]
+    >>> [p.ids()[6:] for p in drafter.begin(x).draft(x, Rng(0)).prefixes[1:]]
     [[3], [3, 4], [6], [6, 6]]
     """
 
@@ -46,20 +43,12 @@ class Hierarchy(Drafter):
     def begin(self, x: Prefix) -> _Stores:
         return _Stores(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Stores(Drafter):
+class _Stores(ModelFree):
     def __init__(self, settings: Hierarchy) -> None:
         self.settings, self._text, self._own = settings, Reading(), Pool(4 * settings.guesses)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-    def draft(self, x: Prefix) -> Draft:
-        """The guesses below x."""
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         known, ids = self._text.read(x), self._text.ids
         for at in range(max(known, s.n - 1), len(ids)):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Literal
+from typing import Literal
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.reading import guess
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
 
 Mode = Literal["sliding", "blocks", "hybrid"]
 
 
-class Jacobi(Drafter):
+class Jacobi(PerText):
     """A window of guesses for the next positions; each pass replaces every guess by the most probable token given the
     guesses before it, and verification settles those that can no longer change.
 
@@ -47,19 +45,15 @@ class Jacobi(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Window(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Window(Drafter):
+class _Window(ModelFree):
     """One request's window: the guesses for the positions after the last prefix that was verified."""
 
     def __init__(self, settings: Jacobi) -> None:
         self.settings = settings
         self.guesses: list[int] = []
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, done = self.settings, len(x) - len(x.origin)
         if not len(x) or (s.mode == "hybrid" and done >= s.parallel):
             return Draft(x)
@@ -72,8 +66,8 @@ class _Window(Drafter):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         """The next iterate: what each row behind the settled prefix says of its own next position."""
-        settled = len(x) - len(draft.prefixes[0])
-        self.guesses = [guess(rows[i]) for i in range(settled, len(rows))] if settled > 0 else []
+        settled = draft.gained(x)
+        self.guesses = [guess(rows[i]) for i in range(settled, len(rows))] if settled else []
 
 
 def gauss_seidel(tokens: int = 6, guess: int | None = None) -> Jacobi:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator
-from typing import Any
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.reading import Reading, guess
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
 
 
 class Pool:
@@ -35,7 +32,7 @@ class Pool:
         return list(reversed(self._after.get(token, ())))
 
 
-class Lookahead(Drafter):
+class Lookahead(PerText):
     """The pool's n-grams that begin with the last token, and beside them a window that is iterated to find more.
 
     The window holds up to n − 1 rows of `window` tokens, each row one Jacobi step ahead of the one before; position i of a
@@ -54,18 +51,14 @@ class Lookahead(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Lookahead(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Lookahead(Drafter):
+class _Lookahead(ModelFree):
     def __init__(self, settings: Lookahead) -> None:
         self.settings, self.pool, self._text = settings, Pool(settings.guesses), Reading()
         self.window: list[list[int]] = []  # rows, the oldest first
         self._nodes: list[list[Prefix]] = []  # where the rows stand in the last draft
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         known, ids = self._text.read(x), self._text.ids
         for at in range(max(known, s.n - 1), len(ids)):
@@ -92,7 +85,7 @@ class _Lookahead(Drafter):
             return
         newest = [guess(rows[at[prefix]]) for prefix in self._nodes[-1]]
         s, self.window = self.settings, [*self.window, newest]
-        shift = max(len(x) - len(draft.prefixes[0]), 0)  # the text moved on by so many positions,
+        shift = draft.gained(x)  # the text moved on by so many positions,
         if len(self.window) == s.n:
             for column in zip(*self.window, strict=True):
                 self.pool.add(column[0], column[1:])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
-
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, ModelFree, PerText
+from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask
 
 
-class PromptLookup(Drafter):
+class PromptLookup(PerText):
     """A chain: the tokens that followed the latest earlier occurrence of the longest matching suffix.
 
     Suffixes of `longest` down to `shortest` tokens are looked for, in prompt and output alike, and `tokens` are drafted; if
@@ -21,7 +18,7 @@ class PromptLookup(Drafter):
 
     >>> import espalier as es
     >>> x = Prefix([1, 2, 3, 4, 1, 2])
-    >>> [p.ids()[len(x):] for p in PromptLookup(tokens=2).draft(x).prefixes]
+    >>> [p.ids()[len(x):] for p in PromptLookup(tokens=2).begin(x).draft(x, Rng(0)).prefixes]
     [[], [3], [3, 4]]
     """
 
@@ -30,34 +27,21 @@ class PromptLookup(Drafter):
         require(1 <= shortest <= longest, f"shortest={shortest}, longest={longest}: need 1 ≤ shortest ≤ longest")
         self.tokens, self.longest, self.shortest = tokens, longest, shortest
 
-    def begin(self, x: Prefix) -> Drafter:
+    def begin(self, x: Prefix) -> _Lookup:
         return _Lookup(self)
 
-    def draft(self, x: Prefix) -> Draft:
-        """The draft below x."""
-        return _Lookup(self).draft(x)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-
-class _Lookup(Drafter):
+class _Lookup(ModelFree):
     """One request's index: every n-gram seen so far → where it ended last (and the time before that)."""
 
     def __init__(self, settings: PromptLookup) -> None:
         self.settings = settings
-        self._ids: list[int] = []
-        self._at: Prefix | None = None
+        self._text = Reading()
         self._ends: dict[tuple[int, ...], tuple[int, int]] = {}
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-    def draft(self, x: Prefix) -> Draft:
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         self._read(x)
-        ids, s, draft = self._ids, self.settings, Draft(x)
+        ids, s, draft = self._text.ids, self.settings, Draft(x)
         for n in range(min(s.longest, len(ids) - 1), s.shortest - 1, -1):
             last, before = self._ends.get(tuple(ids[len(ids) - n :]), (-1, -1))
             found = before if last == len(ids) else last
@@ -70,14 +54,10 @@ class _Lookup(Drafter):
         return draft
 
     def _read(self, x: Prefix) -> None:
-        try:
-            new = x.since(self._at) if self._at is not None else x.ids()
-        except ValueError:  # x does not go on from what was read (a decoder backed up): read it anew
-            self._ids, self._ends, new = [], {}, x.ids()
-        self._at = x
-        for token in new:
-            self._ids.append(token)
-            end = len(self._ids)
+        known, ids = self._text.read(x), self._text.ids
+        if known == 0:
+            self._ends = {}
+        for end in range(known + 1, len(ids) + 1):
             for n in range(self.settings.shortest, min(self.settings.longest, end) + 1):
-                gram = tuple(self._ids[end - n :])
+                gram = tuple(ids[end - n : end])
                 self._ends[gram] = (end, self._ends.get(gram, (-1, -1))[0])

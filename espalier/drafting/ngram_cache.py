@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, ModelFree, PerText
 from espalier.drafting.reading import Reading, Session
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Scorer
 
 
 class NGramCounts:
@@ -57,7 +56,7 @@ _SURE = {1: (2, 0.66), 2: (2, 0.5), 3: (1, 0.5)}
 _VERY_SURE = {1: (4, 0.75), 2: (2, 0.66), 3: (2, 0.66)}
 
 
-class NGramCache(Drafter):
+class NGramCache(PerText):
     """A chain of the tokens that most often followed the longest context that is known well enough.
 
     Three caches are asked in this order: the text of the request (context of 1 to `order` tokens), the texts of earlier
@@ -67,7 +66,7 @@ class NGramCache(Drafter):
 
     >>> drafter = NGramCache(tokens=3)
     >>> x = Prefix([1, 2, 3, 4, 5, 1, 2, 3])
-    >>> draft = drafter.begin(x).draft(x)
+    >>> draft = drafter.begin(x).draft(x, Rng(0))
     >>> [draft.token(i) for i in range(1, len(draft) + 1)]
     [4, 5, 1]
     """
@@ -84,22 +83,14 @@ class NGramCache(Drafter):
     def begin(self, x: Prefix) -> _Cache:
         return _Cache(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Cache(Drafter):
+class _Cache(ModelFree):
     """One request's counts beside the session's."""
 
     def __init__(self, settings: NGramCache) -> None:
         self.settings, self._text, self._own = settings, Reading(), NGramCounts(settings.order)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-    def draft(self, x: Prefix) -> Draft:
-        """The chain below x."""
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         known = self._text.read(x)
         if known == 0:
             self._own = NGramCounts(self.settings.order)

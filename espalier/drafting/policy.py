@@ -286,15 +286,3 @@ def subtree(draft: Draft, nodes: Iterable[int]) -> Draft:
             wanted.add(node)
             node = draft.parents[node]
     return draft.pruned({draft.prefixes[node] for node in wanted}.__contains__)
-
-
-def accepted(draft: Draft, x: Prefix) -> list[int]:
-    """The nodes of a draft on the path to x, which it grew to, from the top; the root is not among them."""
-    place = {id(prefix): node for node, prefix in enumerate(draft.prefixes) if node}
-    nodes = []
-    for node in x.up():
-        if node is draft.prefixes[0]:
-            break
-        if id(node) in place:
-            nodes.append(place[id(node)])
-    return nodes[::-1]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from espalier.drafting.confidence import entropy
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, Signals, accepted
+from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import LoadError, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -240,7 +240,7 @@ class AdaEAGLE(LengthPolicy):
         return max(0, min(self.most, round(self.predict(x.last, self._hidden))))
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        path = [0, *accepted(draft, x)]
+        path = [0, *draft.accepted(x)]
         if self.record is not None and self._hidden is not None and len(draft) >= self.most:
             self.record.append((self._hidden, len(path) - 1))
         self._hidden = rows.extras["hidden"][path[-1]].float().cpu()

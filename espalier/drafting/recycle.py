@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
+from espalier.drafting.ranks import grow, rank_template
 from espalier.drafting.reading import Reading, Session
-from espalier.drafting.templates import grow, rank_template
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Scorer
 
 _CHUNK = 256
 
 
-class TokenRecycling(Drafter):
+class TokenRecycling(PerText):
     """A static tree over an adjacency matrix: below a token, the tokens that ranked highest after it when it was last scored.
 
     Every row that the target computes, of accepted nodes and rejected ones alike, refreshes the row of its node's token, so
@@ -50,16 +49,12 @@ class TokenRecycling(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Recycling(self, self.matrix if self.shared else {})
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Recycling(Drafter):
+class _Recycling(ModelFree):
     def __init__(self, settings: TokenRecycling, matrix: dict[int, Sequence[int]]) -> None:
         self.settings, self.matrix, self._text = settings, matrix, Reading()
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         known, ids = self._text.read(x), self._text.ids
         for at in range(max(known, 1), len(ids)):
             self.matrix.setdefault(ids[at - 1], (ids[at],))

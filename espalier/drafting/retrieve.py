@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.compose import merge
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.model import same_vocabulary
 from espalier.drafting.reading import Reading, guess
 from espalier.drafting.store import TextStore
@@ -18,7 +18,7 @@ from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer
 
 
-class REST(Drafter):
+class REST(PerText):
     """The most frequent continuations, in a store of texts, of the longest stored suffix of the text, as a tree.
 
     Suffixes of `longest` down to `shortest` tokens count; of up to 5000 occurrences the next `tokens` tokens are collected,
@@ -27,7 +27,7 @@ class REST(Drafter):
 
     >>> drafter = REST(TextStore([[1, 2, 3, 4], [1, 2, 3, 5]]), nodes=3)
     >>> x = Prefix([9, 1, 2])
-    >>> [p.ids()[3:] for p in drafter.begin(x).draft(x).prefixes[1:]]
+    >>> [p.ids()[3:] for p in drafter.begin(x).draft(x, Rng(0)).prefixes[1:]]
     [[3], [3, 4], [3, 5]]
     """
 
@@ -43,27 +43,18 @@ class REST(Drafter):
     def begin(self, x: Prefix) -> _Retrieval:
         return _Retrieval(self)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
 
-
-class _Retrieval(Drafter):
+class _Retrieval(ModelFree):
     def __init__(self, settings: REST) -> None:
         self.settings, self._text = settings, Reading()
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
-        return self.draft(x)
-
-    def draft(self, x: Prefix) -> Draft:
-        """The tree below x."""
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         self._text.read(x)
         run = s.store.longest(self._text.ids, s.longest, s.shortest)
         if run:
-            place: dict[tuple[int, ...], int] = {(): 0}
-            for path, _ in sorted(s.store.tree(run, s.tokens, s.nodes), key=lambda entry: len(entry[0])):
-                place[path] = draft.add(place[path[:-1]], path[-1])
+            for path, _ in s.store.tree(run, s.tokens, s.nodes):
+                draft.extend(0, path)
         return draft
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 import numpy as np
 
 from espalier.drafting.draft import Draft, Kind
-from espalier.drafting.policy import Growth, TreePolicy, accepted
+from espalier.drafting.policy import Growth, TreePolicy
 from espalier.drafting.template import Path, Template
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -27,10 +27,10 @@ class Acceptance:
 
     def observe(self, x: Prefix, draft: Draft) -> None:
         """Counts the siblings that a verifier tried on the path to x. Where it stopped for another reason it saw none."""
-        path = [0, *accepted(draft, x)]
+        path = [0, *draft.accepted(x)]
         for at, node in enumerate(path):
             children = draft.children[node]
-            if not children or (at + 1 == len(path) and len(x) <= len(draft.prefixes[node])):
+            if not children or (at + 1 == len(path) and not draft.missed(x)):
                 continue
             hit = children.index(path[at + 1]) if at + 1 < len(path) else len(children)
             for b in range(min(hit + 1, len(children), len(self.tried))):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask
 
 
-class SpeculativeJacobi(Drafter):
+class SpeculativeJacobi(ModelFree):
     """A window of `tokens` positions, each drawn from what the last pass said of it, under tokens that may have changed since.
 
     A position's q is the law from which it really was drawn, given all that came before it in time; so `Rejection` is exact,
@@ -43,8 +39,7 @@ class SpeculativeJacobi(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return SpeculativeJacobi(self.tokens)
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         draft, node = Draft(x), 0
         if not self._size:  # nothing is known yet, not even how large the vocabulary is
             return draft
@@ -57,9 +52,9 @@ class SpeculativeJacobi(Drafter):
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self._size = rows.logits.shape[-1]
         # The row after node d speaks of position d + 1 below the old root; x has taken positions up to `settled`.
-        settled = len(x) - len(draft.prefixes[0])
+        settled = draft.gained(x)
         self._laws = []
-        for node in range(settled, len(draft.prefixes)) if settled > 0 else ():
+        for node in range(settled, len(draft.prefixes)) if settled else ():
             try:
                 self._laws.append(rows[node].probs())
             except (DeadEnd, InvalidInput):  # the old window left the constraint here

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree, PerText
+from espalier.drafting.ranks import rank_template
 from espalier.drafting.reading import Reading
 from espalier.drafting.recycle import top_weights
-from espalier.drafting.templates import rank_template
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Scorer
+from espalier.scorer import Scorer
 
 
-class STAND(Drafter):
+class STAND(PerText):
     """A static tree whose siblings are drawn, without replacement, from what the target said after the same n-gram before.
 
     A table keeps, for contexts of `order` − 1 down to 1 tokens, the `top` most probable next tokens with their probabilities,
@@ -52,9 +51,6 @@ class STAND(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Stand(self, self.table if self.shared else _Table(self.top))
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return self.begin(x).propose(x, rng)
-
 
 class _Table:
     """Context → (times seen, {token: mean probability}), the `top` most probable tokens each."""
@@ -82,14 +78,13 @@ class _Table:
         return {}
 
 
-class _Stand(Drafter):
+class _Stand(ModelFree):
     kind: Kind = "without replacement"
 
     def __init__(self, settings: STAND, table: _Table) -> None:
         self.settings, self.table, self._text = settings, table, Reading()
 
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        yield from ()
+    def draft(self, x: Prefix, rng: Rng) -> Draft:
         s, draft = self.settings, Draft(x)
         queue: list[tuple[tuple[int, ...], int]] = [((), 0)]
         for path, node in queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import copy
 from typing import Any
 
 from espalier.drafting.confidence import Confidence
@@ -58,8 +59,7 @@ class SWIFT(Drafter):
         self._target = scorer
 
     def begin(self, x: Prefix) -> Drafter:
-        fresh = object.__new__(SWIFT)
-        fresh.__dict__.update(self.__dict__)
+        fresh = copy(self)  # the choice of layers is shared
         fresh.tree, fresh.length = self.tree.begin(x), self.length.begin(x)
         return fresh
 

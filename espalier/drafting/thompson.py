@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import LengthPolicy, Signals, accepted
+from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -39,7 +39,5 @@ class Thompson(LengthPolicy):
         return rng.flip((1 - self.calibration) * self.mean + self.calibration * confidence)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        path = [0, *accepted(draft, x)]
-        self.alpha += len(path) - 1
-        if draft.children[path[-1]] and len(x) > len(draft.prefixes[path[-1]]):
-            self.beta += 1
+        self.alpha += len(draft.accepted(x))
+        self.beta += draft.missed(x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
 import torch
@@ -129,15 +130,13 @@ class Engine:
         """Returns the executor whose head has these rows only, if they are at hand (those of a tied embedding)."""
         if not self.config.tied:
             return None
-        few = object.__new__(Engine)
-        few.__dict__.update(self.__dict__)
+        few = copy(self)
         few._head, few._outputs = _pack(self._kind, self._embed[keep], None), len(keep)
         few._build()
         return few
 
     def partial(self, layers: Sequence[int]) -> Engine:
-        part = object.__new__(Engine)
-        part.__dict__.update(self.__dict__)
+        part = copy(self)
         part._layers = [self._layers[layer] for layer in layers]
         part._build()
         return part
@@ -146,8 +145,7 @@ class Engine:
         """Returns the executor with these weights rounded to int8. Raises InvalidInput if they are int8 already."""
         if self._kind == "int8":
             raise InvalidInput("the weights are int8 already; there is nothing to gain by rounding them again")
-        rough = object.__new__(Engine)
-        rough.__dict__.update(self.__dict__)
+        rough = copy(self)
         rough._kind, rough.kv_dtype, rough._head = "int8", torch.bfloat16, self._head.rounded("int8")
         rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
         rough._build()

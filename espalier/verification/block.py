@@ -13,7 +13,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import one_hot
+from espalier.verification.walk import drawn_from
 
 
 class Block(Verifier):
@@ -67,9 +67,8 @@ def _chain(draft: Draft, rows: Rows) -> tuple[list[int], list[Tensor], list[Tens
             p = rows[node].probs().double()
         except DeadEnd:
             break
-        law = draft.laws.get(node)
         ps.append(p)
-        qs.append(law.after(()).to(p) if law is not None else one_hot(draft.token(child), p))
+        qs.append(drawn_from(draft.laws.get(node), draft.token(child), p))
         nodes.append(child)
         if not bool(p[draft.token(child)] > 0):
             break  # it cannot be accepted, so nothing below it can

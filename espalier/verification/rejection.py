@@ -12,7 +12,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import one_hot, residual, walk
+from espalier.verification.walk import accept_or_redraw, drawn_from, residual, walk
 
 
 class Rejection(Verifier):
@@ -33,11 +33,7 @@ class Rejection(Verifier):
 
     @staticmethod
     def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        y = tokens[0]
-        q = law.after(()).to(p) if law is not None else one_hot(y, p)
-        if rng.flip(float(p[y] / q[y])):
-            return y, True
-        return rng.categorical(residual(p, q)), False
+        return accept_or_redraw(p, drawn_from(law, tokens[0], p), tokens[0], rng)
 
 
 class Recursive(Verifier):
@@ -59,7 +55,7 @@ class Recursive(Verifier):
     @staticmethod
     def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         for i, y in enumerate(tokens):
-            q = law.after(tokens[:i]).to(p) if law is not None else one_hot(y, p)
+            q = drawn_from(law, y, p, tokens[:i])
             if rng.flip(float(p[y] / q[y])):
                 return y, True
             p = residual(p, q)

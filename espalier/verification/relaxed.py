@@ -13,7 +13,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import one_hot, residual, walk
+from espalier.verification.walk import accept_or_redraw, drawn_from, walk
 
 
 class Lenient(Verifier):
@@ -34,11 +34,7 @@ class Lenient(Verifier):
         return walk(draft, rows, rng, self._choose)
 
     def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        y = tokens[0]
-        q = self.lenience * (law.after(()).to(p) if law is not None else one_hot(y, p))
-        if rng.flip(float(p[y] / q[y])):
-            return y, True
-        return rng.categorical(residual(p, q)), False
+        return accept_or_redraw(p, self.lenience * drawn_from(law, tokens[0], p), tokens[0], rng)
 
 
 class Ensemble(Verifier):
@@ -61,11 +57,7 @@ class Ensemble(Verifier):
         return walk(draft, rows, rng, self._choose)
 
     def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-        y = tokens[0]
-        q = law.after(()).to(p) if law is not None else one_hot(y, p)
+        q = drawn_from(law, tokens[0], p)
         share = self.weight if law is not None else 0.0
         mixed = ((1 - share) * p + share * q) * (p > 0)
-        mixed = mixed / mixed.sum()
-        if rng.flip(float(mixed[y] / q[y])):
-            return y, True
-        return rng.categorical(residual(mixed, q)), False
+        return accept_or_redraw(mixed / mixed.sum(), q, tokens[0], rng)

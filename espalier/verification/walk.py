@@ -1,4 +1,4 @@
-"""What the rules that go down a tree share: the walk itself, and the residual law."""
+"""What the rules that go down a tree share: the walk itself, the law of a child, and the test of a draw."""
 
 from __future__ import annotations
 
@@ -37,6 +37,26 @@ def walk(draft: Draft, rows: Rows, rng: Rng, choose: Choose) -> Iterator[Prefix]
         yield draft.prefixes[node]
 
 
+def drawn_from(law: Law | None, token: int, p: Tensor, elder: Sequence[int] = ()) -> Tensor:
+    """q [V], from which a child was drawn after its elder siblings; for a child that was chosen, the law that always says it.
+
+    >>> drawn_from(None, 1, torch.tensor([0.5, 0.5])).tolist()
+    [0.0, 1.0]
+    """
+    if law is not None:
+        return law.after(elder).to(p)
+    q = torch.zeros_like(p)
+    q[token] = 1
+    return q
+
+
+def accept_or_redraw(p: Tensor, q: Tensor, y: int, rng: Rng) -> tuple[int, bool]:
+    """y, a draw from q, with probability min(1, p(y)/q(y)), else a draw from the residual: either way a draw from p."""
+    if rng.flip(float(p[y] / q[y])):
+        return y, True
+    return rng.categorical(residual(p, q)), False
+
+
 def residual(p: Tensor, q: Tensor) -> Tensor:
     """norm((p - q)+), what a refused draw from q leaves of p; p itself where rounding leaves nothing of a residual.
 
@@ -46,10 +66,3 @@ def residual(p: Tensor, q: Tensor) -> Tensor:
     rest = (p - q).clamp(min=0)
     total = rest.sum()
     return rest / total if bool(total > 0) else p
-
-
-def one_hot(token: int, like: Tensor) -> Tensor:
-    """The law [V] that always says `token`."""
-    q = torch.zeros_like(like)
-    q[token] = 1
-    return q

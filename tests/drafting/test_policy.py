@@ -6,7 +6,7 @@ import pytest
 
 import espalier as es
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, Signals, accepted, grow, subtree
+from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, Signals, grow, subtree
 from espalier.text.vocab import Vocab
 
 MODEL = es.models.Table.random(vocab_size=4, depth=2, seed=1)
@@ -66,8 +66,8 @@ def test_accepted_nodes_are_those_on_the_path():
     a = draft.add(0, 1)
     b = draft.add(a, 2)
     draft.add(0, 3)
-    assert accepted(draft, draft.prefixes[b] + 0) == [a, b]
-    assert accepted(draft, X + 1) == []
+    assert draft.accepted(draft.prefixes[b] + 0) == [a, b]
+    assert draft.accepted(X + 1) == []
     assert [p.ids() for p in subtree(draft, [b]).prefixes] == [[2, 0], [2, 0, 1], [2, 0, 1, 2]]
 
 

@@ -10,7 +10,7 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, Constant, DraftModel, KConfig
-from espalier.drafting.policy import Signals, accepted, grow
+from espalier.drafting.policy import Signals, grow
 from espalier.drafting.predict import (
     DISCO,
     AdaEAGLE,
@@ -116,7 +116,7 @@ class Oracle:
 
 
 def test_an_oracle_classifier_wastes_one_token_at_most():
-    """It stops after the first token that will be rejected: every round drafts one token more than are accepted, or fewer."""
+    """It stops after the first token that will be rejected: every round drafts one token more than are or fewer."""
     wasted = []
 
     class Watching(DraftModel):
@@ -124,7 +124,7 @@ def test_an_oracle_classifier_wastes_one_token_at_most():
             return self
 
         def observe(self, x, draft, rows):  # type: ignore[no-untyped-def]
-            wasted.append(len(draft) - len(accepted(draft, x)))
+            wasted.append(len(draft) - len(draft.accepted(x)))
 
     length = DISCO(Oracle.agrees, hidden, most=6)
     drafter = Watching(Oracle.draft, tree=Chain(kind="deterministic"), length=length)
@@ -150,7 +150,7 @@ def test_an_oracle_length_wastes_nothing():
 
         def observe(self, x, draft, rows):  # type: ignore[no-untyped-def]
             super().observe(x, draft, rows)
-            counts.append((len(draft), len(accepted(draft, x))))
+            counts.append((len(draft), len(draft.accepted(x))))
 
     length = AdaEAGLE(true_length, most=6, first=0)
     drafter = Watching(Oracle.draft, tree=Chain(kind="deterministic"), length=length)
