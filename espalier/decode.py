@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from espalier.drafting.draft import Drafter
-from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable
+from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -25,6 +27,7 @@ def sample(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[Prefix]:
     >>> len(x.written())
     3
     """
+    check_parts(scorer, x, stop, rng)
     dead = DeadEnds(scorer)
     while not stop(x):
         [row] = yield Ask(scorer, [x])
@@ -60,6 +63,7 @@ class Rounds:
     """Rounds of speculation for one text: a draft below it, one pass over the draft, what the verifier accepts of it."""
 
     def __init__(self, scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: Verifier, rng: Rng) -> None:
+        check_parts(scorer, x, stop, rng)
         check_pair(drafter, verify)
         drafter.check(scorer)
         self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
@@ -90,6 +94,14 @@ class Rounds:
     def _worthwhile(self, y: Prefix) -> bool:
         """Nothing goes on behind a node that ends the text, and its own token any pass gives."""
         return not self.stop(y) and self.scorer.viable(y)
+
+
+def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -> None:
+    """Raise `InvalidInput` if a decoder was given something else than its parts, or its parts in another order."""
+    expect(scorer, Scorer, "the scorer of a decoder", "a scorer, such as lm.scorer | es.temperature(0.7)")
+    expect(x, Prefix, "the prefix of a decoder", "a Prefix, such as lm.prompt(text) or es.Prefix(tokens)")
+    expect(stop, Callable, "the stop of a decoder", "a condition, such as es.stop.budget(64)")  # type: ignore[arg-type]
+    expect(rng, (Rng, type(None)), "the rng of a decoder", "a source of randomness, es.Rng(seed)")
 
 
 class DeadEnds:

@@ -40,6 +40,16 @@ class Unsatisfiable(EspalierError):
     """No text at all satisfies what was asked."""
 
 
+def expect(value: object, kind: type | tuple[type, ...], name: str, hint: str) -> None:
+    """Raise `InvalidInput` unless the value is of this kind; `hint` says what to write instead.
+
+    >>> expect(3, int, "n", "a number")
+    """
+    if not isinstance(value, kind):
+        given = f"the class {value.__name__}" if isinstance(value, type) else repr(value)[:200]
+        raise InvalidInput(f"{name} was {given}; expected {hint}")
+
+
 def require(condition: bool, message: str) -> None:
     """Raise `InvalidInput(message)` unless the condition holds.
 

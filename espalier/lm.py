@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from espalier.decode import sample, speculate
 from espalier.drafting.draft import Drafter
 from espalier.drafting.named import named
 from espalier.drafting.outlook import Outlook
-from espalier.errors import ContextOverflow, InvalidInput, require
+from espalier.errors import ContextOverflow, InvalidInput, expect, require
 from espalier.options import Options
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -28,6 +29,7 @@ from espalier.verification import SampleMatch
 if TYPE_CHECKING:
     from espalier.text.tokenizer import Tokenizer
 
+_PROMPTS = "a text, es.raw(text), a list of messages such as [{'role': 'user', 'content': 'Hi'}], or a Prefix"
 Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
 
 
@@ -88,6 +90,7 @@ class LanguageModel:
 
         Raises `InvalidInput` for an empty prompt and `ContextOverflow` for one that leaves no room for output.
         """
+        expect(prompt, (str, Prefix, Sequence), "the prompt", _PROMPTS)
         if isinstance(prompt, Prefix):
             x = prompt
         elif isinstance(prompt, raw) or (isinstance(prompt, str) and self.tokenizer.template is None):
@@ -97,6 +100,7 @@ class LanguageModel:
             require(prompt.strip() != "", "the prompt is empty; write what the model should answer")
             x = Prefix(self.tokenizer.chat([{"role": "user", "content": prompt}]))
         else:
+            expect(prompt, (list, tuple), "the prompt", _PROMPTS)
             require(len(prompt) > 0, "the list of messages is empty; write [{'role': 'user', 'content': …}]")
             x = Prefix(self.tokenizer.chat(list(prompt)))
         require(len(x) > 0, "the prompt has no tokens; a model needs something to go on from")
@@ -130,6 +134,7 @@ class LanguageModel:
 
     def complete_all(self, prompts: Sequence[Prompt], *, trace: Trace | None = None, **options: Any) -> list[Completion]:
         """The completions of several prompts, decoded side by side in shared passes; each is what it would be alone."""
+        expect(prompts, (list, tuple), "prompts", "a list of prompts; for one there is lm.complete(prompt)")
         wanted = _options(options)
         guide = wanted.guide()
         requests = [self.request(self.prompt(prompt), wanted, rng, guide) for prompt in prompts for rng in wanted.rngs()]
@@ -184,9 +189,7 @@ class LanguageModel:
         stats = Stats(prompt_tokens=len(x))
         meter = Meter(self.model, stats)
         scorer: Scorer = wanted.scorer(meter, guide)
-        strings = (
-            stops.strings([wanted.stop] if isinstance(wanted.stop, str) else wanted.stop, self.vocab) if wanted.stop else None
-        )
+        strings = stops.strings(wanted.stop, self.vocab) if wanted.stop not in (None, (), []) else None
         stop: Stop = stops.end(self.vocab.end)
         if strings is not None:
             stop = stop | strings
@@ -206,7 +209,7 @@ class LanguageModel:
         """The drafter of a request; one that is named is kept, so that it goes on learning from request to request."""
         name = wanted.drafter
         if name == "default":
-            name = "auto" if self.model.invariant else None
+            name = "auto" if self.model.invariant or wanted.verifier is not None else None
         if not isinstance(name, str):
             return name
         if name not in self._drafters:
@@ -271,6 +274,8 @@ class LanguageModel:
 
 def _options(options: Mapping[str, Any]) -> Options:
     known = set(Options.__dataclass_fields__)
-    wrong = sorted(set(options) - known)
-    require(not wrong, f"unknown option {', '.join(wrong)}; there are: {', '.join(sorted(known))}")
+    for wrong in sorted(set(options) - known):
+        close = difflib.get_close_matches(wrong, known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InvalidInput(f"unknown option {wrong}; {hint}there are: {', '.join(sorted(known))}")
     return Options(**options)

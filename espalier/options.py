@@ -5,19 +5,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 from espalier import shaping, stop
-from espalier.errors import require
+from espalier.constraints.guide import Guide
+from espalier.drafting.draft import Drafter
+from espalier.errors import expect, require
 from espalier.rng import Rng
 from espalier.scorer import Scorer
+from espalier.verification.verifier import Verifier
 
-if TYPE_CHECKING:
-    from espalier.constraints.guide import Guide
-    from espalier.drafting.draft import Drafter
-    from espalier.verification.verifier import Verifier
+_WHOLE = ("max_tokens", "n", "seed", "top_k")
+_NUMBERS = ("max_seconds", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Options:
 
     max_tokens: int = 256
     max_seconds: float | None = None
-    stop: str | Sequence[str] = ()
+    stop: str | Sequence[str] | None = ()
     temperature: float = 0.0
     top_k: int | None = None
     top_p: float | None = None
@@ -57,11 +59,16 @@ class Options:
     heal: bool = False
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         require(self.n >= 1, f"n={self.n}: ask for at least one completion")
         require(self.max_tokens >= 1, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")
         given = [name for name in ("schema", "regex", "grammar", "choices", "constraint") if getattr(self, name) is not None]
         require(
             len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint="
+        )
+        require(
+            self.verifier is None or self.drafter is not None,
+            "verifier= was given with drafter=None, so there is nothing to verify; leave one of them out",
         )
         if isinstance(self.drafter, str) and self.drafter != "default":
             from espalier.drafting.named import NAMED
@@ -71,6 +78,19 @@ class Options:
         self.shapers()
         if self.max_seconds is not None:
             stop.deadline(self.max_seconds)
+
+    def _check_kinds(self) -> None:
+        for name in (*_WHOLE, *_NUMBERS):
+            value, optional = getattr(self, name), type(self).__dataclass_fields__[name].default is None
+            if value is None and optional:
+                continue
+            hint = ("a whole number" if name in _WHOLE else "a number") + (" or None" if optional else "")
+            expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
+        expect(self.heal, bool, "heal", "True or False")
+        guide = "a guide, such as es.regex('[a-z]+') & es.regex('.{3}'); for one pattern write regex='[a-z]+'"
+        expect(self.constraint, (Guide, type(None)), "constraint", guide)
+        expect(self.drafter, (Drafter, str, type(None)), "drafter", "a name, None, or a drafter: es.drafting.PromptLookup()")
+        expect(self.verifier, (Verifier, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
 
     def shapers(self) -> tuple[list[Any], list[Any]]:
         """The shapers before and after the constraint."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator
 
+from espalier.errors import InvalidInput
+
 
 class Prefix:
     """A sequence of tokens, as a node of a tree: its own run of tokens below a parent.
@@ -29,7 +31,12 @@ class Prefix:
     length: int
 
     def __init__(self, tokens: Iterable[int] = (), parent: Prefix | None = None, *, written: bool = False) -> None:
-        self.tokens = tuple(map(operator.index, tokens))
+        try:
+            self.tokens = tuple(map(operator.index, tokens))
+        except TypeError as error:
+            raise InvalidInput(
+                f"a prefix was made of {tokens!r}, but tokens are whole numbers; a text becomes a prefix by lm.prompt(text)"
+            ) from error
         self.parent = parent
         self.length = len(self.tokens) + (parent.length if parent is not None else 0)
         self._origin = parent.origin if written and parent is not None else None  # never itself: a cycle would outlive its use

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -25,8 +26,9 @@ class Rng:
     """
 
     def __init__(self, seed: int | np.random.SeedSequence = 0) -> None:
-        if isinstance(seed, int) and seed < 0:
-            raise InvalidInput(f"seed={seed}: a seed is a whole number that is not negative; try seed=0")
+        whole = isinstance(seed, Integral)
+        if not isinstance(seed, np.random.SeedSequence) and not (whole and int(seed) >= 0):
+            raise InvalidInput(f"seed={seed!r}: a seed is a whole number that is not negative; try seed=0")
         self._seeds = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
         self._bits = np.random.Generator(np.random.PCG64(self._seeds))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import torch
 
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Ask, Model
@@ -62,6 +62,7 @@ class Loop:
 
     def add(self, decoder: Decoder[Any]) -> int:
         """Starts a decoder, up to its first question, and returns its number."""
+        expect(decoder, Generator, "a decoder", "a generator such as es.sample(scorer, x, stop, rng); several: run(a, b)")
         number, self._added = self._added, self._added + 1
         task = self._live[number] = _Task(decoder, number)
         with one_thread():

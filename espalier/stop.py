@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from espalier.errors import require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Stop(ABC):
         """The reason to stop at x, or None."""
 
     def __or__(self, other: Stop) -> Stop:
+        expect(other, Callable, "stop |", "another condition, such as es.stop.budget(64)")  # type: ignore[arg-type]
         return Either(self, other)
 
 
@@ -57,6 +58,7 @@ class end(Stop):
     """Stops ("stop") when the last written token is one of these."""
 
     def __init__(self, tokens: Iterable[int]) -> None:
+        expect(tokens, Iterable, "end", "the ids of tokens, such as end([2]) or end(lm.vocab.end)")
         self.tokens = frozenset(tokens)
 
     def __call__(self, x: Prefix) -> str | None:
@@ -69,7 +71,12 @@ class strings(Stop):
     Only matches that end in the node asked about are looked for: decoders ask about every node on the way.
     """
 
-    def __init__(self, wanted: Iterable[str | bytes], vocab: Vocab) -> None:
+    def __init__(self, wanted: str | bytes | Iterable[str | bytes], vocab: Vocab) -> None:
+        wanted = [wanted] if isinstance(wanted, str | bytes) else wanted
+        expect(wanted, Iterable, "stop", "a text or a list of texts, such as stop=['\\n\\n', 'END']")
+        wanted = list(wanted)
+        for text in wanted:
+            expect(text, (str, bytes), "a stop string", "a text; tokens that end a text are es.stop.end([…])")
         self.wanted = [s.encode() if isinstance(s, str) else bytes(s) for s in wanted]
         require(all(self.wanted), "a stop string is empty, so it would stop everything at once; remove it")
         self.vocab = vocab

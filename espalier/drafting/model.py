@@ -8,7 +8,7 @@ from typing import Any
 from espalier.constraints.constrain import Constrained
 from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.drafting.policy import Chain, Constant, LengthPolicy, TreePolicy, grow
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows, shaper_is_greedy
@@ -82,6 +82,7 @@ def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replac
 
 def same_vocabulary(drafter: Scorer, target: Scorer) -> None:
     """Raise `InvalidInput` unless two scorers speak of the same tokens."""
+    expect(drafter, Scorer, "the draft model", "a scorer, such as lm.scorer")
     if drafter.vocab_size != target.vocab_size:
         raise InvalidInput(
             f"the draft model has {drafter.vocab_size} tokens and the target {target.vocab_size}, so a token of one means "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from espalier.errors import InvalidInput, LoadError
+from espalier.errors import InvalidInput, LoadError, expect
 from espalier.models import cache
 from espalier.models.folder import Weights, read_folder, read_gguf
 from espalier.models.sources import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
@@ -100,6 +100,7 @@ def locate(name: str | os.PathLike[str] | None = None) -> Path:
 
     `name` is a folder or file, a hub id ("org/name"), or a built-in (default "smollm2-135m-instruct"). Raises `LoadError`.
     """
+    expect(name, (str, os.PathLike, type(None)), "the name of a model", f"a text or a path, such as {DEFAULT!r}")
     text = DEFAULT if name is None else os.fspath(name)
     if not text.strip():
         raise LoadError(f"the name of a model is empty; write a folder, a .gguf file, a hub id or one of {', '.join(BUILTIN)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from espalier.decode import check_parts
 from espalier.errors import DeadEnd, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rows import Row
@@ -37,6 +38,7 @@ def beam(scorer: Scorer, x: Prefix, stop: Stop, width: int, alpha: float = 1.0) 
     >>> tuple(found[0].prefix.ids()) == best[0]
     True
     """
+    check_parts(scorer, x, stop)
     require(width >= 1, f"width={width}: a beam keeps at least one hypothesis")
     live, done = [Hypothesis(x, 0.0, 0.0)], list[Hypothesis]()
     while live and not _settled(live, done, width, alpha):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
-from espalier.errors import require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.scorer import Shaper
 
@@ -73,6 +74,10 @@ class bias(Shaper):
     """
 
     def __init__(self, amounts: Mapping[int, float]) -> None:
+        expect(amounts, Mapping, "logit_bias", "token ids with what is added to their logits, such as {7: -2.0}")
+        for token, amount in amounts.items():
+            expect(token, Integral, "a key of logit_bias", "the id of a token")
+            expect(amount, Real, "a value of logit_bias", "a number")
         require(all(a == a and a < float("inf") for a in amounts.values()), "logit_bias: a bias is a number below infinity")
         self.amounts = dict(amounts)
 

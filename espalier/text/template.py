@@ -64,5 +64,5 @@ def render(source: str, messages: Sequence[Message], **variables: Any) -> str:
     """
     try:
         return _compiled(source).render(messages=list(messages), **variables)
-    except jinja2.TemplateError as error:
+    except (jinja2.TemplateError, TypeError) as error:  # a TypeError: content of a kind that it did not foresee
         raise InvalidInput(f"the model's chat template cannot be applied to these messages: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 import tokenizers
 
-from espalier.errors import InvalidInput, LoadError
+from espalier.errors import InvalidInput, LoadError, expect
 from espalier.text.template import Message, render
 from espalier.text.vocab import Vocab
 
@@ -141,6 +141,7 @@ class Tokenizer:
         return self._encode(text, names=special, around=special)
 
     def _encode(self, text: str, *, names: bool, around: bool) -> list[int]:
+        expect(text, str, "the text to encode", "a str; bytes become one by data.decode()")
         try:
             raw = text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -207,6 +208,8 @@ class Tokenizer:
         for turn in turns:
             if not isinstance(turn, Mapping) or "role" not in turn:
                 raise InvalidInput(f"a message is a mapping with 'role' and 'content', not {turn!r}")
+            if "content" not in turn and "tool_calls" not in turn:
+                raise InvalidInput(f"the message {dict(turn)!r} says nothing; write {{'role': …, 'content': …}}")
         names = {key: self._name(key) or "" for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
         return render(
             self.template,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, expect
 
 
 class Vocab:
@@ -31,6 +31,8 @@ class Vocab:
         *,
         names: Mapping[int, str] | None = None,
     ) -> None:
+        for token in tokens:
+            expect(token, (bytes, type(None)), "a token", "the bytes that it writes, or None for a special token")
         self.special = frozenset(id for id, token in enumerate(tokens) if not token)
         self.end = frozenset(end)
         self._tokens = tuple(token or b"" for token in tokens)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal, TypeAlias
 
 from espalier.drafting.draft import Draft, Drafter, Kind
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -42,6 +42,8 @@ class Verifier(ABC):
 
 def check_pair(drafter: Drafter, verifier: Verifier) -> None:
     """Raise `InvalidInput` if the verifier's guarantee does not hold for this drafter's drafts."""
+    expect(drafter, Drafter, "the drafter", "one such as es.drafting.PromptLookup()")
+    expect(verifier, Verifier, "the verifier", "one such as es.verification.SampleMatch()")
     if drafter.kind not in verifier.accepts:
         raise InvalidInput(
             f"{type(verifier).__name__} was given {type(drafter).__name__}, whose drafts are {drafter.kind}, but it is "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from espalier.constraints.cfg import cfg
 from espalier.constraints.guide import Limits, MachineGuide
+from espalier.errors import require
 
 
 def text(name: str) -> str:
@@ -16,6 +17,8 @@ def text(name: str) -> str:
     >>> "array" in text("json")
     True
     """
+    known = sorted(path.stem for path in Path(__file__).parent.glob("*.ebnf"))
+    require(name in known, f"there is no grammar {name!r} here; there are: {', '.join(known)}")
     return Path(__file__).with_name(f"{name}.ebnf").read_text(encoding="utf-8")
 
 
