@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from espalier import shaping, stop
+from espalier.constraints.constrain import TokenLaw
 from espalier.constraints.guide import Guide
 from espalier.drafting.draft import Drafter
 from espalier.errors import expect, require
@@ -88,7 +89,7 @@ class Options:
             expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
         expect(self.heal, bool, "heal", "True or False")
         guide = "a guide, such as es.regex('[a-z]+') & es.regex('.{3}'); for one pattern write regex='[a-z]+'"
-        expect(self.constraint, (Guide, type(None)), "constraint", guide)
+        expect(self.constraint, (Guide, TokenLaw, type(None)), "constraint", guide)
         expect(self.drafter, (Drafter, str, type(None)), "drafter", "a name, None, or a drafter: es.drafting.PromptLookup()")
         expect(self.verifier, (Verifier, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
 
