@@ -40,10 +40,12 @@ void Slices::measure() {
 
 bool Slices::counted(Re r, Trie::Place p, Slice& out) {
   re::Store& store = re::Store::get();
-  const re::Node whole = store.node(r), body = store.node(whole.a);
+  const re::Node whole = store.node(r);
+  if (p != Trie::kRoot || whole.kind != re::Kind::Cat) return false;   // only then is `a` a node
+  const re::Node body = store.node(whole.a);
   ByteSet quote;
   quote.add('"');
-  if (p != Trie::kRoot || whole.kind != re::Kind::Cat || body.kind != re::Kind::Json || body.lo || whole.b != store.bytes(quote)) return false;
+  if (body.kind != re::Kind::Json || body.lo || whole.b != store.bytes(quote)) return false;
   re::Node text = store.node(body.a);
   if (body.a == store.text()) return false;
   if (body.a == store.codepoint()) text = {.kind = re::Kind::Repeat, .a = body.a, .lo = 1, .hi = 1};

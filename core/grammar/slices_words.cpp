@@ -93,10 +93,12 @@ class WordEnds {
 
 bool Slices::all_but_words(Re r, Trie::Place p, Slice& out) {
   re::Store& store = re::Store::get();
-  const re::Node whole = store.node(r), body = store.node(whole.a);
+  const re::Node whole = store.node(r);
+  if (whole.kind != re::Kind::Cat) return false;   // only then is `a` a node
+  const re::Node body = store.node(whole.a);
   ByteSet quote;
   quote.add('"');
-  if (whole.kind != re::Kind::Cat || body.kind != re::Kind::Json || body.lo || store.node(body.a).kind != re::Kind::And || whole.b != store.bytes(quote)) return false;
+  if (body.kind != re::Kind::Json || body.lo || store.node(body.a).kind != re::Kind::And || whole.b != store.bytes(quote)) return false;
   const auto parts = store.operands(store.node(body.a));
   if (std::find(parts.begin(), parts.end(), store.text()) == parts.end()) return false;
   WordEnds ends(trie_);
