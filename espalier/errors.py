@@ -9,11 +9,19 @@ if TYPE_CHECKING:
 
 
 class EspalierError(Exception):
-    """Any error that Espalier raises on purpose; its text is meant for the person who wrote the input."""
+    """Any error that Espalier raises on purpose; its text is meant for the person who wrote the input.
+
+    >>> issubclass(InvalidInput, EspalierError), issubclass(Unsatisfiable, EspalierError)
+    (True, True)
+    """
 
 
 class InvalidInput(EspalierError, ValueError):
-    """A value that cannot work, found before any model runs (an impossible parameter, an empty prompt, a wrong pair)."""
+    """A value that cannot work, found before any model runs (an impossible parameter, an empty prompt, a wrong pair).
+
+    >>> issubclass(InvalidInput, ValueError)
+    True
+    """
 
 
 class LoadError(EspalierError):

@@ -34,7 +34,11 @@ Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
 
 
 class raw(str):
-    """A prompt that the model goes on with as it is: no chat template is applied."""
+    """A prompt that the model goes on with as it is: no chat template is applied.
+
+    >>> raw("Once upon") == "Once upon", isinstance(raw("Once upon"), str)
+    (True, True)
+    """
 
     __slots__ = ()
 
@@ -61,6 +65,10 @@ class LanguageModel:
 
     `generate` returns a completion, `stream` yields text as it settles; `scorer` and `prompt` are the parts for decoders of
     your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`.
+
+    >>> import espalier as es
+    >>> lm = es.load()  # doctest: +SKIP
+    >>> print(lm.generate("Name three moons of Jupiter.", max_tokens=40))  # doctest: +SKIP
     """
 
     model: Model

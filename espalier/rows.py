@@ -29,6 +29,10 @@ class Rows(Sequence["Row"]):
     """N rows of log-weights [N, V], each with what restricts it and the shapers that follow the restriction.
 
     `rows[i]` is a `Row`, `rows[a:b]` are rows again. `extras` holds what was wanted besides, e.g. extras["hidden"] [N, D].
+
+    >>> rows = Rows(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), [Prefix([0]), Prefix([1])])
+    >>> rows[1].argmax(), rows.dense().exp().sum(-1).tolist()
+    (0, [1.0, 1.0])
     """
 
     __slots__ = ("after", "extras", "limits", "logits", "prefixes")
@@ -93,6 +97,10 @@ class Row:
     `argmax`, `draw` and `top` check single tokens first and ask for the full mask only when checks are refused, so a
     constraint costs as much as the model disagrees with it; the law is the same either way. `logp`, `probs` and `dense`
     need the mask. All raise `DeadEnd` if no token is allowed.
+
+    >>> row = Rows(torch.tensor([[0.0, 2.0, 1.0]]), [Prefix([0])])[0]
+    >>> row.argmax(), [token for token, _ in row.top(2)], round(row.logp(1), 3)
+    (1, [1, 2], -0.408)
     """
 
     __slots__ = ("_dense", "_logz", "after", "limit", "logits", "prefix")

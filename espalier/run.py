@@ -19,7 +19,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keep:
-    """What a decoder yields when a prefix has settled: it will be part of the result. Answered with the prefix."""
+    """What a decoder yields when a prefix has settled: it will be part of the result. Answered with the prefix.
+
+    >>> import espalier as es
+    >>> def echo(x, tokens):  # a decoder that asks nobody
+    ...     for token in tokens:
+    ...         x = yield Keep(x + token)
+    ...     return x
+    >>> [len(x) for x in es.settle(echo(Prefix([1]), [2, 3]))]
+    [2, 3, 3]
+    """
 
     prefix: Prefix
 
@@ -44,6 +53,14 @@ class Loop:
     """Decoders that run side by side. `add` one at any time, `turn` makes one pass per model, `cancel` forgets one.
 
     `results[number]` is what a finished decoder returned, `errors[number]` what it raised; `kept` receives what settles.
+
+    >>> import espalier as es
+    >>> model, loop = es.models.Table.random(vocab_size=4, depth=3, seed=0), Loop()
+    >>> numbers = [loop.add(es.sample(model, Prefix([i]), es.stop.budget(3 + i), es.Rng(i))) for i in range(2)]
+    >>> while loop:
+    ...     loop.turn()
+    >>> [len(loop.results[number]) for number in numbers], loop.passes
+    ([4, 5], 4)
     """
 
     def __init__(self, trace: Trace | None = None) -> None:
@@ -207,7 +224,13 @@ def run(*decoders: Decoder[T], trace: Trace | None = None) -> list[T]:
 
 
 def settle(decoder: Decoder[Any], trace: Trace | None = None) -> Iterator[Prefix]:
-    """The prefixes that settle while one decoder runs, as they do, and its result last."""
+    """The prefixes that settle while one decoder runs, as they do, and its result last.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> [len(x) for x in settle(es.sample(model, Prefix([1]), es.stop.budget(3), es.Rng(0)))]
+    [2, 3, 4, 4]
+    """
     loop = Loop(trace)
     number = loop.add(decoder)
     try:

@@ -23,6 +23,14 @@ class Ask:
 
     Yield one from a decoder and get a `Rows` back; yield a tuple of asks to have them answered in the same turn.
     `want` may name "hidden" (the last hidden state, [N, D]) or "layers" (all of them, [N, L + 1, D]).
+
+    >>> import espalier as es
+    >>> def likeliest(scorer, x):  # a decoder of your own
+    ...     [row] = yield Ask(scorer, [x])
+    ...     return row.top(2)
+    >>> [found] = es.run(likeliest(es.models.Table.random(vocab_size=4, depth=1, seed=0), Prefix([1])))
+    >>> [token for token, _ in found]
+    [2, 3]
     """
 
     scorer: Scorer
@@ -41,6 +49,13 @@ class Scorer(ABC):
 
     `scorer | shaper` reshapes rows, `scorer * guide` restricts them. On a row the order is always: model, shapers of
     logits, log-softmax, constraint, temperature, truncation; building another order raises `InvalidInput`.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=1, seed=0)
+    >>> scorer = model | es.bias({2: 1.5}) | es.temperature(0.5) | es.top_k(2)
+    >>> [x] = es.run(es.sample(scorer, Prefix([1]), es.stop.budget(3), es.Rng(0)))
+    >>> len(x.written())
+    3
     """
 
     vocab_size: int
@@ -81,6 +96,15 @@ class Model(Scorer):
 
     `invariant` says that a row is the same to the last bit whatever else is in the pass. `patience`: for how many turns
     questions to it may wait while other models are asked, so that more come together.
+
+    >>> import torch, espalier as es
+    >>> class Even(Model):
+    ...     vocab_size = 4
+    ...     def forward(self, prefixes, want):
+    ...         return Rows(torch.zeros(len(prefixes), 4), prefixes)
+    >>> [x] = es.run(es.sample(Even(), Prefix(), es.stop.budget(3), es.Rng(0)))
+    >>> len(x)
+    3
     """
 
     invariant: bool = True
@@ -100,6 +124,15 @@ class Shaper(ABC):
 
     `stage` says where on a row it works: LOGITS sees unnormalised logits; TEMPER and TRUNCATE see the normalised,
     constrained log-probabilities. Rows are shaped one by one in effect: row i may depend on prefix i only.
+
+    >>> import torch, espalier as es
+    >>> class Loud(Shaper):  # doubles logits
+    ...     def __call__(self, weights, prefixes):
+    ...         return 2 * weights
+    >>> scorer = es.models.Table(2, 0, lambda context: torch.tensor([0.0, 1.0])) | Loud()
+    >>> [x] = es.run(es.sample(scorer | es.temperature(0), Prefix(), es.stop.budget(2), es.Rng(0)))
+    >>> x.ids()
+    [1, 1]
     """
 
     stage: ClassVar[int] = LOGITS

@@ -34,7 +34,11 @@ class Stop(ABC):
 
 
 class Either(Stop):
-    """Stops when either of two conditions does; the first one's reason goes first."""
+    """Stops when either of two conditions does; the first one's reason goes first.
+
+    >>> Either(budget(1), end([7]))(Prefix([1]) + 7)
+    'length'
+    """
 
     def __init__(self, first: Stop, second: Stop) -> None:
         self.first, self.second = first, second
@@ -44,7 +48,12 @@ class Either(Stop):
 
 
 class budget(Stop):
-    """Stops ("length") after this many written tokens."""
+    """Stops ("length") after this many written tokens.
+
+    >>> x = Prefix([1, 2, 3])
+    >>> budget(2)(x + 4), budget(2)(x + 4 + 5)
+    (None, 'length')
+    """
 
     def __init__(self, tokens: int) -> None:
         require(tokens >= 1, f"max_tokens={tokens}: at least one token must be allowed; try max_tokens=64")
@@ -55,7 +64,11 @@ class budget(Stop):
 
 
 class end(Stop):
-    """Stops ("stop") when the last written token is one of these."""
+    """Stops ("stop") when the last written token is one of these.
+
+    >>> end([7])(Prefix([7])), end([7])(Prefix([1]) + 7)
+    (None, 'stop')
+    """
 
     def __init__(self, tokens: Iterable[int]) -> None:
         expect(tokens, Iterable, "end", "the ids of tokens, such as end([2]) or end(lm.vocab.end)")
@@ -69,6 +82,11 @@ class strings(Stop):
     """Stops ("stop") when the written bytes contain one of these strings, also where it straddles tokens.
 
     Only matches that end in the node asked about are looked for: decoders ask about every node on the way.
+
+    >>> from espalier.text import Vocab
+    >>> stop, x = strings("ab", Vocab([b"a", b"b"])), Prefix([1])
+    >>> stop(x + 0), stop(x + 0 + 1)
+    (None, 'stop')
     """
 
     def __init__(self, wanted: str | bytes | Iterable[str | bytes], vocab: Vocab) -> None:
@@ -105,7 +123,11 @@ class strings(Stop):
 
 
 class deadline(Stop):
-    """Stops ("time") when this many seconds have passed since it was first asked."""
+    """Stops ("time") when this many seconds have passed since it was first asked.
+
+    >>> deadline(60.0)(Prefix([1])) is None
+    True
+    """
 
     def __init__(self, seconds: float) -> None:
         require(seconds > 0, f"max_seconds={seconds}: a time budget must be positive; leave it out for none")

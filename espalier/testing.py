@@ -19,7 +19,12 @@ H = TypeVar("H", bound=Hashable)
 
 
 class Replay(Rng):
-    """An `Rng` that plays a script of outcomes and notes, for each flip, the probabilities of all outcomes."""
+    """An `Rng` that plays a script of outcomes and notes, for each flip, the probabilities of all outcomes.
+
+    >>> rng = Replay([1])
+    >>> rng.flip(0.25), rng.seen
+    (True, [[0.75, 0.25]])
+    """
 
     def __init__(self, script: Sequence[int]) -> None:
         super().__init__(0)
@@ -88,14 +93,21 @@ def _next(rng: Replay) -> list[int]:
 
 
 def assert_same_law(law: dict[H, float], expected: dict[H, float], tolerance: float = 1e-12) -> None:
-    """Raise AssertionError if two laws differ anywhere by more than `tolerance`."""
+    """Raise AssertionError if two laws differ anywhere by more than `tolerance`.
+
+    >>> assert_same_law({"a": 0.5, "b": 0.5}, {"b": 0.5, "a": 0.5})
+    """
     for outcome in law.keys() | expected.keys():
         got, want = law.get(outcome, 0.0), expected.get(outcome, 0.0)
         assert abs(got - want) <= tolerance, f"P({outcome}) is {got:.15g}, should be {want:.15g}"
 
 
 def check_scorer(scorer: Scorer, prefixes: Sequence[Prefix], tolerance: float = 1e-6) -> None:
-    """Assert the laws of a scorer: rows [N, V] are normalised, and a row alone equals the row in a batch."""
+    """Assert the laws of a scorer: rows [N, V] are normalised, and a row alone equals the row in a batch.
+
+    >>> import espalier as es
+    >>> check_scorer(es.models.Table.random(vocab_size=4, depth=2, seed=0) | es.top_k(2), [Prefix([0]), Prefix([1, 2])])
+    """
     [together] = run(_rows(scorer, prefixes))
     assert together.shape == (len(prefixes), scorer.vocab_size), f"rows {tuple(together.shape)}"
     assert torch.allclose(together.logsumexp(-1), torch.zeros(1).to(together), atol=tolerance), "rows do not sum to one"
@@ -113,6 +125,8 @@ def _rows(scorer: Scorer, prefixes: Sequence[Prefix]) -> Decoder[Tensor]:
 def check_kv(model: Model, rng: Rng, tolerance: float = 1e-4) -> None:
     """Assert the laws of a model with a `kv`: tree == path == uncached, batch == alone, chunks == whole, evicted == recomputed,
     shared == own, and forgetting frees. `tolerance` bounds the largest difference of two logits; 0 asks for the same bits.
+
+    >>> check_kv(lm.model, Rng(0), tolerance=0.0)  # doctest: +SKIP
     """
     kv: Any = model.kv  # type: ignore[attr-defined]
     before = kv.used

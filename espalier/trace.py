@@ -79,7 +79,11 @@ class Conversation:
 
 
 def branches(question: Sequence[Node]) -> list[list[Node]]:
-    """The paths from below the text so far to each leaf of a question, in the order of the leaves."""
+    """The paths from below the text so far to each leaf of a question, in the order of the leaves.
+
+    >>> [[node.tokens for node in path] for path in branches([Node((1,), None), Node((2,), 0), Node((3,), 1), Node((4,), 0)])]
+    [[(2,), (3,)], [(4,)]]
+    """
     parents = {node.parent for node in question}
     paths = []
     for at, node in enumerate(question):

@@ -34,7 +34,15 @@ def twins(
 
 
 class SecondStream(Wrapper):
-    """The rows that the inner scorer has for the prefixes' twins, `prefix(x)` for x."""
+    """The rows that the inner scorer has for the prefixes' twins, `prefix(x)` for x.
+
+    >>> import espalier as es
+    >>> model, x = es.models.Table.random(vocab_size=4, depth=1, seed=0), Prefix([1])
+    >>> elsewhere = SecondStream(model, twins(lambda root: Prefix([3])))
+    >>> [y] = es.run(es.sample(elsewhere | es.temperature(0), x, es.stop.budget(1), es.Rng(0)))
+    >>> y.last == model.forward([Prefix([3])], frozenset())[0].argmax()
+    True
+    """
 
     def __init__(self, inner: Scorer, prefix: Attached[Prefix]) -> None:
         super().__init__(inner)

@@ -46,7 +46,14 @@ def masks(guide: Guide, vocab: Vocab) -> Masks:
 
 
 class Masks:
-    """`masks(guide, vocab)`: states are immutable values, or a cursor moves along."""
+    """`masks(guide, vocab)`: states are immutable values, or a cursor moves along.
+
+    >>> import espalier as es
+    >>> masks = Masks(es.regex("ab*"), Vocab([b"a", b"b", b"ab", None], end=[3]))
+    >>> state = masks.advance(masks.state(), 0)
+    >>> masks.accepts(state), masks.advance(state, 0)
+    (True, None)
+    """
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
         if not isinstance(guide, Guide) or not isinstance(vocab, Vocab):

@@ -16,7 +16,12 @@ from espalier.errors import require
 
 @dataclass(frozen=True)
 class Tag:
-    """A region: it begins with `begin`, holds a text of `content`, and ends with `end`."""
+    """A region: it begins with `begin`, holds a text of `content`, and ends with `end`.
+
+    >>> import espalier as es
+    >>> Tag("<n>", es.regex("[0-9]+"), "</n>").content.matches(b"12")
+    True
+    """
 
     begin: str
     content: Guide

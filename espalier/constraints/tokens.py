@@ -17,6 +17,11 @@ class TokenGuide:
 
     A token is allowed iff its bytes may follow; an end token iff the text may end; special tokens never. After an end
     token no token is allowed. `allowed` costs one look at the token's bytes; `mask` gives all tokens at once.
+
+    >>> import espalier as es
+    >>> law = TokenGuide(es.regex("ab*"), Vocab([b"a", b"b", b"ab", None], end=[3]))
+    >>> law.mask(law.start()).tolist(), law.allowed(law.advance(law.start(), 0), 3)
+    ([True, False, True, False], True)
     """
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:

@@ -23,6 +23,13 @@ class ADED(PerText):
     that were visited most are merged into a trie of at most `nodes`. Rollouts draw from the drafter's own stream; a trie of
     found sequences follows no law, so the draft counts as deterministic.
     Liu et al. 2024, "Adaptive draft-verification for efficient large language model decoding" (arXiv 2407.12021).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=1, seed=0)
+    >>> verify, stop = es.verification.SampleMatch(), es.stop.budget(30)
+    >>> [x] = es.run(es.speculate(model | es.temperature(0), es.Prefix([1]), stop, ADED(), verify, es.Rng(0)))
+    >>> len(x.written()), model.passes < 30
+    (30, True)
     """
 
     def __init__(

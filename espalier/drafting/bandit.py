@@ -51,6 +51,13 @@ class UCB(Bandit):
 
     Bound: mean + (high - low)/2 · sqrt((1 + n)/n² · (1 + 2 log(M t² sqrt(1 + n)/delta))), n plays of the arm, M arms, t plays
     in all. Hou et al. 2025, "BanditSpec" (arXiv 2505.15141), UCBSpec.
+
+    >>> bandit = UCB(2)
+    >>> for _ in range(100):
+    ...     play = bandit.choose(Rng(0))
+    ...     bandit.learn(play, 0.9 if play.arm == 1 else 0.1)
+    >>> bandit.counts[1] > bandit.counts[0]
+    True
     """
 
     def __init__(self, arms: int, low: float = 0.0, high: float = 1.0, delta: float = 1.0) -> None:
@@ -79,6 +86,13 @@ class EXP3(Bandit):
 
     The loss of a play, (high - reward)/(high - low), is divided by the probability of that play, so the estimate is unbiased
     for every arm. Works against changing rewards. Hou et al. 2025, "BanditSpec" (arXiv 2505.15141), EXP3Spec.
+
+    >>> bandit, rng = EXP3(2), Rng(0)
+    >>> for _ in range(100):
+    ...     play = bandit.choose(rng)
+    ...     bandit.learn(play, 0.9 if play.arm == 1 else 0.1)
+    >>> bandit.probabilities()[1] > 0.8
+    True
     """
 
     def __init__(self, arms: int, low: float = 0.0, high: float = 1.0) -> None:
@@ -153,6 +167,14 @@ class BanditDrafter(Several):
 
     `most` is the longest draft of any. All drafters must be of one kind, since one verifier reads them all. The choice looks
     at past rounds only, so every verifier's guarantee stays. Hou et al. 2025 (arXiv 2505.15141).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> arms = [es.drafting.PromptLookup(), es.drafting.TokenRecycling(nodes=8)]
+    >>> drafter, verify = BanditDrafter(arms), es.verification.SampleMatch()
+    >>> [x] = es.run(es.speculate(small, es.Prefix([0]), es.stop.budget(20), drafter, verify, es.Rng(0)))
+    >>> all(drafter.bandit.counts)
+    True
     """
 
     def __init__(self, drafters: Sequence[Drafter], bandit: Bandit | None = None, most: int = 8) -> None:

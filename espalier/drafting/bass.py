@@ -18,6 +18,9 @@ class BASS(LengthPolicy):
     Less is max(1, the most that any accepted, k - ⌈k / 10⌉ - s), s = 1 if the round before made it less too. A round is what
     requests report between two plans of one of them. Requests accept raggedly and nothing is padded: the loop packs what
     each drafts. Qian et al. 2024, "BASS" (arXiv 2404.15778). Give the same object to all requests.
+
+    >>> BASS(start=7).plan(Prefix([1]), Rng(0))
+    7
     """
 
     def __init__(self, start: int = 7, most: int = 32, grow: int = 2) -> None:

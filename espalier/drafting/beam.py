@@ -51,6 +51,13 @@ class OptTree(TreePolicy):
     That number is the sum of the nodes' path probabilities. Levels are added until the sum grows by no more than `delta` or
     the tree is `depth` deep; with delta = 0 and no limit of depth the tree is optimal among all subtrees of that size.
     Wang et al. 2024, "OPT-Tree" (arXiv 2406.17276).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Constant, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), OptTree(nodes=6, delta=0.0), Constant(9), es.Rng(0)))
+    >>> len(draft)
+    6
     """
 
     kind: Kind = "deterministic"

@@ -22,6 +22,13 @@ class SVIP(LengthPolicy):
 
     sqrt(c · H) stands for the bound on the rejection that Pinsker's inequality gives. Zhang et al. 2024, "Draft model knows
     when to stop" (arXiv 2411.18462).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Chain, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), SVIP(threshold=0.4), es.Rng(0)))
+    >>> len(draft)
+    2
     """
 
     def __init__(self, threshold: float = 0.3, c: float = 0.15, most: int = 40) -> None:
@@ -40,6 +47,13 @@ class Confidence(LengthPolicy):
     """Goes on while the most probable token had at least `threshold` under q; at most `most` passes.
 
     Liu et al. 2024, "Kangaroo" (arXiv 2404.18911).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Chain, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), Confidence(0.5), es.Rng(0)))
+    >>> len(draft)
+    5
     """
 
     def __init__(self, threshold: float = 0.6, most: int = 6) -> None:
@@ -59,6 +73,13 @@ class AdaptiveConfidence(LengthPolicy):
 
     Per round: m ← (m + matched / drafted) / 2; the threshold moves by a tenth of +step if m < target, of nothing if the
     draft was as long as it may be, of -step otherwise. Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Chain, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), AdaptiveConfidence(0.5), es.Rng(0)))
+    >>> len(draft)
+    5
     """
 
     def __init__(self, start: float = 0.6, target: float = 0.9, step: float = 0.01, most: int = 12) -> None:
@@ -92,6 +113,11 @@ class FittedConfidence(LengthPolicy):
     hits that it would have stopped), over the last `window` tokens, once there are `least` of both kinds. The state is
     shared by all requests. Mamou et al. 2024, "Dynamic speculation length" (arXiv 2405.04304), as in Hugging Face's
     assisted generation.
+
+    >>> policy = FittedConfidence(least=1)
+    >>> policy.learn([(0.9, True), (0.6, True), (0.3, False)])
+    >>> policy.threshold
+    0.6
     """
 
     def __init__(self, start: float = 0.4, weight: float = 3.0, most: int = 20, window: int = 1000, least: int = 5) -> None:
@@ -149,6 +175,14 @@ class DDD(LengthPolicy):
 
     The total is over the `width` most probable paths of the newest level. Brown et al. 2024, "Dynamic depth decoding" (arXiv
     2409.00142); the depths and the threshold depend on the model.
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> tree = es.drafting.Beam(width=2, depth=9, nodes=20)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), tree, DDD(threshold=-1.0, depths=(2, 4)), es.Rng(0)))
+    >>> draft.height()
+    4
     """
 
     def __init__(self, threshold: float = -1.0, depths: Sequence[int] = (5, 7, 9), width: int = 10, most: int = 11) -> None:

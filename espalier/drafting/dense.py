@@ -26,7 +26,13 @@ class Index(Protocol):
 
 
 class ExactIndex:
-    """All vectors compared with the query: one matrix product."""
+    """All vectors compared with the query: one matrix product.
+
+    >>> index = ExactIndex(2)
+    >>> index.add(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    >>> index.nearest(np.array([0.0, 2.0]), k=1)
+    [(1, 1.0)]
+    """
 
     def __init__(self, size: int) -> None:
         self._keys = np.zeros((256, size), dtype=np.float32)
@@ -50,6 +56,11 @@ class ApproximateIndex:
 
     Malkov, Yashunin 2016, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
     world graphs" (arXiv 1603.09320). Raises InvalidInput if usearch is not installed.
+
+    >>> index = ApproximateIndex(2)
+    >>> index.add(np.array([[1.0, 0.0], [0.0, 1.0]], dtype=np.float32))
+    >>> index.nearest(np.array([0.0, 2.0], dtype=np.float32), k=1)
+    [(1, 1.0)]
     """
 
     def __init__(self, size: int) -> None:
@@ -74,6 +85,11 @@ class HiddenStore:
 
     Keys are reduced to `size` numbers by a random projection (seeded; it nearly keeps angles, Johnson, Lindenstrauss
     1984), and compared by their cosine. Full at `limit` states: then nothing is added.
+
+    >>> store = HiddenStore(size=2)
+    >>> store.add(np.eye(3, dtype=np.float32), [7, 8, 9], starts=[0, 1, 2])
+    >>> store.following(store.key(np.eye(3, dtype=np.float32)[1:2])[0], tokens=2, k=1)
+    [(8, 9)]
     """
 
     def __init__(self, size: int = 64, exact: bool = True, limit: int = 200_000) -> None:
@@ -123,6 +139,13 @@ class DReSD(PerText):
     the store; `store` may hold states of a corpus from the start. Needs `want={"hidden"}` of the target: a model that has
     no hidden states refuses. Gritta et al. 2025, "DReSD: Dense retrieval for speculative decoding" (arXiv 2502.15572);
     the paper's PCA is a random projection here.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=1, seed=0)
+    >>> verify, stop = es.verification.SampleMatch(), es.stop.budget(30)
+    >>> [x] = es.run(es.speculate(model | es.temperature(0), es.Prefix([1]), stop, DReSD(tokens=2), verify, es.Rng(0)))
+    >>> len(x.written()), model.passes < 30
+    (30, True)
     """
 
     want = frozenset({"hidden"})

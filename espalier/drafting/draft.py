@@ -171,6 +171,18 @@ class Drafter(ABC):
 
     `kind` says how children are chosen, so that a verifier that needs their law can refuse; `want` names extras of the
     target's pass that `observe` reads. A drafter that remembers anything of a request returns a fresh one from `begin`.
+
+    >>> import espalier as es
+    >>> class Repeat(Drafter):  # drafts the last token again
+    ...     def propose(self, x, rng):
+    ...         yield from ()  # it asks no model
+    ...         draft = Draft(x)
+    ...         draft.extend(0, [x.last] * 3)
+    ...         return draft
+    >>> model, verify = es.models.Table(2, 0, lambda context: torch.tensor([0.0, 9.0])), es.verification.GreedyMatch()
+    >>> [x] = es.run(es.speculate(model, Prefix([1]), es.stop.budget(8), Repeat(), verify, es.Rng(0)))
+    >>> x.written(), model.passes
+    ([1, 1, 1, 1, 1, 1, 1, 1], 2)
     """
 
     kind: Kind = "deterministic"

@@ -27,6 +27,8 @@ def early_exit(model: Model, layer: int, tree: TreePolicy | None = None, length:
     By default a chain of most probable tokens with Kangaroo's stop: at most six, as long as the most probable token has 0.6.
     Works best with models trained for it. Elhoushi et al. 2024, "LayerSkip" (arXiv 2404.16710); Liu et al. 2024, "Kangaroo"
     (arXiv 2404.18911), without its trained adapter.
+
+    >>> lm.generate("Hi", drafter=early_exit(lm.model, 8))  # doctest: +SKIP
     """
     require(1 <= layer < depth(model), f"layer={layer}: after 1 … {depth(model) - 1} of the {depth(model)} layers")
     return DraftModel(
@@ -51,6 +53,8 @@ class DEL(Drafter):
 
     Reading costs one row of the head per exit and token of text, so `exits` should be few; by default an eighth, a quarter
     and a half of the layers.
+
+    >>> lm.generate("Hi", drafter=DEL(lm.model))  # doctest: +SKIP
     """
 
     def __init__(

@@ -21,6 +21,10 @@ class Goodput(LengthPolicy):
     costs are times in one unit: `verify_cost(nodes)` of a pass of the target (a `PassCurve`), `draft_cost(requests)` of a
     pass of the drafter. Give the same object to all requests. The length depends on past rounds only. Liu et al. 2024,
     "Optimizing speculative decoding for serving large language models using goodput" (arXiv 2406.14066), SmartSpec.
+
+    >>> policy = Goodput(verify_cost=lambda nodes: 10 + nodes)
+    >>> policy.best([0.9]), policy.best([0.1])
+    (8, 1)
     """
 
     def __init__(

@@ -15,6 +15,10 @@ class Heuristic(LengthPolicy):
 
     Starts at `start`, stays within `least` and `most`. The rule of Hugging Face's assisted generation (Gante 2023), called
     "heuristic" by Zhang et al. 2024 (arXiv 2411.18462).
+
+    >>> import espalier as es
+    >>> Heuristic(start=5).plan(es.Prefix([1]), es.Rng(0))
+    5
     """
 
     def __init__(self, start: int = 5, least: int = 1, most: int = 32) -> None:
@@ -36,7 +40,12 @@ class Heuristic(LengthPolicy):
 
 
 class Both(LengthPolicy):
-    """Goes on while all of several policies do, for no more passes than any plans."""
+    """Goes on while all of several policies do, for no more passes than any plans.
+
+    >>> import espalier as es
+    >>> Both(Heuristic(start=5), es.drafting.Constant(3)).plan(es.Prefix([1]), es.Rng(0))
+    3
+    """
 
     def __init__(self, *policies: LengthPolicy) -> None:
         require(len(policies) >= 1, "Both() was given no policy; it needs at least one")

@@ -71,10 +71,18 @@ class _Window(ModelFree):
 
 
 def gauss_seidel(tokens: int = 6, guess: int | None = None) -> Jacobi:
-    """Jacobi by blocks: `Jacobi(tokens, "blocks")`, as Santilli et al. 2023 (arXiv 2305.10427) recommend it."""
+    """Jacobi by blocks: `Jacobi(tokens, "blocks")`, as Santilli et al. 2023 (arXiv 2305.10427) recommend it.
+
+    >>> gauss_seidel(4).mode
+    'blocks'
+    """
     return Jacobi(tokens, "blocks", guess=guess)
 
 
 def hybrid(tokens: int = 6, parallel: int = 64, guess: int | None = None) -> Jacobi:
-    """Blocks first, one token at a time after `parallel` written tokens: for texts whose length is not known."""
+    """Blocks first, one token at a time after `parallel` written tokens: for texts whose length is not known.
+
+    >>> hybrid(4, parallel=32).mode
+    'hybrid'
+    """
     return Jacobi(tokens, "hybrid", parallel, guess)

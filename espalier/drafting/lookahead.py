@@ -41,6 +41,13 @@ class Lookahead(PerText):
     text itself go into the pool too. Costs at most (window + guesses) · (n − 1) nodes.
     Fu, Bailis, Stoica, Zhang 2024, "Break the sequential dependency of LLM inference using lookahead decoding"
     (arXiv 2402.02057).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=1, seed=0)
+    >>> verify, stop = es.verification.SampleMatch(), es.stop.budget(30)
+    >>> [x] = es.run(es.speculate(model | es.temperature(0), es.Prefix([1]), stop, Lookahead(), verify, es.Rng(0)))
+    >>> len(x.written()), model.passes < 30
+    (30, True)
     """
 
     def __init__(self, window: int = 5, n: int = 4, guesses: int = 4) -> None:

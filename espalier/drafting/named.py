@@ -46,7 +46,12 @@ NAMED: dict[str, Callable[[LanguageModel], Drafter]] = {
 
 
 def named(name: str, lm: LanguageModel) -> Drafter:
-    """The drafter of this name for a language model. Raises `InvalidInput` for a name that is not known."""
+    """The drafter of this name for a language model. Raises `InvalidInput` for a name that is not known.
+
+    >>> import espalier as es
+    >>> named("lookup", None).__class__ is es.drafting.PromptLookup
+    True
+    """
     if name not in NAMED:
         raise InvalidInput(f"drafter={name!r} is not known; use one of {', '.join(NAMED)}, or None for plain decoding")
     return NAMED[name](lm)

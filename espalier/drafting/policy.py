@@ -216,7 +216,14 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
 
 
 class Chain(TreePolicy):
-    """One token after another, at most `most`; a length policy ends it earlier."""
+    """One token after another, at most `most`; a length policy ends it earlier.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, Prefix([1]), Chain(), Constant(3), es.Rng(0)))
+    >>> draft.children
+    [[1], [2], [3], []]
+    """
 
     def __init__(self, most: int = 32, kind: Kind = "with replacement") -> None:
         require(most >= 1, f"most={most}: a draft budget is at least 1; leave the drafter out for plain decoding")
@@ -233,7 +240,11 @@ class Chain(TreePolicy):
 
 
 class Constant(LengthPolicy):
-    """Always the same number of passes."""
+    """Always the same number of passes.
+
+    >>> Constant(3).plan(Prefix([1]), Rng(0))
+    3
+    """
 
     def __init__(self, tokens: int = 5) -> None:
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")

@@ -45,7 +45,16 @@ class Example:
 
 
 class Recorder(LengthPolicy):
-    """Another policy's lengths, with every drafted token noted as an example in `examples`, which all requests share."""
+    """Another policy's lengths, with every drafted token noted as an example in `examples`, which all requests share.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> recorder = Recorder(es.drafting.Constant(3))
+    >>> drafter, verify = es.drafting.DraftModel(small, length=recorder), es.verification.Rejection()
+    >>> [x] = es.run(es.speculate(big, Prefix([0]), es.stop.budget(20), drafter, verify, Rng(0)))
+    >>> len(recorder.examples) > 10, fit(recorder.examples, steps=5).logistic
+    (True, True)
+    """
 
     def __init__(self, policy: LengthPolicy, features: Features = statistics, examples: list[Example] | None = None) -> None:
         self.policy, self.features = policy, features
@@ -161,6 +170,14 @@ class SpecDecPP(LengthPolicy):
     `acceptance(features)` gives a_i = P(token i is accepted | those before it are); at least `least` and at most `most`
     passes. A threshold on that probability is the optimal rule of the decision process. Huang et al. 2024, "SpecDec++"
     (arXiv 2405.19715).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Chain, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> policy = SpecDecPP(lambda f: float(f[6]), statistics, least=1)  # takes q for the acceptance
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), policy, es.Rng(0)))
+    >>> len(draft)
+    3
     """
 
     def __init__(
@@ -193,6 +210,13 @@ class DISCO(LengthPolicy):
     """Goes on while the predicted acceptance of the last token is at least `threshold`; at most `most` passes.
 
     Mamou et al. 2024, "Dynamic speculation length" (arXiv 2405.04304).
+
+    >>> import espalier as es
+    >>> from espalier.drafting.policy import Chain, grow
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), DISCO(lambda f: float(f[6])), es.Rng(0)))
+    >>> len(draft)
+    5
     """
 
     def __init__(
@@ -216,6 +240,9 @@ class AdaEAGLE(LengthPolicy):
     `token` is the last token of the text, `hidden` [D] the target's hidden state that gave it. With greedy decoding the best
     length is the number of tokens that will be accepted. `record` collects (hidden, accepted tokens) of every round that
     drafted `most` tokens, from which `fit_length` makes a prediction. Zhang et al. 2024, "AdaEAGLE" (arXiv 2412.18910).
+
+    >>> AdaEAGLE(lambda token, hidden: 3.2, first=5).plan(Prefix([1]), Rng(0))
+    5
     """
 
     reads = frozenset({"hidden"})

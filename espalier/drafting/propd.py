@@ -21,6 +21,14 @@ class ProPD(Drafter):
     `early` is the target's first few layers with its head (`model.partial(range(3))`). The rule looks at neither the target's
     rows nor its random numbers, so whatever is exact for deterministic drafts stays exact. Zhong et al. 2024, "ProPD" (arXiv
     2402.13485); there the early layers' states are reused by the full pass, here only the choice is.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> beams = es.drafting.DraftModel(small, tree=es.drafting.Beam(width=3, depth=3, nodes=9))
+    >>> drafter, verify = ProPD(beams, early=small, top=2), es.verification.SampleMatch()
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), es.stop.budget(8), drafter, verify, es.Rng(0)))
+    >>> len(x.written())
+    8
     """
 
     def __init__(self, drafter: Drafter, early: Scorer, top: int = 50) -> None:

@@ -30,6 +30,8 @@ def quantised(
     The idea of QuantSpec (Tiwari et al. 2025, arXiv 2502.10424) without its cache of 4 + 4 bits. That cache saves bytes where
     bytes are what attention waits for; on the CPUs this runs on it waits for arithmetic, unpacking would add to that, and
     a verifier that reads 8 bits would not be lossless for the model as it was loaded.
+
+    >>> lm.generate("Hi", drafter=quantised(lm.model))  # doctest: +SKIP
     """
     if model is None or isinstance(model, str | os.PathLike):
         from espalier.models.load import load

@@ -65,6 +65,13 @@ class RASD(Drafter):
     probable tokens are merged in by longest common prefix, `nodes` in all. What the draft model says is used to choose,
     not drawn, so the draft is deterministic.
     Quan, Yang, Xie, et al. 2025, "RASD: Retrieval-augmented speculative decoding" (arXiv 2503.03434).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, verify = RASD(small, REST(TextStore([[0, 1, 2, 3]]))), es.verification.SampleMatch()
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0, 1]), es.stop.budget(8), drafter, verify, es.Rng(0)))
+    >>> len(x.written())
+    8
     """
 
     def __init__(self, model: Scorer, retrieve: Drafter, tokens: int = 4, top: int = 8, nodes: int = 32) -> None:
@@ -114,6 +121,13 @@ class Graft(Drafter):
     threshold of its depth (`confident[depth - 1]`, the last one for all deeper levels) the model stops, and the other
     nodes come from `retrieve`, skipping what is there. Always `nodes` in all, if retrieval has that many.
     "Draft less, retrieve more" (Graft) 2026, arXiv 2605.20104; the thresholds are to be calibrated per model.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, verify = Graft(small, REST(TextStore([[0, 1, 2, 3]]))), es.verification.SampleMatch()
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0, 1]), es.stop.budget(8), drafter, verify, es.Rng(0)))
+    >>> len(x.written())
+    8
     """
 
     def __init__(

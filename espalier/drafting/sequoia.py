@@ -18,6 +18,9 @@ class Acceptance:
     """Counts of how often the b-th sibling was accepted when those before it were not; shared by whoever observes into it.
 
     `vector` starts from a prior of `prior[b]`, worth `weight` observations each.
+
+    >>> Acceptance(prior=(0.5, 0.25)).vector
+    [0.5, 0.25]
     """
 
     def __init__(self, prior: Sequence[float] = (0.6, 0.2, 0.1, 0.05), weight: float = 10.0) -> None:
@@ -118,6 +121,11 @@ class Sequoia(TreePolicy):
     least time per token; then it may also find that drafting does not pay, and fills one
     slot per `refit` rounds to see whether that changes. The tree is fixed before a
     round, so drawing without replacement and recursive rejection stay exact. Chen et al. 2024 (arXiv 2402.12374).
+
+    >>> Sequoia(nodes=3, acceptance=[0.9, 0.1]).template.paths
+    [(0,), (0, 0), (0, 0, 0)]
+    >>> Sequoia(draft_cost=1.0, verify_cost=lambda nodes: 10.0 + nodes, acceptance=[0.8, 0.1]).template.paths
+    [(0,), (0, 0), (0, 0, 0), (0, 0, 0, 0)]
     """
 
     def __init__(

@@ -66,6 +66,13 @@ class Enriched(Scorer):
 
     p and q are the laws of `target` and `drafter` at temperature 1. Not the target's own law unless eta = 0: what is verified
     against it is lossless with respect to it. Chen et al. 2025, "RAPID" (arXiv 2502.20330).
+
+    >>> import espalier as es
+    >>> target, drafter = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (2, 1))
+    >>> [x] = es.run(es.sample(Enriched(target, drafter, eta=0.0), es.Prefix([1]), es.stop.budget(5), es.Rng(0)))
+    >>> [y] = es.run(es.sample(target, es.Prefix([1]), es.stop.budget(5), es.Rng(0)))
+    >>> x.ids() == y.ids()
+    True
     """
 
     def __init__(self, target: Scorer, drafter: Scorer, eta: float = 10.0) -> None:

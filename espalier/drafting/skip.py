@@ -67,6 +67,8 @@ def skip_layers(
     By default a chain of most probable tokens, as long as the adaptive confidence of Draft & Verify says. For drawn drafts
     give `tree=Chain(kind="with replacement")`. The layers that are left have keys and values of their own. Zhang et al. 2023,
     "Draft & Verify" (arXiv 2309.08168); there attention and MLP are skipped apart, here whole layers.
+
+    >>> lm.generate("Hi", drafter=skip_layers(lm.model, {5, 6, 11}))  # doctest: +SKIP
     """
     return DraftModel(without(model, skip), tree=tree or Chain(kind="deterministic"), length=length or AdaptiveConfidence(0.8))
 
@@ -167,6 +169,8 @@ def best_skip(
     """The fastest set of layers to skip that a search of this many trials finds on sample texts (lists of tokens).
 
     Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168).
+
+    >>> best_skip(lm.model, [lm.generate("Hi").tokens], trials=50).skip  # doctest: +SKIP
     """
     require(method in ("bayes", "greedy"), f"method={method!r}: 'bayes' or 'greedy'")
     require(trials >= 1, f"trials={trials}: at least one")

@@ -27,6 +27,13 @@ class STAND(PerText):
     rejection without replacement is exact. Which slots exist depends on the template and on q alone, never on a drawn token.
     The table is shared by all requests, as between the parallel thoughts on one problem; `shared=False`: not.
     Song et al. 2025, "Accelerated test-time scaling with model-free speculative sampling" (arXiv 2506.04708).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=1, seed=0)
+    >>> verify, stop = es.verification.SampleMatch(), es.stop.budget(30)
+    >>> [x] = es.run(es.speculate(model | es.temperature(0), es.Prefix([1]), stop, STAND(5, nodes=6), verify, es.Rng(0)))
+    >>> len(x.written()), model.passes < 30
+    (30, True)
     """
 
     kind: Kind = "without replacement"

@@ -27,6 +27,8 @@ class SWIFT(Drafter):
     tokens, behind `context` more; its score is the share of them that the part says too. The search ends at a score of
     `enough`, after `trials`, or after `patience` without a better one. What is found serves all requests. The choice looks at
     settled text only, so every verifier's guarantee stays. Xia et al. 2024, "SWIFT" (arXiv 2410.06916).
+
+    >>> lm.generate("Hi", drafter=SWIFT(lm.model))  # doctest: +SKIP
     """
 
     def __init__(

@@ -18,6 +18,9 @@ class Thompson(LengthPolicy):
     acceptance a that is known, a / (1 - a) tokens are drafted on average. `calibration` mixes the mean with the drafter's
     confidence max q. Shared by all requests. Liu et al. 2024, "Speculative decoding via early-exiting for faster LLM
     inference with Thompson sampling control mechanism" (arXiv 2406.03853).
+
+    >>> Thompson(alpha=3, beta=1).mean
+    0.75
     """
 
     def __init__(self, alpha: float = 4.0, beta: float = 1.0, calibration: float = 0.0, most: int = 20) -> None:

@@ -83,6 +83,15 @@ class Intersection(Scorer):
     A scorer over the target's vocabulary, for `DraftModel` and any exact rule: `DraftModel(Intersection(draft, lm.vocab))`.
     A text's end is carried over, too. Timor et al. 2025, "Accelerating LLM inference with lossless speculative decoding
     algorithms for heterogeneous vocabularies" (arXiv 2502.05202): TLI.
+
+    >>> import espalier as es
+    >>> ours, theirs = Vocab([b"a", b"b", b"ab"]), Vocab([b"b", b"a"])
+    >>> model = es.models.Table.random(vocab_size=2, depth=1, seed=0, vocab=theirs)
+    >>> target = es.models.Table.random(vocab_size=3, depth=1, seed=1, vocab=ours)
+    >>> drafter, verify = es.drafting.DraftModel(Intersection(model, ours), tokens=2), es.verification.Rejection()
+    >>> [x] = es.run(es.speculate(target, Prefix([0]), es.stop.budget(6), drafter, verify, es.Rng(0)))
+    >>> len(x.written())
+    6
     """
 
     def __init__(self, inner: Scorer, vocab: Vocab, encode: Encode | None = None) -> None:
@@ -120,6 +129,15 @@ class StringLaw(Scorer):
     vocabulary can spell it. That takes a row for every spelling of every beginning of a token, so it is for small
     vocabularies (bytes, characters); more than `limit` rows raise `InvalidInput`. Special tokens other than the end of the
     text get nothing. Timor et al. 2025 (arXiv 2502.05202): string-level rejection sampling (SLRS).
+
+    >>> import espalier as es
+    >>> ours, theirs = Vocab([b"a", b"b", b"ab"]), Vocab([b"b", b"a"])
+    >>> model = es.models.Table.random(vocab_size=2, depth=1, seed=0, vocab=theirs)
+    >>> target = es.models.Table.random(vocab_size=3, depth=1, seed=1, vocab=ours)
+    >>> drafter, verify = es.drafting.DraftModel(StringLaw(model, ours), tokens=2), es.verification.Rejection()
+    >>> [x] = es.run(es.speculate(target, Prefix([0]), es.stop.budget(6), drafter, verify, es.Rng(0)))
+    >>> len(x.written())
+    6
     """
 
     def __init__(self, inner: Scorer, vocab: Vocab, encode: Encode | None = None, limit: int = 512) -> None:
@@ -187,6 +205,13 @@ class Retokenised(Drafter):
     Deterministic; for `SampleMatch` and `GreedyMatch`. The last tokens of the prefix are cut anew together with the new text
     and the draft begins where the old text ends, if the new cut has a boundary there. Timor et al. 2025 (arXiv 2502.05202):
     SLEM.
+
+    >>> import espalier as es
+    >>> ours, theirs = Vocab([b"a", b"b", b"ab"]), Vocab([b"b", b"a"])
+    >>> model = es.models.Table.random(vocab_size=2, depth=1, seed=0, vocab=theirs)
+    >>> [draft] = es.run(Retokenised(model, ours, tokens=3).propose(Prefix([2]), es.Rng(0)))
+    >>> len(ours.join(draft.prefixes[-1].written()))
+    3
     """
 
     def __init__(

@@ -175,6 +175,8 @@ def load(
     default if there is one). A family that the executor does not know runs through transformers, where that is installed.
 
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
+
+    >>> lm = load("gemma-3-270m", dtype="bfloat16")  # doctest: +SKIP
     """
     from espalier.lm import LanguageModel
     from espalier.models.config import FAMILIES, Config

@@ -15,7 +15,11 @@ from espalier.stop import Stop
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A prefix with its natural-log probability `logp` (of what was written) and `score` = logp / length ** alpha."""
+    """A prefix with its natural-log probability `logp` (of what was written) and `score` = logp / length ** alpha.
+
+    >>> Hypothesis(Prefix([1, 2]), logp=-3.0, score=-1.5).score
+    -1.5
+    """
 
     prefix: Prefix
     logp: float

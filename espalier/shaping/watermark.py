@@ -19,7 +19,11 @@ from espalier.scorer import Shaper
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """How many of the scored tokens are green, the z-score of that, and the probability of a z as high without a watermark."""
+    """How many of the scored tokens are green, the z-score of that, and the probability of a z as high without a watermark.
+
+    >>> watermark(key=1).detect([1, 2, 3], vocab_size=10).scored
+    2
+    """
 
     green: int
     scored: int

@@ -73,6 +73,14 @@ class Tokenizer:
     further end tokens by id, `size` is the width of the model's rows where that is more than the tokenizer's ids.
 
     Guarantee: `encode(text, special=True)` and `chat` give the ids that transformers gives for the same files.
+
+    >>> from tokenizers import decoders, models, pre_tokenizers
+    >>> letters = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    >>> backend = tokenizers.Tokenizer(models.BPE(vocab=letters, merges=[]))
+    >>> backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    >>> tokenizer = Tokenizer(backend)
+    >>> tokenizer.decode(tokenizer.encode("a b")), tokenizer.vocab.size
+    ('a b', 256)
     """
 
     def __init__(

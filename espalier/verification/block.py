@@ -24,6 +24,13 @@ class Block(Verifier):
     drawn from norm((w_i p - q)+), after all of them from p. Guarantee: sampling, for chains drawn from the laws they carry
     (of several children the first; a node without a law is a one-hot draw); never fewer tokens per pass on average than
     `Rejection`. Sun et al. 2024, "Block verification accelerates speculative decoding" (arXiv 2403.10444).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tokens=3), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Block(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"

@@ -22,6 +22,10 @@ class Judge(Verifier):
     At each node one token is drawn from p; if a child has it, it is followed. Else the first child that p allows at all and
     whose hidden state h gives sigmoid(w·h + b) above `threshold` is. Lossy; a judge that passes nothing makes it
     `SampleMatch`. Bachmann et al. 2025, "Judge decoding" (arXiv 2501.19309).
+
+    >>> judge = Judge.fit(torch.tensor([[2.0], [1.0], [-1.0], [-2.0]]), torch.tensor([True, True, False, False]))
+    >>> judge.passes(torch.tensor([[3.0], [-3.0]])).tolist()
+    [True, False]
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"

@@ -26,6 +26,13 @@ class KSeq(Verifier):
     P is at least 1 - 1/e of what any coupling of p with q^k could reach. Of chains drawn independently, those that begin
     with the accepted tokens remain: a tree in which a node has as many children as chains run through it.
     Sun et al. 2023, "SpecTr: Fast speculative decoding via optimal transport" (arXiv 2310.15141).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tree=es.drafting.Chains(3, 2)), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, KSeq(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"

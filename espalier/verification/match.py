@@ -19,6 +19,13 @@ class GreedyMatch(Verifier):
     """The path of most probable tokens through the draft, and the most probable token after it.
 
     Guarantee: greedy, for any draft. Stern, Shazeer, Uszkoreit 2018, "Blockwise parallel decoding" (arXiv 1811.03115).
+
+    >>> import espalier as es
+    >>> model, stop = es.models.Table.random(vocab_size=3, depth=1, seed=2), es.stop.budget(12)
+    >>> [x] = es.run(es.speculate(model, es.Prefix([0]), stop, es.drafting.PromptLookup(), GreedyMatch(), es.Rng(0)))
+    >>> [y] = es.run(es.sample(model | es.temperature(0), es.Prefix([0]), stop, es.Rng(0)))
+    >>> x.ids() == y.ids()
+    True
     """
 
     guarantee: ClassVar[Guarantee] = "greedy"
@@ -33,6 +40,13 @@ class SampleMatch(Verifier):
 
     Guarantee: sampling, for any draft that was made without looking at `rng`; with the same seed the very tokens that
     `sample` gives, since the same draws are made in the same order.
+
+    >>> import espalier as es
+    >>> model, stop = es.models.Table.random(vocab_size=3, depth=1, seed=2), es.stop.budget(12)
+    >>> [x] = es.run(es.speculate(model, es.Prefix([0]), stop, es.drafting.PromptLookup(), SampleMatch(), es.Rng(7)))
+    >>> [y] = es.run(es.sample(model, es.Prefix([0]), stop, es.Rng(7)))
+    >>> x.ids() == y.ids()
+    True
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
@@ -49,6 +63,13 @@ class MultiCandidate(Verifier):
     from: the law of one draw, as in `SampleMatch`, told in another order. (Drawing anew from the whole of p after a refusal,
     as released code does, is biased towards the children.) Guarantee: sampling, for any draft. Yang et al. 2024,
     "Multi-candidate speculative decoding" (arXiv 2401.06706), where it is the naive rule; with the correction.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tree=es.drafting.KConfig((2, 1))), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, MultiCandidate(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"

@@ -23,6 +23,13 @@ class Reflective(Verifier):
     p gives any probability, so no constraint or truncation is broken. Lossy, since r knows the draft; w = 0 is `SampleMatch`
     on the chain, and after the draft p speaks alone. Wang et al. 2025, "Think before you accept: semantic reflective
     verification for faster speculative decoding" (arXiv 2505.18629).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tokens=3), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Reflective(prompt=[2, 1]), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"

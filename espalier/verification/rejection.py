@@ -23,6 +23,13 @@ class Rejection(Verifier):
     q, which is exact as well. Leviathan, Kalman, Matias 2023, "Fast inference from transformers via speculative decoding"
     (arXiv 2211.17192); Chen et al. 2023, "Accelerating large language model decoding with speculative sampling"
     (arXiv 2302.01318).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tokens=3), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Rejection(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
@@ -44,6 +51,13 @@ class Recursive(Verifier):
     without a law count as one-hot draws, which makes this `MultiCandidate` for them. Guarantee: sampling, for draws with and
     without replacement. Jeon et al. 2024, "Recursive speculative decoding" (arXiv 2402.14160: RSD-C, RSD-S); Miao et al.
     2023, "SpecInfer" (arXiv 2305.09781); Chen et al. 2024, "Sequoia" (arXiv 2402.12374: the exhausted q).
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tree=es.drafting.KConfig((2, 1))), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Recursive(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"

@@ -21,6 +21,13 @@ class Lenient(Verifier):
 
     Lossy: no token becomes more probable than p/l; l = 1 is exact, l near 0 accepts whatever p allows at all.
     Leviathan, Kalman, Matias 2023 (arXiv 2211.17192), appendix on lenience.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tokens=3), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Lenient(0.5), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"
@@ -43,6 +50,13 @@ class Ensemble(Verifier):
     Lossy: each drafted position follows the mixture, limited to what the target gives any probability (so no constraint or
     truncation is broken); w = 0 is exact. After the draft the target speaks alone. Fu et al. 2025, "Speculative ensemble"
     (arXiv 2502.01662), weighted form.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tokens=3), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Ensemble(0.3), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"

@@ -23,6 +23,13 @@ class Typical(Verifier):
     y is typical if p(y) > min(ε, δ exp(-H(p))), H the entropy in nats. Lossy; the most probable token is always typical
     unless p is flat, and never accepted where p is zero, so no constraint is broken. Cai et al. 2024, "Medusa"
     (arXiv 2401.10774): ε = 0.09, δ = √ε.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter, stop = es.drafting.DraftModel(small, tree=es.drafting.Beam(2, 3, 6)), es.stop.budget(8)
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), stop, drafter, Typical(), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"

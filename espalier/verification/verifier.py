@@ -22,6 +22,10 @@ class Verifier(ABC):
     `guarantee`: "greedy" = the same tokens as taking the most probable token at each step; "sampling" = the same law as
     drawing each token from its row (with temperature 0 that is greedy too); "lossy" = neither.
     `accepts`: the kinds of draft for which the guarantee holds, and `why` it does not for the others.
+
+    >>> import espalier as es
+    >>> es.verification.Rejection().guarantee, es.verification.KSeq().accepts
+    ('sampling', frozenset({'with replacement'}))
     """
 
     guarantee: ClassVar[Guarantee]
@@ -41,7 +45,11 @@ class Verifier(ABC):
 
 
 def check_pair(drafter: Drafter, verifier: Verifier) -> None:
-    """Raise `InvalidInput` if the verifier's guarantee does not hold for this drafter's drafts."""
+    """Raise `InvalidInput` if the verifier's guarantee does not hold for this drafter's drafts.
+
+    >>> import espalier as es
+    >>> check_pair(es.drafting.PromptLookup(), es.verification.SampleMatch())
+    """
     expect(drafter, Drafter, "the drafter", "one such as es.drafting.PromptLookup()")
     expect(verifier, Verifier, "the verifier", "one such as es.verification.SampleMatch()")
     if drafter.kind not in verifier.accepts:
