@@ -37,6 +37,7 @@ class Limits:
                 raise InvalidInput(f"Limits({name}={bound!r}): a bound is a number above 0, or None for no bound")
 
     def native(self) -> Any:
+        """The bounds as the engine takes them."""
         bounds = [bound if bound is not None and bound < 2**63 else 0 for bound in vars(self).values()]  # 0 = no bound
         compile_ms, states, memory_mb, mask_us = bounds
         return _grammar.Limits(compile_ms, math.ceil(states), memory_mb, mask_us)

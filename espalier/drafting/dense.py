@@ -39,6 +39,7 @@ class ExactIndex:
         self._n = 0
 
     def add(self, keys: np.ndarray) -> None:
+        """Adds vectors [N, D]."""
         while self._n + len(keys) > len(self._keys):
             self._keys = np.concatenate([self._keys, np.zeros_like(self._keys)])
         norms = np.linalg.norm(keys, axis=1, keepdims=True)
@@ -46,6 +47,7 @@ class ExactIndex:
         self._n += len(keys)
 
     def nearest(self, key: np.ndarray, k: int) -> list[tuple[int, float]]:
+        """Up to k (number, cosine similarity), most similar to key [D] first."""
         likeness = self._keys[: self._n] @ (key / max(float(np.linalg.norm(key)), 1e-12))
         best = np.argsort(-likeness, kind="stable")[:k]
         return [(int(i), float(likeness[i])) for i in best]
@@ -71,9 +73,11 @@ class ApproximateIndex:
         self._graph = Graph(ndim=size, metric="cos", dtype="f32")
 
     def add(self, keys: np.ndarray) -> None:
+        """Adds vectors [N, D]."""
         self._graph.add(np.arange(len(self._graph), len(self._graph) + len(keys)), np.ascontiguousarray(keys))
 
     def nearest(self, key: np.ndarray, k: int) -> list[tuple[int, float]]:
+        """Up to k (number, cosine similarity), most similar to key [D] first; as a rule the nearest, not always."""
         if not len(self._graph):
             return []
         found = self._graph.search(key, k)

@@ -18,7 +18,7 @@ FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text")
 
 @dataclass(frozen=True)
 class Rope:
-    """Returns a rotary embedding (Su et al. 2021, RoFormer, 2104.09864): `frequencies` of the pairs of a head's dimensions.
+    """A rotary embedding (Su et al. 2021, RoFormer, 2104.09864): `frequencies` of the pairs of a head's dimensions.
 
     `kind` is "default", "linear" (position interpolation), "llama3" (Llama 3.1: long wavelengths are slowed down) or "yarn"
     (Peng et al. 2023, 2309.00071). `scale` multiplies cos and sin (yarn's attention temperature; 1 elsewhere).
@@ -68,7 +68,7 @@ class Rope:
         raise LoadError(f"rope scaling {kind!r} is not known; known: default, linear, llama3, yarn")
 
     def frequencies(self, head_dim: int) -> torch.Tensor:
-        """Returns [head_dim / 2] float32 radians per position."""
+        """[head_dim / 2] float32 radians per position."""
         steps = torch.arange(0, head_dim, 2, dtype=torch.int64).to(torch.float32) / head_dim
         plain = 1.0 / (self.theta**steps)
         if self.kind == "linear":
@@ -90,7 +90,7 @@ class Rope:
         return plain
 
     def _turns(self, turns: float, head_dim: int) -> float:
-        """Returns the dimension that makes `turns` full turns over the trained context."""
+        """The dimension that makes `turns` full turns over the trained context."""
         return head_dim * math.log(self.trained / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
 
 
@@ -120,7 +120,7 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True)
 class Config:
-    """Returns the shape and the peculiarities of one model: everything the executor must know besides the weights.
+    """The shape and the peculiarities of one model: everything the executor must know besides the weights.
 
     `windows[l]` is the sliding window of layer `l` (it sees itself and `window - 1` positions before it) or None;
     `ropes[l]` its rotary embedding. `sandwich` means Gemma's four norms per layer, `unit_offset` its `1 + weight`.
@@ -150,7 +150,7 @@ class Config:
 
     @classmethod
     def from_hf(cls, config: Mapping[str, Any]) -> Config:
-        """Returns the Config of a Hugging Face `config.json` (old and new spelling of rope). Unknown families are an error."""
+        """The Config of a Hugging Face `config.json` (old and new spelling of rope). Unknown families are an error."""
         if "text_config" in config and config.get("model_type") == "gemma3":
             config = {**config["text_config"], "model_type": "gemma3_text"}
         family = str(config.get("model_type"))

@@ -29,7 +29,7 @@ class Recording:
 
 
 class Captured:
-    """Returns the executor that replays captured graphs of the eager reference's arithmetic.
+    """The executor that replays captured graphs of the eager reference's arithmetic.
 
     A pass is padded to the next power of two of rows (copies of its last row, which write what that row writes) and to a
     multiple of 256 seen slots (masked). Graphs hold the addresses of keys and values, so a pool that moves makes new ones.

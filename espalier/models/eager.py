@@ -26,16 +26,16 @@ class Executor(Protocol):
     device: torch.device
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        """Returns for the rows in `rows.out` the residual stream after the final norm [n, D] and, with `taps`, before the first
+        """For the rows in `rows.out` the residual stream after the final norm [n, D] and, with `taps`, before the first
         and after every layer [n, L + 1, D]; writes the keys and values of all rows."""
         ...
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
-        """Returns float32 logits [n, V] of rows of the residual stream, through the final norm first if `norm`."""
+        """Float32 logits [n, V] of rows of the residual stream, through the final norm first if `norm`."""
         ...
 
     def partial(self, layers: Sequence[int]) -> Executor:
-        """Returns an executor of these layers only; weights are shared."""
+        """An executor of these layers only; weights are shared."""
         ...
 
 
@@ -68,7 +68,7 @@ class Inputs:
 
 
 class Eager:
-    """Returns the reference executor: torch operations on any device, in float32, bfloat16 or float16.
+    """The reference executor: torch operations on any device, in float32, bfloat16 or float16.
 
     The residual stream, norms, softmax and logits are float32; matrices and what they multiply are in the dtype of the model.
     """
@@ -112,7 +112,7 @@ class Eager:
         return _rms_norm(x[rows.out], self._ends.norm, config.eps), torch.stack(tapped, 1) if taps else None
 
     def _project(self, layer: Layer, h: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns queries [R, heads, head_dim], keys and values [R, kv_heads, head_dim], normed and turned."""
+        """Queries [R, heads, head_dim], keys and values [R, kv_heads, head_dim], normed and turned."""
         c = self.config
         qkv = _linear(h, layer.qkv, layer.qkv_bias).view(len(h), c.heads + 2 * c.kv_heads, c.head_dim)
         q, k, v = torch.split(qkv, [c.heads, c.kv_heads, c.kv_heads], 1)
@@ -121,7 +121,7 @@ class Eager:
         return _turn(q, *turn), _turn(k, *turn), v
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Returns [R, heads head_dim]: each row's mix of the values [U, width] that its row of `mask` [R, U] lets it see."""
+        """[R, heads head_dim]: each row's mix of the values [U, width] that its row of `mask` [R, U] lets it see."""
         c, rows = self.config, len(q)
         group = c.heads // c.kv_heads
         q = q.to(k.dtype).view(rows, c.kv_heads, group, c.head_dim).permute(1, 2, 0, 3)
@@ -142,7 +142,7 @@ class Eager:
         return (logits / cap).tanh() * cap if cap else logits
 
     def trimmed(self, keep: Tensor) -> Eager:
-        """Returns the executor whose head has these rows only."""
+        """The executor whose head has these rows only."""
         bias = None if self._ends.head_bias is None else self._ends.head_bias[keep]
         ends = replace(self._ends, head=self._ends.head[keep], head_bias=bias)
         return Eager(self.config, self._layers, ends, self._kinds)
@@ -172,7 +172,7 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def visible(rows: Pass) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the slots seen by any row [U], and how far back each lies for each row [R, U] (0 is itself, -1 is not seen)."""
+    """The slots seen by any row [U], and how far back each lies for each row [R, U] (0 is itself, -1 is not seen)."""
     if len(rows.bounds) == 2:  # one span sees one path
         back = rows.positions[:, None].astype(np.int32) - np.arange(len(rows.paths), dtype=np.int32)[None]
         return rows.paths.astype(np.int64), np.maximum(back, -1)

@@ -37,7 +37,7 @@ class Sizes:
 
 
 class HuggingFace:
-    """Returns the executor that runs a transformers causal language model. Raises LoadError for one that it cannot run.
+    """The executor that runs a transformers causal language model. Raises LoadError for one that it cannot run.
 
     Guarantee: what `from_transformers` checked against the model's own attention, up to rounding.
     """
@@ -118,7 +118,7 @@ class HuggingFace:
         return hidden
 
     def _probe(self) -> int:
-        """Returns the widest row of keys or values, from one pass over two tokens that also finds the final norm."""
+        """The widest row of keys or values, from one pass over two tokens that also finds the final norm."""
         places = torch.arange(2, device=self.device)
         turn = Turn(places, places, places[:, None] >= places, {})
         after: list[tuple[nn.Module, Any]] = []
@@ -185,7 +185,7 @@ class HuggingFace:
 
 
 def _stack(base: nn.Module, layers: int) -> tuple[nn.Module, str, nn.ModuleList]:
-    """Returns the module that holds the list of decoder layers, its name there, and the list."""
+    """The module that holds the list of decoder layers, its name there, and the list."""
     for parent in base.modules():
         for name, child in parent.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == layers:
@@ -194,7 +194,7 @@ def _stack(base: nn.Module, layers: int) -> tuple[nn.Module, str, nn.ModuleList]
 
 
 def from_transformers(model: Any, budget: int = 4 << 30, chunk: int = 256) -> Transformer:
-    """Returns a transformers causal language model as a model of ours; from then on it must not be called directly.
+    """A transformers causal language model as a model of ours; from then on it must not be called directly.
 
     Its answers for a small tree are compared with its own eager attention first. Raises LoadError where they differ, or where
     the model cannot run this way (recurrent layers, attention that does not go through transformers' registry).

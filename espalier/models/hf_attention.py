@@ -36,7 +36,7 @@ current: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
 
 def mask(*_: Any, mask_function: Callable[..., Tensor], **__: Any) -> Tensor:
-    """Returns bool [1, 1, R, U]: what the model's mask function says of the positions, among what each row's path holds."""
+    """bool [1, 1, R, U]: what the model's mask function says of the positions, among what each row's path holds."""
     turn = _now()
     zero = torch.zeros((), dtype=torch.long, device=turn.positions.device)
     allowed = mask_function(zero, zero, turn.positions[:, None], turn.columns[None])
@@ -54,7 +54,7 @@ def attention(
     s_aux: Tensor | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Returns [1, R, heads, dim]: attention of the rows (query, key, value: [1, heads, R, dim]) over their own paths."""
+    """[1, R, heads, dim]: attention of the rows (query, key, value: [1, heads, R, dim]) over their own paths."""
     turn = _now()
     if strange := [name for name, value in others.items() if value is not None and "bias" in name]:
         raise LoadError(f"{type(module).__name__} wants {strange} in its attention, which this executor does not know")

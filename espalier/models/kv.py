@@ -20,7 +20,7 @@ EMPTY: Slots = np.empty(0, np.int32)
 
 
 class KV:
-    """Returns storage for the keys and values of prefixes; `plan` says what must be computed to answer for some of them.
+    """Storage for the keys and values of prefixes; `plan` says what must be computed to answer for some of them.
 
     Guarantees: a prefix's keys and values are found through its ancestors, so a fork shares them; they are freed when the
     prefix is forgotten (weak references, no call needed); a new root whose first tokens are those of a living path shares
@@ -57,33 +57,33 @@ class KV:
 
     @property
     def keys(self) -> torch.Tensor:
-        """Returns the keys of all slots, [layers, capacity, width]."""
+        """The keys of all slots, [layers, capacity, width]."""
         return self._pool.keys
 
     @property
     def values(self) -> torch.Tensor:
-        """Returns the values of all slots, [layers, capacity, width]."""
+        """The values of all slots, [layers, capacity, width]."""
         return self._pool.values
 
     @property
     def capacity(self) -> int:
-        """Returns the number of slots for which memory is held."""
+        """The number of slots for which memory is held."""
         self._collect()
         return self._pool.capacity
 
     @property
     def used(self) -> int:
-        """Returns the number of slots that living prefixes hold."""
+        """The number of slots that living prefixes hold."""
         self._collect()
         return self._pool.used
 
     @property
     def nbytes(self) -> int:
-        """Returns the bytes held now."""
+        """The bytes held now."""
         return self.capacity * self.bytes_per_token
 
     def plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
-        """Returns what must be computed to answer for `prefixes`; with `rows`, only the first so many rows of it, unanswered.
+        """What must be computed to answer for `prefixes`; with `rows`, only the first so many rows of it, unanswered.
 
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
@@ -151,7 +151,7 @@ class KV:
             self._register(node, slots.copy())
 
     def missing(self, x: Prefix) -> int:
-        """Returns how many tokens of `x` have no keys and values."""
+        """How many tokens of `x` have no keys and values."""
         runs = (self._runs.get(id(node)) for node in x.up())
         return len(x) - sum(len(run.slots) for run in runs if run is not None)
 
@@ -162,7 +162,7 @@ class KV:
         self._collect()
 
     def _chain(self, x: Prefix) -> tuple[Slots, list[Prefix]]:
-        """Returns the deepest remembered path above `x`, and the nodes from there down to `x`."""
+        """The deepest remembered path above `x`, and the nodes from there down to `x`."""
         if len(x) == 0:
             raise InvalidInput(
                 "an empty prefix has no last token to continue; start from at least one token (e.g. the start token)"
@@ -190,7 +190,7 @@ class KV:
         return 0 if run is None else len(run.slots)
 
     def _extend(self, plan: Plan, node: Prefix, path: Slots, rows: int | None) -> Slots:
-        """Returns the path down to `node`, planning the rows it lacks."""
+        """The path down to `node`, planning the rows it lacks."""
         if id(node) in plan.paths:
             return plan.paths[id(node)]
         run = self._runs.get(id(node))
@@ -220,7 +220,7 @@ class KV:
         return run
 
     def _adopt(self, root: Prefix) -> Run | None:
-        """Returns a run that shares the longest living path with the same tokens as `root`, if there is one."""
+        """A run that shares the longest living path with the same tokens as `root`, if there is one."""
         best: list[Slots] = []
         stack: list[tuple[int, int, list[Slots]]] = [(0, 0, [])]
         tokens, longest = root.tokens, 0

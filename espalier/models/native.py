@@ -28,17 +28,17 @@ SLICE = 4096  # rows of a matrix that are converted at once while it is packed
 
 
 def available() -> bool:
-    """Returns whether the native kernels were built."""
+    """Whether the native kernels were built."""
     return _kernels is not None
 
 
 def runs(config: Config) -> bool:
-    """Returns whether the kernels can run a model of this shape: heads must be whole vectors of sixteen."""
+    """Whether the kernels can run a model of this shape: heads must be whole vectors of sixteen."""
     return available() and config.head_dim % 16 == 0
 
 
 def kernels() -> list[str]:
-    """Returns the names of the instruction sets that this processor can run, the fastest first; the first is in use."""
+    """The names of the instruction sets that this processor can run, the fastest first; the first is in use."""
     return [] if _kernels is None else list(_kernels.kernels())
 
 
@@ -48,7 +48,7 @@ def choose(name: str) -> None:
 
 
 def threads() -> int:
-    """Returns the number of threads that share a pass."""
+    """The number of threads that share a pass."""
     return int(_kernels.threads())
 
 
@@ -62,7 +62,7 @@ if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).is
 
 
 class Engine:
-    """Returns the executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
+    """The executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
 
     The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
     int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 8 bits likewise.
@@ -94,7 +94,7 @@ class Engine:
         self.layers = len(packed)
 
     def _layer(self, kind: str, index: int, layer: Layer) -> tuple[Any, ...]:
-        """Returns what a layer of the kernels is made of: norms, matrices, which rotary embedding, window."""
+        """What a layer of the kernels is made of: norms, matrices, which rotary embedding, window."""
         norms = (layer.norm, layer.q_norm, layer.k_norm, layer.out_norm, layer.mlp_norm, layer.down_norm)
         gate_up, gate_up_bias = _interleave(layer.gate_up), layer.gate_up_bias
         matrices = [
@@ -127,7 +127,7 @@ class Engine:
         return logits
 
     def trimmed(self, keep: Tensor) -> Engine | None:
-        """Returns the executor whose head has these rows only, if they are at hand (those of a tied embedding)."""
+        """The executor whose head has these rows only, if they are at hand (those of a tied embedding)."""
         if not self.config.tied:
             return None
         few = copy(self)
@@ -142,7 +142,7 @@ class Engine:
         return part
 
     def quantised(self) -> Engine:
-        """Returns the executor with these weights rounded to int8. Raises InvalidInput if they are int8 already."""
+        """The executor with these weights rounded to int8. Raises InvalidInput if they are int8 already."""
         if self._kind == "int8":
             raise InvalidInput("the weights are int8 already; there is nothing to gain by rounding them again")
         rough = copy(self)
@@ -162,7 +162,7 @@ def _pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:
 
 
 def _interleave(gate_up: Tensor) -> Tensor:
-    """Returns the rows in the order of the panels: sixteen gates, the sixteen ups that belong to them, and so on."""
+    """The rows in the order of the panels: sixteen gates, the sixteen ups that belong to them, and so on."""
     gate, up = gate_up.chunk(2)
     short = -len(gate) % 16
     padding = (0, 0) * (gate.dim() - 1) + (0, short)

@@ -101,11 +101,11 @@ class Plan:
     answered_by: dict[int, int] = field(default_factory=dict)
 
     def add(self, tokens: Sequence[int], path: Ints) -> int:
-        """Returns the row of the last of `tokens`, which are the last of `path`."""
+        """The row of the last of `tokens`, which are the last of `path`."""
         self.spans.append(Span(np.asarray(tokens, np.int32), path))
         self.rows += len(tokens)
         return self.rows - 1
 
     def passes(self, limit: int) -> Iterator[Pass]:
-        """Returns the passes of at most `limit` rows that compute the plan, in order."""
+        """The passes of at most `limit` rows that compute the plan, in order."""
         return Pass.split(self.spans, self.asked, limit)

@@ -32,7 +32,7 @@ class Run:
 
 
 class Pool:
-    """Returns a pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype.
+    """A pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype.
 
     Grows by doubling up to `limit` slots; `resize` moves what lives to the front. A slot is free again when it has been
     released as often as it was taken and shared.
@@ -51,21 +51,21 @@ class Pool:
 
     @property
     def capacity(self) -> int:
-        """Returns the number of slots for which memory is held."""
+        """The number of slots for which memory is held."""
         return len(self._counts)
 
     @property
     def free(self) -> int:
-        """Returns the number of slots that can be taken without growing."""
+        """The number of slots that can be taken without growing."""
         return len(self._free)
 
     @property
     def used(self) -> int:
-        """Returns the number of slots that somebody holds."""
+        """The number of slots that somebody holds."""
         return len(self._counts) - len(self._free)
 
     def take(self, count: int) -> Slots:
-        """Returns `count` slots, in ascending order where the pool is fresh; there must be that many free."""
+        """`count` slots, in ascending order where the pool is fresh; there must be that many free."""
         slots = np.array(self._free[: -count - 1 : -1], np.int32)
         del self._free[-count:]
         self._counts[slots] = 1
@@ -87,7 +87,7 @@ class Pool:
             mine.index_copy_(1, to.to(mine.device), yours.index_select(1, of.to(yours.device)).to(mine))
 
     def fitting(self, count: int) -> int:
-        """Returns the capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
+        """The capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
         return min(self.limit, max(SMALLEST, 1 << max(0, count - 1).bit_length()))
 
     def resize(self, capacity: int, holders: Sequence[Slots]) -> None:
@@ -117,5 +117,5 @@ class Pool:
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Returns how many tokens `a` and `b` have in common at the start."""
+    """How many tokens `a` and `b` have in common at the start."""
     return next((i for i, (s, t) in enumerate(zip(a, b, strict=False)) if s != t), min(len(a), len(b)))

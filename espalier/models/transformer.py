@@ -35,7 +35,7 @@ DTYPES = {
 
 
 class Transformer(Model):
-    """Returns a model that answers with the law of the next token after each prefix, [N, V] float32 logits, one packed pass.
+    """A model that answers with the law of the next token after each prefix, [N, V] float32 logits, one packed pass.
 
     Prefixes may be any trees of any requests; what they share is computed once and kept for as long as the prefix lives (`kv`).
     `want`: "hidden" gives extras["hidden"] [N, D], the last residual stream after the final norm; "layers" gives
@@ -70,7 +70,7 @@ class Transformer(Model):
         budget: int = 4 << 30,
         chunk: int = 256,
     ) -> Transformer:
-        """Returns the model with these weights, named as Hugging Face names them. `eager` asks for the plain torch reference,
+        """The model with these weights, named as Hugging Face names them. `eager` asks for the plain torch reference,
         `graphs` for captured passes on CUDA.
 
         `dtype` is float32, bfloat16, float16 or int8 (weights in 8 bits with a scale per 64 inputs; native kernels only).
@@ -142,20 +142,26 @@ class Transformer(Model):
         return self.kv.missing(x)
 
     def read(self, hidden: Tensor) -> Tensor:
-        """Returns float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens)."""
+        """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens)."""
         return self.executor.read(hidden, norm=True)
 
     def partial(self, layers: Sequence[int]) -> Transformer:
-        """Returns the model that runs only these layers, in this order, with the same weights and a KV of its own."""
+        """The model that runs only these layers, in this order, with the same weights and a KV of its own."""
         if not layers or not all(0 <= layer < self.executor.layers for layer in layers):
             raise InvalidInput(f"layers {list(layers)} must be a non-empty choice from 0 … {self.executor.layers - 1}")
-        return Transformer(self.config, self.executor.partial(layers), self._budget, self._chunk)
+        return self.on(self.executor.partial(layers))
 
     def quantised(self) -> Transformer:
-        """Returns the model with its weights rounded to int8. What this one has read it does not read again: it copies the keys
+        """The model with its weights rounded to int8. What this one has read it does not read again: it copies the keys
         and values. Raises InvalidInput unless the native kernels hold the weights in more than 8 bits."""
         if not isinstance(self.executor, native.Engine):
             raise InvalidInput("8 bits run on the native CPU kernels only; load the model with device='cpu' and kernels built")
-        rough = Transformer(self.config, self.executor.quantised(), self._budget, self._chunk)
-        rough._lender, rough.vocab = self.kv, self.vocab
+        rough = self.on(self.executor.quantised())
+        rough._lender = self.kv
         return rough
+
+    def on(self, executor: Executor) -> Transformer:
+        """The same model on another executor, with keys and values of its own."""
+        model = Transformer(self.config, executor, self._budget, self._chunk)
+        model.vocab = self.vocab
+        return model

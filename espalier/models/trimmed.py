@@ -15,7 +15,7 @@ from espalier.models.transformer import Transformer
 
 
 class Scattered:
-    """Returns an executor whose logits are those of `few`, a head of m rows, at the tokens `keep` [m], and -inf elsewhere."""
+    """An executor whose logits are those of `few`, a head of m rows, at the tokens `keep` [m], and -inf elsewhere."""
 
     def __init__(self, few: Executor, keep: Tensor, vocab_size: int) -> None:
         self.few, self.keep, self.vocab_size = few, keep, vocab_size
@@ -48,6 +48,4 @@ def trimmed(model: Transformer, keep: Iterable[int]) -> Transformer:
     few = executor.trimmed(index) if isinstance(executor, Eager | Engine) else None
     if few is None:
         raise InvalidInput("the rows of this model's head are not at hand; use model | es.drafting.VocabTrim(keep)")
-    small = Transformer(model.config, Scattered(few, index, size), model._budget, model._chunk)
-    small.vocab = model.vocab
-    return small
+    return model.on(Scattered(few, index, size))

@@ -35,7 +35,7 @@ class Layer:
     down_norm: Tensor | None
 
     def to(self, dtype: torch.dtype, device: torch.device | str) -> Layer:
-        """Returns the layer in `dtype`; norm weights stay in float32."""
+        """The layer in `dtype`; norm weights stay in float32."""
         moved: dict[str, Any] = {}
         for name, tensor in vars(self).items():
             if tensor is not None:
@@ -54,7 +54,7 @@ class Ends:
 
 
 class Tensors:
-    """Returns named tensors with checked shapes, and can say which were never asked for."""
+    """Named tensors with checked shapes, and can say which were never asked for."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self._tensors = tensors
@@ -93,7 +93,7 @@ class Tensors:
 
 
 def read_ends(config: Config, tensors: Mapping[str, Tensor]) -> Ends:
-    """Returns embedding, final norm and head. Raises LoadError where a tensor is missing or misshapen."""
+    """Embedding, final norm and head. Raises LoadError where a tensor is missing or misshapen."""
     get = Tensors(tensors)
     embed = get("embed_tokens.weight", config.vocab_size, config.hidden)
     head = embed if config.tied else get("lm_head.weight", config.vocab_size, config.hidden)
