@@ -3,16 +3,19 @@
 
 constexpr int heads_together = 4;
 
-template <bool wide>
+// Sixteen keys or values from number `at` on, a multiple of sixteen.
+template <Kept kept>
 INLINE V load_kv(const void* base, std::size_t at) {
-  if constexpr (wide) return load(static_cast<const float*>(base) + at);
-  return load_bf16(static_cast<const std::uint16_t*>(base) + at);
+  if constexpr (kept == Kept::f32) return load(static_cast<const float*>(base) + at);
+  if constexpr (kept == Kept::bf16) return load_bf16(static_cast<const std::uint16_t*>(base) + at);
+  return load_i4(static_cast<const std::uint8_t*>(base) + at / 16 * i4_bytes);
 }
 
-template <bool wide>
+template <Kept kept>
 INLINE void store_kv(void* base, std::size_t at, V v) {
-  if constexpr (wide) return store(static_cast<float*>(base) + at, v);
-  store_bf16(static_cast<std::uint16_t*>(base) + at, v);
+  if constexpr (kept == Kept::f32) return store(static_cast<float*>(base) + at, v);
+  if constexpr (kept == Kept::bf16) return store_bf16(static_cast<std::uint16_t*>(base) + at, v);
+  store_i4(static_cast<std::uint8_t*>(base) + at / 16 * i4_bytes, v);
 }
 
 // What some heads of one row see of one layer: the slots of its past, itself the last.
@@ -31,7 +34,7 @@ constexpr float lowest = -3e38f;  // for -inf, of which differences are not numb
 
 // scores[h * stride + j] = q of head h · k of position first + j, sixteen positions at a time; the last block is filled up.
 // `fixed` is the heads' dimension where it is known to the compiler, else 0. Returns the greatest scores, lane by lane.
-template <bool wide, int heads, int fixed>
+template <Kept kept, int heads, int fixed>
 INLINE void score(const Past& past, const float* q, float* scores, std::size_t stride, V (&top)[heads]) {
   const int dim = fixed ? fixed : past.dim;
   for (int h = 0; h < heads; ++h) top[h] = splat(lowest);
@@ -43,7 +46,7 @@ INLINE void score(const Past& past, const float* q, float* scores, std::size_t s
       V s[heads];
       for (int h = 0; h < heads; ++h) s[h] = splat(0.0f);
       for (int k = 0; k < dim; k += 16) {
-        const V key = load_kv<wide>(past.keys, at + k);
+        const V key = load_kv<kept>(past.keys, at + k);
         for (int h = 0; h < heads; ++h) s[h] = fma(load(q + h * dim + k), key, s[h]);
       }
       for (int h = 0; h < heads; ++h) partial[h][i] = s[h];
@@ -72,7 +75,7 @@ INLINE float weigh(float* scores, int count, V top) {
 }
 
 // out of head h = the values of the positions weighted with its scores, 64 dimensions at a time.
-template <bool wide, int heads, int fixed>
+template <Kept kept, int heads, int fixed>
 INLINE void mix(const Past& past, const float* scores, std::size_t stride, const float (&scale)[heads], float* out) {
   const int dim = fixed ? fixed : past.dim, count = past.end - past.first;
   for (int k = 0; k < dim; k += 64) {
@@ -85,7 +88,7 @@ INLINE void mix(const Past& past, const float* scores, std::size_t stride, const
       V weight[heads];
       for (int h = 0; h < heads; ++h) weight[h] = splat(scores[h * stride + j]);
       for (int p = 0; p < parts; ++p) {
-        const V value = load_kv<wide>(past.values, at + 16 * p);
+        const V value = load_kv<kept>(past.values, at + 16 * p);
         for (int h = 0; h < heads; ++h) acc[h][p] = fma(weight[h], value, acc[h][p]);
       }
     }
@@ -94,29 +97,29 @@ INLINE void mix(const Past& past, const float* scores, std::size_t stride, const
   }
 }
 
-template <bool wide, int heads, int fixed>
+template <Kept kept, int heads, int fixed>
 void attend_heads(const Past& past, const float* q, float* scores, std::size_t stride, float* out) {
   V top[heads];
   float scale[heads];
-  score<wide, heads, fixed>(past, q, scores, stride, top);
+  score<kept, heads, fixed>(past, q, scores, stride, top);
   for (int h = 0; h < heads; ++h) scale[h] = weigh(scores + h * stride, past.end - past.first, top[h]);
-  mix<wide, heads, fixed>(past, scores, stride, scale, out);
+  mix<kept, heads, fixed>(past, scores, stride, scale, out);
 }
 
-template <bool wide, int heads>
+template <Kept kept, int heads>
 INLINE void attend_dim(const Past& past, const float* q, float* scores, std::size_t stride, float* out) {
 #if defined(ESPALIER_AVX512)
-  if (past.dim == 64) return attend_heads<wide, heads, 64>(past, q, scores, stride, out);
+  if (past.dim == 64) return attend_heads<kept, heads, 64>(past, q, scores, stride, out);
 #endif
-  attend_heads<wide, heads, 0>(past, q, scores, stride, out);
+  attend_heads<kept, heads, 0>(past, q, scores, stride, out);
 }
 
-template <bool wide>
+template <Kept kept>
 INLINE void attend(const Past& past, int heads, const float* q, float* scores, std::size_t stride, float* out) {
   switch (heads) {
-    case 1: return attend_dim<wide, 1>(past, q, scores, stride, out);
-    case 2: return attend_dim<wide, 2>(past, q, scores, stride, out);
-    case 3: return attend_dim<wide, 3>(past, q, scores, stride, out);
-    default: return attend_dim<wide, 4>(past, q, scores, stride, out);
+    case 1: return attend_dim<kept, 1>(past, q, scores, stride, out);
+    case 2: return attend_dim<kept, 2>(past, q, scores, stride, out);
+    case 3: return attend_dim<kept, 3>(past, q, scores, stride, out);
+    default: return attend_dim<kept, 4>(past, q, scores, stride, out);
   }
 }

@@ -47,20 +47,20 @@ struct Step {
     return scratch.turns + (static_cast<std::size_t>(rope) * pass.rows + row) * shape.head_dim;
   }
 
-  template <bool wide_kv>
+  template <Kept kept>
   void run() {
     each(team, thread, pass.rows, [&](int row) { begin(row); });
     tap(0);
     for (int l = 0; l < pass.layers; ++l) {
       const Layer& layer = *pass.layer[l];
-      const std::size_t size = pass.capacity * key * (wide_kv ? 4 : 2) * l;
+      const std::size_t size = pass.capacity * kept_bytes(kept, key) * l;
       void* keys = static_cast<std::byte*>(pass.keys) + size;
       void* values = static_cast<std::byte*>(pass.values) + size;
       const Tiles normed = tiles_for(scratch, kind, pass.rows, hidden);
       each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
       multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
-      each(team, thread, pass.rows, [&](int row) { remember<wide_kv>(layer, row, keys, values); });
-      each(team, thread, attend_tasks(), [&](int i) { attend_task<wide_kv>(layer, i, keys, values); });
+      each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
+      each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
       const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
       each(team, thread, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
       multiply(layer.out, layer.gate_up, heads, scratch.delta, hidden);
@@ -147,7 +147,7 @@ struct Step {
   }
 
   // Norms and turns the row's queries and keys; its keys and values go into its slot.
-  template <bool wide_kv>
+  template <Kept kept>
   void remember(const Layer& layer, int row, void* keys, void* values) const {
     const int dim = shape.head_dim;
     float* q = qkv(row);
@@ -161,14 +161,14 @@ struct Step {
     const float *k = q + shape.heads * dim, *v = k + key;
     const std::size_t slot = static_cast<std::size_t>(pass.slots[row]) * key;
     for (int i = 0; i < key; i += 16) {
-      store_kv<wide_kv>(keys, slot + i, load(k + i));
-      store_kv<wide_kv>(values, slot + i, load(v + i));
+      store_kv<kept>(keys, slot + i, load(k + i));
+      store_kv<kept>(values, slot + i, load(v + i));
     }
   }
 
   // Task i of the attention: one row, one head of keys and values, and some of the heads of queries that share it. The rows of
   // a head follow each other: those of a tree read the same keys and values, which then lie in the cache.
-  template <bool wide_kv>
+  template <Kept kept>
   void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
     const int group = shape.heads / shape.kv_heads, pieces = (group + heads_together - 1) / heads_together;
     const int row = i % pass.rows, kv_head = i / pass.rows / pieces, skip = i / pass.rows % pieces * heads_together;
@@ -178,7 +178,7 @@ struct Step {
                     static_cast<std::size_t>(kv_head) * dim, dim, shape.attention_cap};
     const int at = (kv_head * group + skip) * dim;
     float* scores = scratch.scores + scratch.scores_each * heads_together * thread;
-    attend<wide_kv>(past, heads, qkv(row) + at, scores, scratch.scores_each, mixed(row) + at);
+    attend<kept>(past, heads, qkv(row) + at, scores, scratch.scores_each, mixed(row) + at);
   }
 
   int attend_tasks() const {
@@ -189,10 +189,10 @@ struct Step {
 
 void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind) {
   Step step(team, thread, shape, pass, scratch, kind);
-  if (pass.wide) {
-    step.run<true>();
-  } else {
-    step.run<false>();
+  switch (pass.kept) {
+    case Kept::f32: return step.run<Kept::f32>();
+    case Kept::bf16: return step.run<Kept::bf16>();
+    case Kept::i4: return step.run<Kept::i4>();
   }
 }
 

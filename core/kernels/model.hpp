@@ -16,6 +16,15 @@ constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 
 
 enum class Kind : int { f32, bf16, i8 };
 
+// How keys and values are kept. i4: sixteen numbers share their least one and a step, both bf16, behind sixteen digits of 4 bits.
+enum class Kept : int { f32, bf16, i4 };
+constexpr int i4_bytes = 8 + 4;
+
+constexpr std::size_t kept_bytes(Kept kept, int count) {
+  const auto n = static_cast<std::size_t>(count);
+  return kept == Kept::i4 ? n / 16 * i4_bytes : n * (kept == Kept::f32 ? 4 : 2);
+}
+
 struct Matrix {
   Kind kind = Kind::f32;
   int out = 0, depth = 0, panels = 0;
@@ -59,9 +68,9 @@ struct Pass {
   const std::int32_t *positions = nullptr, *slots = nullptr;
   const std::int32_t* const* paths = nullptr;   // per row: the slots of positions 0, 1, …
   const std::int32_t* out = nullptr;            // [answered] rows
-  void *keys = nullptr, *values = nullptr;      // [layers, capacity, kv_heads * head_dim], float or bf16
+  void *keys = nullptr, *values = nullptr;      // [layers, capacity, kv_heads * head_dim]
   std::size_t capacity = 0;
-  bool wide = true;                             // keys and values are float
+  Kept kept = Kept::f32;
   float* hidden = nullptr;                      // [answered, hidden]
   float* taps = nullptr;                        // [answered, layers + 1, hidden] or null
 };

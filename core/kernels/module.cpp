@@ -139,11 +139,12 @@ class Engine {
     pass.keys = keys.data();
     pass.values = values.data();
     pass.capacity = keys.shape(1);
-    pass.wide = keys.itemsize() == 4;
+    pass.kept = keys.itemsize() == 4 ? Kept::f32 : keys.itemsize() == 2 ? Kept::bf16 : Kept::i4;
     pass.hidden = hidden.data();
     pass.taps = taps ? taps->data() : nullptr;
-    check(keys.itemsize() == 4 || keys.itemsize() == 2, "keys and values are float32 or bfloat16");
-    check(keys.shape(0) == layers_.size() && keys.shape(2) == static_cast<std::size_t>(shape_.kv_heads * shape_.head_dim),
+    check(keys.itemsize() == 4 || keys.itemsize() == 2 || keys.itemsize() == 1, "keys and values are float32, bfloat16 or 4 bits");
+    check(keys.shape(0) == layers_.size() && values.shape(2) == keys.shape(2) && values.itemsize() == keys.itemsize() &&
+              keys.shape(2) * keys.itemsize() == kept_bytes(pass.kept, shape_.kv_heads * shape_.head_dim),
           "keys have another shape than the model");
     std::vector<const std::int32_t*> of_row(static_cast<std::size_t>(pass.rows));
     for (std::size_t s = 0; s + 1 < bounds.shape(0); ++s)

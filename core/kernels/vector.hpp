@@ -102,3 +102,34 @@ INLINE void store_bf16(std::uint16_t* p, V v) {
   const H h = to_bf16(v);
   __builtin_memcpy(p, &h, 32);
 }
+
+// Sixteen numbers as steps of 4 bits above the least of them: digits of lanes 0 to 7 in the low halves of eight bytes, of lanes 8
+// to 15 in the high ones; then the least and the step in bfloat16. What a step is too coarse for is off by half of it at most,
+// and by the rounding of the two.
+typedef std::uint8_t Bytes __attribute__((vector_size(8)));
+
+INLINE float from_bf16(std::uint16_t h) {
+  const std::uint32_t u = std::uint32_t{h} << 16;
+  float f;
+  __builtin_memcpy(&f, &u, 4);
+  return f;
+}
+INLINE V load_i4(const std::uint8_t* p) {
+  Bytes digits;
+  std::uint16_t scale[2];
+  __builtin_memcpy(&digits, p, 8), __builtin_memcpy(scale, p + 8, 4);
+  const auto all = __builtin_shufflevector(digits & 15, digits >> 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  return fma(__builtin_convertvector(__builtin_convertvector(all, I), V), splat(from_bf16(scale[1])), splat(from_bf16(scale[0])));
+}
+INLINE void store_i4(std::uint8_t* p, V v) {
+  const float low = -greatest(-v), step = (greatest(v) - low) / 15.0f;
+  const H rounded = to_bf16(V{low, step});
+  const std::uint16_t scale[2] = {rounded[0], rounded[1]};
+  const float from = from_bf16(scale[0]), by = from_bf16(scale[1]);
+  V digit = by > 0 ? vmax((v - splat(from)) / splat(by), splat(0.0f)) : splat(0.0f);
+  digit = digit < splat(15.0f) ? digit : splat(15.0f);
+  const I whole = __builtin_convertvector(digit + splat(0.5f), I);
+  std::uint8_t bytes[8];
+  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(whole[i] | whole[i + 8] << 4);
+  __builtin_memcpy(p, bytes, 8), __builtin_memcpy(p + 8, scale, 4);
+}

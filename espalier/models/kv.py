@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ class KV:
         self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
         self._forgotten: deque[int] = deque()
         self._remembered, self._turn = list[Run](), 0
+        self._moving = threading.RLock()  # held while slots change hands: a draft in a thread of its own may be borrowing them
 
     @property
     def keys(self) -> torch.Tensor:
@@ -88,36 +90,33 @@ class KV:
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
         """
-        self._collect()
-        self._turn += 1
-        chains = [self._chain(x) for x in prefixes]
-        nodes = {id(node): node for _, chain in chains for node in chain}
-        missing = sum(len(node.tokens) - self._have(node) for node in nodes.values())
-        missing = missing if rows is None else min(missing, rows)
-        if missing > self._pool.free:
-            self._make_room(missing, chains)
+        with self._moving:
+            self._collect()
+            self._turn += 1
             chains = [self._chain(x) for x in prefixes]
-        plan = Plan()
-        for x, (path, chain) in zip(prefixes, chains, strict=True):
-            for node in chain:
-                path = self._extend(plan, node, path, rows)
-            if rows is None:
-                plan.remember[id(x)] = path
-                if id(x) not in plan.answered_by:
-                    plan.answered_by[id(x)] = plan.add([x.last], path)
-                plan.asked.append(plan.answered_by[id(x)])
-        return plan
+            nodes = {id(node): node for _, chain in chains for node in chain}
+            missing = sum(len(node.tokens) - self._have(node) for node in nodes.values())
+            missing = missing if rows is None else min(missing, rows)
+            if missing > self._pool.free:
+                self._make_room(missing, chains)
+                chains = [self._chain(x) for x in prefixes]
+            plan = Plan()
+            for x, (path, chain) in zip(prefixes, chains, strict=True):
+                for node in chain:
+                    path = self._extend(plan, node, path, rows)
+                if rows is None:
+                    plan.remember[id(x)] = path
+                    if id(x) not in plan.answered_by:
+                        plan.answered_by[id(x)] = plan.add([x.last], path)
+                    plan.asked.append(plan.answered_by[id(x)])
+            return plan
 
     def commit(self, plan: Plan) -> None:
         """Takes what the plan computed as the keys and values of its prefixes."""
         for node, slots, _ in plan.fresh:
-            run = self._runs.get(id(node))
-            if run is None:
-                self._register(node, slots)
-            else:
-                run.slots = slots
-        for run in self._remembered:
-            run.path = None
+            (self._runs.get(id(node)) or self._register(node, slots)).slots = slots
+        for before in self._remembered:
+            before.path = None
         self._remembered = []
         for key, path in plan.remember.items():
             run = self._runs.get(key)
@@ -133,19 +132,20 @@ class KV:
     def borrow(self, lender: KV, x: Prefix) -> None:
         """Copies what `lender` has computed of `x` and what is above it, down from where this has something itself."""
         self._collect()
-        found = list[tuple[Prefix, Slots]]()
-        for node in x.up():
-            if id(node) in self._runs:
-                break
-            if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
-                found.append((node, run.slots))
-        if not found:
-            return
-        theirs = np.concatenate([slots for _, slots in found])
-        if len(theirs) > self._pool.free:
-            self._make_room(len(theirs), [self._chain(x)])
-        mine = self._pool.take(len(theirs))
-        self._pool.copy(mine, lender._pool, theirs)
+        with lender._moving:
+            found = list[tuple[Prefix, Slots]]()
+            for node in x.up():
+                if id(node) in self._runs:
+                    break
+                if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
+                    found.append((node, run.slots))
+            if not found:
+                return
+            theirs = np.concatenate([slots for _, slots in found])
+            if len(theirs) > self._pool.free:
+                self._make_room(len(theirs), [self._chain(x)])
+            mine = self._pool.take(len(theirs))
+            self._pool.copy(mine, lender._pool, theirs)
         ends = np.cumsum([len(slots) for _, slots in found])[:-1]
         for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
             self._register(node, slots.copy())
@@ -164,9 +164,7 @@ class KV:
     def _chain(self, x: Prefix) -> tuple[Slots, list[Prefix]]:
         """The deepest remembered path above `x`, and the nodes from there down to `x`."""
         if len(x) == 0:
-            raise InvalidInput(
-                "an empty prefix has no last token to continue; start from at least one token (e.g. the start token)"
-            )
+            raise InvalidInput("an empty prefix has no last token to go on from; give it one at least, say the start token")
         if self.context is not None and len(x) > self.context:
             raise ContextOverflow(
                 f"{len(x)} tokens were given but the model's context holds {self.context}; shorten the prompt"
@@ -280,8 +278,9 @@ class KV:
             )
 
     def _resize(self, capacity: int) -> None:
-        held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
-        self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
+        with self._moving:
+            held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
+            self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
 
     def _evict(self, count: int, kept: set[int]) -> None:
         """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""

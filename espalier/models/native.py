@@ -141,13 +141,20 @@ class Engine:
         part._build()
         return part
 
-    def quantised(self) -> Engine:
-        """The executor with these weights rounded to int8. Raises InvalidInput if they are int8 already."""
-        if self._kind == "int8":
-            raise InvalidInput("the weights are int8 already; there is nothing to gain by rounding them again")
+    def quantised(self, kv_bits: int = 16) -> Engine:
+        """The executor with these weights rounded to int8, and keys and values of `kv_bits` (16 or 4) bits.
+
+        Raises InvalidInput if both are so coarse already.
+        """
+        if kv_bits not in (4, 16):
+            raise InvalidInput(f"kv_bits={kv_bits}: keys and values are kept in 16 bits or in 4")
+        if self._kind == "int8" and kv_bits == 16:
+            raise InvalidInput("the weights are int8 already; only keys and values are left to be rounded: kv_bits=4")
         rough = copy(self)
-        rough._kind, rough.kv_dtype, rough._head = "int8", torch.bfloat16, self._head.rounded("int8")
-        rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+        rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
+        if self._kind != "int8":
+            rough._kind, rough._head = "int8", self._head.rounded("int8")
+            rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
         rough._build()
         return rough
 

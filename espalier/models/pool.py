@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from espalier.models import fourbit
 from espalier.prefix import Prefix
 
 __all__ = ["Pool", "Run", "Slots", "common"]
@@ -32,7 +33,7 @@ class Run:
 
 
 class Pool:
-    """A pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype.
+    """A pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype (uint8: `fourbit`).
 
     Grows by doubling up to `limit` slots; `resize` moves what lives to the front. A slot is free again when it has been
     released as often as it was taken and shared.
@@ -84,7 +85,8 @@ class Pool:
         """Copies the keys and values in the slots `theirs` of another pool into `slots` of this one, rounded to its dtype."""
         to, of = (torch.from_numpy(each.astype(np.int64)) for each in (slots, theirs))
         for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
-            mine.index_copy_(1, to.to(mine.device), yours.index_select(1, of.to(yours.device)).to(mine))
+            copied = yours.index_select(1, of.to(yours.device))
+            mine.index_copy_(1, to.to(mine.device), (fourbit.pack(copied) if mine.dtype == torch.uint8 else copied).to(mine))
 
     def fitting(self, count: int) -> int:
         """The capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from espalier.errors import InvalidInput
-from espalier.models import native
+from espalier.models import fourbit, native
 from espalier.models.config import Config, Sizes
 from espalier.models.cuda import Captured
 from espalier.models.eager import Eager, Executor
@@ -54,6 +54,7 @@ class Transformer(Model):
         self.invariant = isinstance(executor, native.Engine)
         self._budget, self._chunk = budget, chunk
         width = config.kv_heads * config.head_dim
+        width = fourbit.width(width) if executor.kv_dtype == torch.uint8 else width
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
         self._lender: KV | None = None
 
@@ -151,12 +152,15 @@ class Transformer(Model):
             raise InvalidInput(f"layers {list(layers)} must be a non-empty choice from 0 … {self.executor.layers - 1}")
         return self.on(self.executor.partial(layers))
 
-    def quantised(self) -> Transformer:
-        """The model with its weights rounded to int8. What this one has read it does not read again: it copies the keys
-        and values. Raises InvalidInput unless the native kernels hold the weights in more than 8 bits."""
+    def quantised(self, kv_bits: int = 16) -> Transformer:
+        """The model with its weights rounded to int8, its keys and values to bfloat16 or to 4 bits (`kv_bits`).
+
+        What this one has read it does not read again: it copies the keys and values. Raises InvalidInput unless it runs on the
+        native kernels, and if nothing would become coarser.
+        """
         if not isinstance(self.executor, native.Engine):
             raise InvalidInput("8 bits run on the native CPU kernels only; load the model with device='cpu' and kernels built")
-        rough = self.on(self.executor.quantised())
+        rough = self.on(self.executor.quantised(kv_bits))
         rough._lender = self.kv
         return rough
 

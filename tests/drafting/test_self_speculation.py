@@ -13,6 +13,7 @@ import espalier as es
 from espalier.drafting import Chain, Confidence, Constant, DraftModel, KConfig
 from espalier.drafting.early import DEL, early_exit
 from espalier.drafting.policy import grow
+from espalier.drafting.quantised import quantised
 from espalier.drafting.short import Enriched, Shortened, ends, relevant
 from espalier.drafting.siblings import CAPE, Siblings
 from espalier.drafting.skip import SkipSearch, best_skip, most_promising, part, skip_layers, speed, without
@@ -312,6 +313,7 @@ def test_eight_bits_draft_what_the_model_says_in_full_precision():
     if type(lm.model.executor).__name__ != "Engine":
         pytest.skip("int8 weights run on the native kernels only, and these are not built")
     plain = lm.generate("Name five fruits.", max_tokens=24, drafter=None)
-    fast = lm.generate("Name five fruits.", max_tokens=24, drafter="quantised")
-    assert fast.tokens == plain.tokens
-    assert fast.stats.passes < 0.5 * plain.stats.passes
+    for drafter in ("quantised", quantised(lm.model, kv_bits=4)):
+        fast = lm.generate("Name five fruits.", max_tokens=24, drafter=drafter)
+        assert fast.tokens == plain.tokens
+        assert fast.stats.passes < 0.5 * plain.stats.passes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 
 from espalier.errors import InvalidInput
-from espalier.models import native
+from espalier.models import fourbit, native
+from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.testing import check_kv
@@ -102,6 +104,86 @@ def test_a_draft_in_8_bits_copies_what_the_model_has_read() -> None:
     exact = model.forward([y], frozenset()).logits
     read_itself = model.quantised().forward([Prefix(tokens(40)) + 7], frozenset()).logits
     assert float((copied - exact).abs().mean()) <= 1.2 * float((read_itself - exact).abs().mean())
+
+
+def with_exact_kv(model: Transformer) -> Transformer:
+    """The same weights with keys and values in float32."""
+    engine = object.__new__(native.Engine)
+    engine.__dict__.update(model.executor.__dict__)
+    engine.kv_dtype = torch.float32
+    engine._build()
+    return Transformer(model.config, engine)
+
+
+def test_a_draft_borrows_from_another_thread_while_the_model_s_slots_move() -> None:
+    """The model grows and shrinks its pool in this thread; what a draft in another one copies is always that of its prefix."""
+    model = ours(peer("llama"), "native")
+    kept = [Prefix(tokens(30, seed)) for seed in range(12)]
+    model.forward(kept, frozenset())
+    expected = [model.quantised().forward([Prefix(x.ids()) + 7], frozenset()).logits[0] for x in kept]
+    drafts = [model.quantised() for _ in kept]
+    over = threading.Event()
+
+    def move() -> None:
+        while not over.is_set():
+            model.forward([Prefix(tokens(400, 99))], frozenset())  # forgotten at once
+            assert model.kv.used >= 0
+
+    mover = threading.Thread(target=move)
+    mover.start()
+    try:
+        found = [draft.forward([x + 7], frozenset()).logits[0] for draft, x in zip(drafts, kept, strict=True)]
+    finally:
+        over.set()
+        mover.join()
+    alone = [model.quantised().forward([x + 7], frozenset()).logits[0] for x in kept]
+    for mine, calm, own in zip(found, alone, expected, strict=True):
+        assert torch.equal(mine, calm)
+        assert not torch.equal(mine, own)  # it did borrow: exact keys and values, not those of rounded weights
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
+def test_a_row_over_keys_of_4_bits_has_the_same_bits_in_every_pass(family: str, instructions: str) -> None:
+    check_kv(ours(peer(family), "native").quantised(4), Rng(3), tolerance=0.0)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_keys_and_values_of_4_bits_are_the_packed_ones(family: str, instructions: str) -> None:
+    """What is written is `fourbit.pack` of the exact keys and values; what is read is `fourbit.unpack` of that."""
+    packed = ours(peer(family), "native").quantised(4)
+    exact, x = with_exact_kv(packed), Prefix(tokens(40))
+    y = x + 7
+    both = [model.forward([x, y], frozenset()).logits[1] for model in (packed, exact)]
+    slots, theirs = (kv.plan([y]).spans[0].path.astype("int64") for kv in (packed.kv, exact.kv))
+    for mine, full in ((packed.kv.keys, exact.kv.keys), (packed.kv.values, exact.kv.values)):
+        assert torch.equal(mine[0, slots], fourbit.pack(full[0, theirs]))  # before any attention they are those of the model
+        full[:, theirs] = fourbit.unpack(mine[:, slots])
+    read = exact.forward([y], frozenset()).logits[0]  # only the last token's own keys and values are exact here
+    assert packed.kv.bytes_per_token == 0.1875 * exact.kv.bytes_per_token
+    assert float((read - both[0]).abs().mean()) < 0.5 * float((both[1] - both[0]).abs().mean())
+
+
+def test_4_bits_are_off_by_half_a_step_and_its_rounding() -> None:
+    numbers = torch.randn(200, 64, generator=torch.Generator().manual_seed(0)) * 10
+    groups = numbers.unflatten(-1, (-1, 16))
+    low, high = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+    bound = ((high - low) / 30 + (high - low).abs() / 256 + low.abs() / 256).expand_as(groups).flatten(1)
+    packed = fourbit.pack(numbers)
+    assert packed.shape == (200, fourbit.width(64)) == (200, 48)
+    assert bool(((fourbit.unpack(packed) - numbers).abs() <= bound).all())
+    assert torch.equal(fourbit.unpack(fourbit.pack(torch.full((16,), 3.0))), torch.full((16,), 3.0))
+
+
+def test_a_draft_in_4_bits_packs_what_the_model_has_read() -> None:
+    model = ours(peer("llama"), "native")
+    draft, x = model.quantised(4), Prefix(tokens(40))
+    model.forward([x], frozenset())
+    draft.forward([x + 7], frozenset())
+    slots, theirs = (kv.plan([x]).spans[0].path[:-1].astype("int64") for kv in (draft.kv, model.kv))
+    assert torch.equal(draft.kv.keys[:, slots], fourbit.pack(model.kv.keys[:, theirs]))
+    assert torch.equal(draft.kv.values[:, slots], fourbit.pack(model.kv.values[:, theirs]))
+    with pytest.raises(InvalidInput, match="16 bits or in 4"):
+        model.quantised(8)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
