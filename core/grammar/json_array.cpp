@@ -100,7 +100,7 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   Frame n = f;
   n.at = At::ArrayNext;
   n.index = std::min(f.index + 1, uniform);
-  n.offset = unique && f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+  n.offset = unique && f.capture ? static_cast<std::uint32_t>(text_size(text)) : 0;
   const Re before = line(f.depth), said = unique ? spelled(f.seen) : re::kEmpty;
   for (const Split& s : split(after)) {
     n.formula = s.rest;
@@ -127,7 +127,8 @@ void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {
   bool unique = false;
   f_.map(f.formula, [&](Formula atom) { return unique |= f_[atom].is == Is::Unique, atom; });
   if (unique) {
-    std::string_view item = text_view(text).substr(f.offset);
+    const std::string written = text_from(text, f.offset);
+    std::string_view item = written;
     item.remove_prefix(std::min(item.find_first_not_of(" \t\r\n,"), item.size()));
     const std::uint32_t id = name_id(canonical(item));
     const std::uint32_t seen = set_with(f.seen, id);

@@ -62,7 +62,8 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
       break;
     case At::ArrayNext: array_next(f, text, out); break;
     case At::NumberEnd: {
-      std::string_view s = text_view(text).substr(f.offset);
+      const std::string written = text_from(text, f.offset);
+      std::string_view s = written;
       s.remove_prefix(std::min(s.find_first_of("-0123456789"), s.size()));
       if (number_holds(f.formula, decimal(s), s)) out = after(f.around, 0, f.capture ? text : 0);
     }
@@ -205,7 +206,7 @@ void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Fram
   }
   if (v.checked_number != re::kEmpty) {
     Frame check{At::NumberEnd, capture, v.number, after};
-    check.offset = capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+    check.offset = capture ? static_cast<std::uint32_t>(text_size(text)) : 0;
     out.items.push_back({re::cat(before, v.checked_number), frame(check), capture ? text : Text{1}});
   }
   if (v.object != kFalse) begins('{', At::ObjectBegin, v.object);

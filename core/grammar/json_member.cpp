@@ -66,7 +66,7 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   const Re before = line(f.depth);
   Frame m = f;
   m.at = At::Member;
-  m.offset = f.capture ? static_cast<std::uint32_t>(text_view(text).size()) : 0;
+  m.offset = f.capture ? static_cast<std::uint32_t>(text_size(text)) : 0;
   const bool checked = !plain_demands(f.formula) || options_.in_order;
   std::vector<bool> open(p.live.size());
   for (std::size_t i = 0; i < p.live.size(); ++i) {
@@ -118,7 +118,8 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
     c.offset = any_name();
     out.unsure = std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset);   // twice: they may be the same
   } else {
-    std::string_view written = text_view(text).substr(f.offset);
+    const std::string all = text_from(text, f.offset);
+    std::string_view written = all;
     written.remove_prefix(std::min(written.find('"'), written.size()));
     std::string decoded;
     if (written.empty() || !unquote(written, decoded)) return;

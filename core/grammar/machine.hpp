@@ -51,8 +51,9 @@ class Machine {
   virtual bool exact() const = 0;
 };
 
-// Captured bytes.
+// Captured bytes: each text is a shorter one and a byte more.
 Text text_append(Text, std::uint8_t);
-std::string_view text_view(Text);
+std::size_t text_size(Text);
+std::string text_from(Text, std::size_t offset);   // its bytes from there on
 
 }  // namespace espalier

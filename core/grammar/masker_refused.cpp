@@ -5,17 +5,28 @@
 
 namespace espalier {
 
-// The nodes below `node` at which r is complete and cannot go on.
-const std::vector<Slices::End>& Slices::finals(Re r, std::uint32_t node) {
+// The nodes below a place at which r is complete and cannot go on, in the order of their tags.
+const std::vector<Slices::End>& Slices::finals(Re r, Trie::Place p) {
   const Re same = re::Store::get().clamp(r, static_cast<std::uint32_t>(trie_.longest()));
-  const std::uint64_t key = static_cast<std::uint64_t>(same) << 32 | node;
+  const std::uint64_t key = static_cast<std::uint64_t>(same) << 32 | p;
   if (const auto at = finals_.find(key); at != finals_.end()) return at->second;
+  std::vector<End> found;
+  if (p & Trie::kSingle) {
+    complete(same, p & ~Trie::kSingle, found);
+  } else {
+    for (const std::uint32_t node : trie_.members(p)) complete(same, node, found);
+  }
+  std::ranges::stable_sort(found, {}, &End::tag);
+  memory_ += 64 + sizeof(End) * found.size();
+  return finals_.emplace(key, std::move(found)).first->second;
+}
+
+void Slices::complete(Re r, std::uint32_t node, std::vector<End>& found) {
   re::Store& store = re::Store::get();
   const Trie::Node* const nodes = trie_.nodes();
   const std::uint32_t base = nodes[node].depth;
   std::vector<Re> level(trie_.longest() + 2);
-  std::vector<End> found;
-  level[0] = same;
+  level[0] = r;
   for (std::uint32_t i = node + 1; i < nodes[node].skip;) {
     if ((i & 4095) == 0) Budget::tick_time();
     const Trie::Node& n = nodes[i];
@@ -26,29 +37,38 @@ const std::vector<Slices::End>& Slices::finals(Re r, std::uint32_t node) {
     }
     i = kind <= re::Kind::Epsilon || kind == re::Kind::Tag ? n.skip : i + 1;
   }
-  memory_ += 64 + sizeof(End) * found.size();
-  return finals_.emplace(key, std::move(found)).first->second;
 }
 
 // Tokens of `place` that end the item where the machine has nothing to go on with.
 std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place) {
   std::vector<Token> out;
+  Machine& machine = matcher_->machine();
   const bool tagged = re::Store::get().node(front).flags & re::kTagged;
-  if (!matcher_->machine().refuses(item.cont, tagged)) return out;
-  if (item.text == kAnyText && !matcher_->machine().after(item.cont, 0, kAnyText).items.empty()) return out;   // one answer for all
+  if (!machine.refuses(item.cont, tagged)) return out;
+  const auto nothing = [&](Tag tag, Text text) {
+    const Expansion& next = machine.after(item.cont, tag, text);
+    return next.items.empty() && !next.accepts;
+  };
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
-  const bool captured = item.text && item.text != kAnyText;
+  const auto take_out = [&](std::uint32_t node) { out.insert(out.end(), order + nodes[node].tokens, order + nodes[node + 1].tokens); };
+  if (item.text == 0 || item.text == kAnyText) {   // one answer for all ends with the same tag
+    const std::vector<Slices::End>& ends = slices_->finals(front, place);
+    for (std::size_t i = 0, j; i < ends.size(); i = j) {
+      for (j = i + 1; j < ends.size() && ends[j].tag == ends[i].tag;) ++j;
+      if (!nothing(ends[i].tag, item.text)) continue;
+      for (; i < j; ++i) take_out(ends[i].node);
+    }
+    return out;
+  }
   const std::vector<std::uint32_t> from = place & Trie::kSingle ? std::vector{place & ~Trie::kSingle} : trie().members(place);
   for (const std::uint32_t node : from) {
-    for (const Slices::End& end : std::vector<Slices::End>(slices_->finals(front, node))) {
-      const std::uint32_t first = nodes[end.node].tokens, last = nodes[end.node + 1].tokens;
-      if (first == last) continue;
+    for (const Slices::End& end : slices_->finals(front, node | Trie::kSingle)) {
+      if (nodes[end.node].tokens == nodes[end.node + 1].tokens) continue;
       Text text = item.text;
-      const std::string_view word = trie().bytes(order[first]);
-      for (std::size_t d = nodes[node].depth; captured && d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
-      const Expansion& next = matcher_->machine().after(item.cont, end.tag, text);
-      if (next.items.empty() && !next.accepts) out.insert(out.end(), order + first, order + last);
+      const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);
+      for (std::size_t d = nodes[node].depth; d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
+      if (nothing(end.tag, text)) take_out(end.node);
     }
   }
   return out;

@@ -167,8 +167,9 @@ class RegularMachine final : public Machine {
 };
 
 struct Texts {
-  std::deque<std::string> views{"", "", ""};
-  std::unordered_map<std::string_view, Text> ids{{views[1], 1}};
+  struct Node { Text shorter; std::uint32_t size; std::uint8_t last; };
+  std::vector<Node> nodes{{}, {}, {}};
+  std::unordered_map<std::uint64_t, Text> longer;   // shorter text and byte
 };
 
 Texts& texts() {
@@ -183,19 +184,24 @@ std::shared_ptr<Machine> regular_machine(Re r) { return std::make_shared<Regular
 Text text_append(Text t, std::uint8_t byte) {
   const EngineGuard guard(engine_lock());
   Texts& all = texts();
-  std::string s = all.views[t];
-  s.push_back(static_cast<char>(byte));
-  if (const auto at = all.ids.find(s); at != all.ids.end()) return at->second;
-  Budget::charge(0, 2 * s.size() + 64);
-  all.views.push_back(std::move(s));
-  const Text id = static_cast<Text>(all.views.size() - 1);
-  all.ids.emplace(all.views.back(), id);
-  return id;
+  const auto [at, fresh] = all.longer.try_emplace(static_cast<std::uint64_t>(t) << 8 | byte, static_cast<Text>(all.nodes.size()));
+  if (!fresh) return at->second;
+  all.nodes.push_back({t, all.nodes[t].size + 1, byte});
+  Budget::charge(0, sizeof(Texts::Node) + 48);
+  return static_cast<Text>(all.nodes.size() - 1);
 }
 
-std::string_view text_view(Text t) {
+std::size_t text_size(Text t) {
   const EngineGuard guard(engine_lock());
-  return texts().views[t];
+  return texts().nodes[t].size;
+}
+
+std::string text_from(Text t, std::size_t offset) {
+  const EngineGuard guard(engine_lock());
+  const Texts& all = texts();
+  std::string out(all.nodes[t].size - offset, '\0');
+  for (std::size_t i = out.size(); i-- > 0; t = all.nodes[t].shorter) out[i] = static_cast<char>(all.nodes[t].last);
+  return out;
 }
 
 }  // namespace espalier

@@ -26,7 +26,7 @@ class Slices {
   // The single nodes below `node` at which r ends, for those who need the bytes up to there.
   struct End { Tag tag; std::uint32_t node; };
   const std::vector<End>& ends(Re r, std::uint32_t node);   // valid until trim() is called
-  const std::vector<End>& finals(Re r, std::uint32_t node);   // those at which r ends and cannot go on, leaves included
+  const std::vector<End>& finals(Re r, Trie::Place p);   // those at which r ends and cannot go on, leaves included
   std::size_t memory() const { return memory_; }
   void trim(std::size_t bytes);            // forgets everything if more than this is held
 
@@ -47,6 +47,7 @@ class Slices {
   bool all_others_lead(Re from, Re to);
   Slice compute(Re r, Trie::Place p);
   bool difference(Re r, Re base, Slice& out);
+  void complete(Re r, std::uint32_t node, std::vector<End>&);
   struct Counted { std::uint32_t count, what; };   // characters; a token or a node
   struct Measured {
     std::vector<Counted> inside, closed, exits;   // tokens within a string; that end it; nodes after its end
