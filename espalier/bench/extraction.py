@@ -15,7 +15,7 @@ import torch
 
 import espalier as es
 from espalier.bench.decode import TORCH
-from espalier.bench.peers import Transformers
+from espalier.bench.peers import Transformers, generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import EspalierError, InvalidInput, require
 from espalier.lm import LanguageModel
@@ -124,18 +124,8 @@ class Masked(System):
             bits = (self.words[0][:, None] >> torch.arange(32, dtype=torch.int32)) & 1
             return scores.masked_fill(bits.flatten()[: scores.shape[-1]] == 0, -torch.inf)
 
-        ids = torch.tensor([task.prompt])
-        with torch.inference_mode():
-            out = self.model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                max_new_tokens=tokens,
-                eos_token_id=sorted(self.lm.vocab.end),
-                pad_token_id=0,
-                logits_processor=LogitsProcessorList([mask]),
-            )
-        new = out[0, len(task.prompt) :].tolist()
+        options = {"eos_token_id": sorted(self.lm.vocab.end), "logits_processor": LogitsProcessorList([mask])}
+        [new] = generate(self.model, [task.prompt], tokens, **options)
         return new, self.lm.tokenizer.decode(new)
 
     def _commit(self, matcher: Any, token: int) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import espalier as es
 from espalier.bench.decode import NODES
+from espalier.bench.peers import generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import require
 from espalier.models.config import Config
@@ -63,32 +64,17 @@ def random_weights(config: dict[str, Any], dtype: torch.dtype, device: str) -> d
     }
 
 
-class Peer:
-    """transformers on the same weights, with a static cache-free greedy loop of its own `generate`."""
+def transformers_llama(config: dict[str, Any], weights: dict[str, Tensor], dtype: torch.dtype, device: str) -> Any:
+    """transformers' Llama with these weights."""
+    import transformers
 
-    def __init__(self, config: dict[str, Any], weights: dict[str, Tensor], dtype: torch.dtype, device: str) -> None:
-        import transformers
-
-        transformers.utils.logging.set_verbosity_error()
-        with torch.device("meta"):
-            model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
-        model.load_state_dict(weights, assign=True, strict=False)
-        model.tie_weights()
-        model.model.rotary_emb = type(model.model.rotary_emb)(model.config).to(device)
-        self.model, self.device = model.to(dtype).eval(), device
-
-    def generate(self, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-        """Greedy continuations by exactly `tokens` tokens."""
-        ids = torch.tensor([list(p) for p in prompts], device=self.device)
-        out = self.model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            min_new_tokens=tokens,
-            max_new_tokens=tokens,
-            pad_token_id=0,
-        )
-        return out[:, ids.shape[1] :].tolist()  # type: ignore[no-any-return]
+    transformers.utils.logging.set_verbosity_error()
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
+    model.load_state_dict(weights, assign=True, strict=False)
+    model.tie_weights()
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config).to(device)
+    return model.to(dtype).eval()
 
 
 def pass_bench(
@@ -101,16 +87,16 @@ def pass_bench(
     model = Transformer.from_weights(Config.from_hf(config), weights, dtype, device, graphs=device == "cuda")
     systems: dict[str, Any] = {"espalier": lambda prompts, n: ours(model, prompts, n)}
     if peer and dtype != "int8":
-        theirs = Peer(config, weights, kind, device)
-        systems["transformers"] = theirs.generate
+        theirs = transformers_llama(config, weights, kind, device)
+        systems["transformers"] = lambda prompts, n: generate(theirs, prompts, n, min_new_tokens=n)
     bits = torch.Generator().manual_seed(1)
     results = []
     for batch in batches:
         prompts = torch.randint(10, 9000, (batch, context), generator=bits).tolist()
         times: dict[str, list[float]] = {name: [] for name in systems}
         for turn in range(rounds + 1):
-            for name, generate in systems.items():
-                one, many = clock(generate, prompts, 1, device), clock(generate, prompts, tokens, device)
+            for name, write in systems.items():
+                one, many = clock(write, prompts, 1, device), clock(write, prompts, tokens, device)
                 if turn:  # the first round warms up
                     times[name].append((many - one) / (tokens - 1))
         for name, values in times.items():

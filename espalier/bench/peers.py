@@ -59,6 +59,16 @@ class Ours(Peer):
         return loop.results[number].written()  # type: ignore[no-any-return]
 
 
+def generate(model: Any, prompts: Sequence[Sequence[int]], tokens: int, **options: Any) -> list[list[int]]:
+    """What transformers' `generate` writes greedily after prompts of equal length, up to `tokens` tokens each."""
+    ids = torch.tensor([list(prompt) for prompt in prompts], device=model.device)
+    with torch.inference_mode():
+        out = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens, pad_token_id=0, **options
+        )
+    return out[:, ids.shape[1] :].tolist()  # type: ignore[no-any-return]
+
+
 class Transformers(Peer):
     """transformers' `generate`, greedy, with options such as prompt_lookup_num_tokens."""
 
@@ -74,19 +84,8 @@ class Transformers(Peer):
         return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
-        ids = torch.tensor([list(prompt)])
         until = {"eos_token_id": sorted(self.ends)} if self.ends else {"min_new_tokens": tokens}
-        with torch.inference_mode():
-            out = self.model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                **until,
-                max_new_tokens=tokens,
-                pad_token_id=0,
-                **self.options,
-            )
-        return out[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
+        return generate(self.model, [prompt], tokens, **until, **self.options)[0]
 
 
 class OpenVino(Peer):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espalier.decode import DeadEnds, Rounds
+from espalier.decode import Rounds, sample
 from espalier.drafting.jacobi import Jacobi
 from espalier.drafting.reading import guess
-from espalier.errors import DeadEnd, require
+from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, Keep
-from espalier.scorer import Ask, Scorer
+from espalier.run import Decoder
+from espalier.scorer import Scorer
 from espalier.stop import Stop
 from espalier.verification.match import SampleMatch
 
@@ -54,19 +54,13 @@ def glance(
     """
     require(window >= 1, f"window={window}: a window holds at least one guess")
     require(passes is None or passes >= 1, f"passes={passes}: at least one pass is needed; None means no limit")
-    rounds, dead = Rounds(scorer, x, stop, Jacobi(window), SampleMatch(), rng), DeadEnds(scorer)
+    rounds = Rounds(scorer, x, stop, Jacobi(window), SampleMatch(), rng)
     guesses: list[int] = []
     made = 0
     while not stop(x) and (passes is None or made < passes):
         before, made = len(x), made + 1
         x, rows = yield from rounds.next(x)
-        guesses = [guess(rows[i]) for i in range(max(len(x) - before, 0), len(rows))]
+        guesses = [guess(row) for row in rows[max(len(x) - before, 0) :]]
     approximate = [] if stop(x) else guesses
-    y = x.given([*approximate, *ask])
-    while not answer(y):
-        [row] = yield Ask(scorer, [y])
-        try:
-            y = yield Keep(y + row.draw(rng))
-        except DeadEnd as end:
-            y = dead.back_up(end)
+    y = yield from sample(scorer, x.given([*approximate, *ask]), answer, rng)
     return Glanced(x, approximate, y)

@@ -6,10 +6,9 @@ verifier may do to them, so keep them to two levels and about three nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
-from torch import Tensor
+from layered import Layers
 
 import espalier as es
 from espalier import drafting as d
@@ -22,28 +21,7 @@ OTHER = Vocab([b"b", None, b"ab", b"a"], end=[1])  # another vocabulary over the
 TEXTS = [[0, 1, 0, 0, 1, 1, 0, 1], [1, 0, 0, 0, 1]]
 
 
-class Layers(es.Model):
-    """A model of three layers, each of which adds a table's row to the residual stream; the head reads the stream as it is."""
-
-    vocab_size, vocab = V, VOCAB
-
-    def __init__(self, kept: Sequence[int] = (0, 1, 2)) -> None:
-        self.kept, self.layers = tuple(kept), len(kept)
-        self._tables = [es.models.Table.random(V, 2, seed=30 + layer) for layer in self.kept]
-
-    def partial(self, layers: Sequence[int]) -> Layers:
-        return Layers([self.kept[layer] for layer in layers])
-
-    def read(self, hidden: Tensor) -> Tensor:
-        return hidden
-
-    def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
-        added = torch.stack([table.forward(prefixes, frozenset()).logits for table in self._tables], 1)
-        stream = torch.cat([torch.zeros_like(added[:, :1]), added.cumsum(1)], 1)  # [N, L + 1, V]
-        return es.Rows(stream[:, -1], prefixes, {"hidden": stream[:, -1], "layers": stream})
-
-
-LAYERED = Layers()
+LAYERED = Layers([es.models.Table.random(V, 2, seed=30 + layer) for layer in range(3)], VOCAB)
 SMALL = es.models.Table.random(V, 1, seed=8)
 MIDDLE = es.models.Table.random(V, 2, seed=12)
 FOREIGN = es.models.Table.random(OTHER.size, 1, seed=5, vocab=OTHER)
