@@ -69,22 +69,22 @@ class Masks:
     def state(self) -> Any:
         """The state before the first token, for `advance` and `fill` without a cursor."""
         self.guide.start()
-        return _start(self._masker)
+        return self._masker.start()
 
     def advance(self, state: Any, token: int) -> Any | None:
         """The state after this token, None if it is refused."""
         with teaching():
-            return _advance(self._masker, state, token)
+            return self._masker.advance(state, token)
 
     def accepts(self, state: Any) -> bool:
         """Whether the text may end here."""
         with teaching():
-            return _accepts(self._masker, state)
+            return self._masker.accepts(state)
 
     def fill(self, state: Any, buffer: Any) -> None:
         """Write the mask of `state` into `buffer`."""
         with teaching():
-            _fill(self._masker, state, buffer)
+            self._masker.fill(state, buffer)
 
 
 class Cursor:
@@ -93,20 +93,78 @@ class Cursor:
     def __init__(self, masks: Masks, buffer: Any) -> None:
         masks.guide.start()
         self.buffer = buffer
-        native = masks._masker
-        if isinstance(native, tuple):
-            self.commit, self.fill, self.accepts = _side_by_side(native, buffer)
-            return
         with teaching():
-            cursor = _grammar.Cursor(native, *_place(buffer), buffer)
-        self.commit, self.fill, self.accepts = cursor.commit, cursor.fill, cursor.accepts
+            self.commit, self.fill, self.accepts = masks._masker.cursor(buffer)
 
 
-def _masker(guide: Guide, vocab: Vocab) -> Any:
+class _Alone:
+    """The masks of one machine: a state is a number of its matcher."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+
+    def start(self) -> Any:
+        return self.native.start()
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        return self.native.advance(state, token) or None
+
+    def accepts(self, state: Any) -> bool:
+        return bool(self.native.accepts(state))
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        self.native.fill(state, *_place(buffer))
+
+    def cursor(self, buffer: Any) -> tuple[Any, Any, Any]:
+        cursor = _grammar.Cursor(self.native, *_place(buffer), buffer)
+        return cursor.commit, cursor.fill, cursor.accepts
+
+
+class _Both:
+    """The masks of two guides at once: a state is a pair of theirs."""
+
+    def __init__(self, a: _Alone | _Both, b: _Alone | _Both) -> None:
+        self.a, self.b = a, b
+
+    def start(self) -> Any:
+        return self.a.start(), self.b.start()
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        x = self.a.advance(state[0], token)
+        y = self.b.advance(state[1], token) if x is not None else None
+        return None if x is None or y is None else (x, y)
+
+    def accepts(self, state: Any) -> bool:
+        return self.a.accepts(state[0]) and self.b.accepts(state[1])
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        other = buffer.clone() if isinstance(buffer, torch.Tensor) else buffer.copy()
+        self.a.fill(state[0], buffer)
+        self.b.fill(state[1], other)
+        buffer &= other
+
+    def cursor(self, buffer: Any) -> tuple[Any, Any, Any]:
+        state = self.start()
+
+        def commit(token: int) -> bool:
+            nonlocal state
+            with teaching():
+                after = self.advance(state, token)
+            state = state if after is None else after
+            return after is not None
+
+        def fill() -> None:
+            with teaching():
+                self.fill(state, buffer)
+
+        return commit, fill, lambda: self.accepts(state)
+
+
+def _masker(guide: Guide, vocab: Vocab) -> _Alone | _Both:
     if isinstance(guide, Product):
-        return _masker(guide.a, vocab), _masker(guide.b, vocab)
+        return _Both(_masker(guide.a, vocab), _masker(guide.b, vocab))
     assert isinstance(guide, MachineGuide)
-    return guide.masker(vocab)
+    return _Alone(guide.masker(vocab))
 
 
 def _place(buffer: Any) -> tuple[int, int]:
@@ -124,50 +182,3 @@ def _place(buffer: Any) -> tuple[int, int]:
             "a mask buffer must be a contiguous, writable int32 array on the CPU: numpy.zeros(words, dtype=numpy.int32)"
         )
     return place
-
-
-def _start(masker: Any) -> Any:
-    return (_start(masker[0]), _start(masker[1])) if isinstance(masker, tuple) else masker.start()
-
-
-def _advance(masker: Any, state: Any, token: int) -> Any | None:
-    if not isinstance(masker, tuple):
-        return masker.advance(state, token) or None
-    x = _advance(masker[0], state[0], token)
-    y = _advance(masker[1], state[1], token) if x is not None else None
-    return None if x is None or y is None else (x, y)
-
-
-def _accepts(masker: Any, state: Any) -> bool:
-    if isinstance(masker, tuple):
-        return _accepts(masker[0], state[0]) and _accepts(masker[1], state[1])
-    return bool(masker.accepts(state))
-
-
-def _fill(masker: Any, state: Any, buffer: Any) -> None:
-    if not isinstance(masker, tuple):
-        masker.fill(state, *_place(buffer))
-        return
-    other = buffer.clone() if isinstance(buffer, torch.Tensor) else buffer.copy()
-    _fill(masker[0], state[0], buffer)
-    _fill(masker[1], state[1], other)
-    buffer &= other
-
-
-def _side_by_side(native: Any, buffer: Any) -> Any:
-    state = _start(native)
-
-    def commit(token: int) -> bool:
-        nonlocal state
-        with teaching():
-            after = _advance(native, state, token)
-        if after is None:
-            return False
-        state = after
-        return True
-
-    def fill() -> None:
-        with teaching():
-            _fill(native, state, buffer)
-
-    return commit, fill, lambda: _accepts(native, state)
