@@ -49,8 +49,10 @@ def pass_(
     """What a pass costs on a device, at several batch sizes and tree sizes, on random weights of a real shape."""
     from espalier.bench.passes import pass_bench
 
-    sizes = [int(size) for size in batch.split(",") if size.strip().isdigit()]
-    require(bool(sizes) and min(sizes) >= 1, f"--batch {batch}: write batch sizes such as 1,8,32")
+    sizes = [int(size) if size.strip().isdigit() else 0 for size in batch.split(",")]
+    require(min(sizes) >= 1, f"--batch {batch}: write batch sizes such as 1,8,32")
+    require(dtype in {"fp32", "bf16", "fp16", "int8"}, f"--dtype {dtype}: use fp32, bf16, fp16 or int8")
+    require(device in {"cpu", "cuda"}, f"--device {device}: use cpu or cuda")
     require(tokens >= 2 and rounds >= 1 and context >= 1, "--tokens must be at least 2, --rounds and --context at least 1")
     pass_bench(shape, dtype, device, context, tokens, sizes, rounds, peer)
 
@@ -71,12 +73,15 @@ def speculation(
 ) -> None:
     """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
     from espalier.bench.speculation import speculation_bench
+    from espalier.drafting.named import NAMED
     from espalier.models.load import load, locate
 
     require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
     require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
     require(start >= 0 and seconds > 0, "--start must be at least 0, --seconds more than 0")
     names = [name.strip() for name in drafter.split(",")]
+    wrong = sorted(set(names) - set(NAMED))
+    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(NAMED)}")
     folder, lm = locate(model), load(model, dtype=dtype)
     speculation_bench(
         lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers, start=start, log=log, seconds=seconds

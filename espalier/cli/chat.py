@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from espalier.cli.generate import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
+from espalier.cli.options import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
 from espalier.cli.text import decoded
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel

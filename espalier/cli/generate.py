@@ -6,42 +6,38 @@ import json
 import secrets
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from espalier.cli.text import read_file, read_prompt
+from espalier.cli.options import (
+    Choice,
+    Device,
+    Drafter,
+    Dtype,
+    Grammar,
+    MaxSeconds,
+    MaxTokens,
+    MinP,
+    ModelName,
+    PromptFile,
+    PromptText,
+    Raw,
+    Regex,
+    Schema,
+    Seed,
+    Stop,
+    System,
+    Temperature,
+    TopK,
+    TopP,
+    constraint,
+)
+from espalier.cli.text import read_prompt
 from espalier.completion import Completion
 from espalier.errors import InvalidInput
 from espalier.lm import raw
 from espalier.options import Options
-
-ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Built-in name, folder, .gguf file or hub id.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16 or int8 (default: float32 on CPU).")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda if there is one).")]
-MaxTokens = Annotated[int, typer.Option(help="The most tokens to write.")]
-MaxSeconds = Annotated[float | None, typer.Option(help="The longest time to write.")]
-Temperature = Annotated[float, typer.Option(help="0 is greedy; higher is more varied.")]
-TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")]
-TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this much probability.")]
-MinP = Annotated[float | None, typer.Option(help="Drop tokens below this fraction of the likeliest one's probability.")]
-Seed = Annotated[int | None, typer.Option(help="Makes the run reproducible.")]
-Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text (may be given several times).")]
-System = Annotated[str | None, typer.Option(help="A system message before the prompt.")]
-
-
-def constraint(schema: Path | None, regex: str | None, grammar: Path | None, choice: list[str] | None) -> dict[str, Any]:
-    """The options of `generate` that name a constraint, with their files read."""
-    options: dict[str, Any] = {"regex": regex, "choices": choice or None}
-    if schema is not None:
-        try:
-            options["schema"] = json.loads(read_file(schema))
-        except ValueError as error:
-            raise InvalidInput(f"{schema} is not JSON: {error}") from error
-    if grammar is not None:
-        options["grammar"] = read_file(grammar)
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def as_json(completion: Completion, model: str, seed: int | None) -> str:
@@ -62,8 +58,8 @@ def as_json(completion: Completion, model: str, seed: int | None) -> str:
 
 
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help='The prompt; "-" or nothing reads stdin.')] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from this file.")] = None,
+    prompt: PromptText = None,
+    file: PromptFile = None,
     model: ModelName = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -80,14 +76,12 @@ def generate(
     n: Annotated[int, typer.Option("--n", "-n", help="How many completions.")] = 1,
     stop: Stop = None,
     system: System = None,
-    raw_prompt: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is: no chat template.")] = False,
-    schema: Annotated[Path | None, typer.Option(help="A JSON Schema file that the answer must satisfy.")] = None,
-    regex: Annotated[str | None, typer.Option(help="A regular expression that the whole answer must match.")] = None,
-    grammar: Annotated[Path | None, typer.Option(help="A grammar file that the answer must follow.")] = None,
-    choice: Annotated[list[str] | None, typer.Option(help="The answer is one of these (give it several times).")] = None,
-    drafter: Annotated[
-        str, typer.Option(help="auto, lookup, recycling, … or none: how tokens are drafted; never what is written.")
-    ] = "auto",
+    raw_prompt: Raw = False,
+    schema: Schema = None,
+    regex: Regex = None,
+    grammar: Grammar = None,
+    choice: Choice = None,
+    drafter: Drafter = "auto",
     json_line: Annotated[bool, typer.Option("--json", help="One JSON object on one line instead of text.")] = False,
 ) -> None:
     """Answers a prompt (or continues it, with --raw) and prints the text."""

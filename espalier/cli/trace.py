@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.cli.generate import Device, Dtype, MaxTokens, ModelName, Seed, Temperature, TopP, constraint
+from espalier.cli.options import (
+    Choice,
+    Device,
+    Drafter,
+    Dtype,
+    Grammar,
+    MaxTokens,
+    ModelName,
+    PromptFile,
+    PromptText,
+    Raw,
+    Regex,
+    Schema,
+    Seed,
+    Temperature,
+    TopP,
+    constraint,
+)
 from espalier.cli.text import read_prompt
 from espalier.lm import LanguageModel, raw
 from espalier.options import Options
@@ -20,8 +35,8 @@ BRANCHES = 4  # of a draft tree, that are shown
 
 
 def trace(
-    prompt: Annotated[str | None, typer.Argument(help='The prompt; "-" or nothing reads stdin.')] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from this file.")] = None,
+    prompt: PromptText = None,
+    file: PromptFile = None,
     model: ModelName = None,
     dtype: Dtype = None,
     device: Device = None,
@@ -29,12 +44,12 @@ def trace(
     temperature: Temperature = 0.0,
     top_p: TopP = None,
     seed: Seed = None,
-    raw_prompt: Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is: no chat template.")] = False,
-    schema: Annotated[Path | None, typer.Option(help="A JSON Schema file that the answer must satisfy.")] = None,
-    regex: Annotated[str | None, typer.Option(help="A regular expression that the whole answer must match.")] = None,
-    grammar: Annotated[Path | None, typer.Option(help="A grammar file that the answer must follow.")] = None,
-    choice: Annotated[list[str] | None, typer.Option(help="The answer is one of these (give it several times).")] = None,
-    drafter: Annotated[str, typer.Option(help="auto, lookup, recycling, … or none.")] = "auto",
+    raw_prompt: Raw = False,
+    schema: Schema = None,
+    regex: Regex = None,
+    grammar: Grammar = None,
+    choice: Choice = None,
+    drafter: Drafter = "auto",
 ) -> None:
     """Shows how an answer comes about: what every pass of the model was asked, and which drafted tokens were kept."""
     options: dict[str, Any] = {

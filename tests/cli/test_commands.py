@@ -129,7 +129,7 @@ BAD: list[tuple[list[str], bytes, str]] = [
     (["generate", "x", "--device", "tpu"], b"", "tpu"),
     (["generate", "x", "--drafter", "magic"], b"", "magic"),
     (["generate", "x", "--raw", "--system", "y"], b"", "--system"),
-    (["generate", "x", "--schema", "nowhere.json"], b"", "nowhere.json"),
+    (["generate", "x", "--schema", "nowhere.json"], b"", "espalier: nowhere.json cannot be read"),
     (["generate", "x", "--regex", "("], b"", "("),
     (["generate", "x", "--regex", "a", "--choice", "b"], b"", "one constraint"),
     (["generate", "x\udc80"], b"", "surrogate"),
@@ -144,6 +144,25 @@ def test_bad_input_is_one_clear_message(arguments: list[str], stdin: bytes, says
     assert err.startswith("espalier: ")
     assert says in err
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["pass", "--batch", "1,x,8"], "write batch sizes"),
+        (["pass", "--dtype", "fp64"], "use fp32, bf16, fp16 or int8"),
+        (["pass", "--device", "tpu"], "use cpu or cuda"),
+        (["pass", "--shape", "9b"], "use one of 135m"),
+        (["decode", "--limit", "0"], "--limit"),
+        (["speculation", "--drafter", "auto,magic"], "--drafter magic: choose from auto"),
+        (["speculation", "--dtype", "fp64"], "use fp32, bf16 or int8"),
+    ],
+    ids=str,
+)
+def test_a_benchmark_tells_bad_input_before_a_model_is_loaded(arguments: list[str], says: str, run: Run) -> None:
+    code, out, err = run("bench", *arguments)
+    assert (code, out) == (1, "")
+    assert says in err
 
 
 @pytest.mark.parametrize(
