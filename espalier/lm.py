@@ -24,7 +24,7 @@ from espalier.rng import Rng
 from espalier.run import Decoder, Loop, Trace, one_thread
 from espalier.scorer import Model, Scorer
 from espalier.stop import Stop
-from espalier.verification import SampleMatch
+from espalier.verification import SampleMatch, check_pair
 
 if TYPE_CHECKING:
     from espalier.text.tokenizer import Tokenizer
@@ -204,13 +204,15 @@ class LanguageModel:
         stop = stop | stops.budget(min(wanted.max_tokens, self.context - len(x)))
         if wanted.max_seconds is not None:
             stop = stop | stops.deadline(wanted.max_seconds)
-        drafter = self._drafter(wanted)
+        drafter, verifier = self._drafter(wanted), wanted.verifier or SampleMatch()
+        if drafter is not None:
+            check_pair(drafter, verifier)
         if drafter is not None and isinstance(guide, Guide):  # what a constraint over tokens forces is not known
             drafter = drafter.under(Outlook(guide, self.vocab, self.tokenizer.encode))
         if drafter is None:
             decoder = sample(scorer, x, stop, rng)
         else:
-            decoder = speculate(scorer, x, stop, TimedDrafter(drafter, stats), wanted.verifier or SampleMatch(), rng)
+            decoder = speculate(scorer, x, stop, TimedDrafter(drafter, stats), verifier, rng)
         return Request(decoder, meter, stop, strings, stats, guide, shown=len(healed))
 
     def _drafter(self, wanted: Options) -> Drafter | None:

@@ -71,6 +71,11 @@ class Options:
             self.verifier is None or self.drafter is not None,
             "verifier= was given with drafter=None, so there is nothing to verify; leave one of them out",
         )
+        require(
+            self.verifier is None or self.verifier.guarantee != "greedy" or self.temperature == 0,
+            f"{type(self.verifier).__name__} takes the most probable token at every step, so temperature={self.temperature} "
+            "would have no effect; write temperature=0, or verifier=es.verification.SampleMatch()",
+        )
         if isinstance(self.drafter, str) and self.drafter != "default":
             from espalier.drafting.named import NAMED
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from espalier.errors import require
+from espalier.models import native
 from espalier.models.cache import home
 from espalier.prefix import Prefix
 from espalier.scorer import Model
@@ -87,8 +88,9 @@ def _finish(model: Model) -> None:
 def pass_curve(model: Model, name: str | None = None) -> PassCurve:
     """The model's curve on this machine: read from $ESPALIER_HOME/curves if it was measured before, else measured and kept.
 
-    The key is the model's `fingerprint` (or `name`, or its class and vocabulary size), its dtype and device, the processor
-    and the number of threads. $ESPALIER_HOME is ~/.cache/espalier unless set. An unreadable file is measured anew.
+    The key is the model's `fingerprint` (its class and vocabulary size if it has none) and `name`, its device, the processor
+    and the number of threads of torch and of the kernels. $ESPALIER_HOME is ~/.cache/espalier unless set. An unreadable file
+    is measured anew.
 
     >>> pass_curve(lm.model).ratio(8)  # doctest: +SKIP
     """
@@ -106,11 +108,12 @@ def pass_curve(model: Model, name: str | None = None) -> PassCurve:
 
 
 def _about(model: Model, name: str | None) -> list[str]:
-    model_name = name or getattr(model, "fingerprint", None) or f"{type(model).__name__} of {model.vocab_size}"
-    where = [str(getattr(model, "dtype", "")), str(getattr(model, "device", "cpu"))]
-    if where[1].startswith("cuda"):
-        where.append(torch.cuda.get_device_name(where[1]))
-    return [str(model_name), *where, platform.machine(), platform.processor(), _processor(), str(torch.get_num_threads())]
+    fingerprint = getattr(model, "fingerprint", None) or f"{type(model).__name__} of {model.vocab_size}"
+    where = [str(getattr(model, "device", "cpu"))]
+    if where[0].startswith("cuda"):
+        where.append(torch.cuda.get_device_name(where[0]))
+    threads = [str(torch.get_num_threads()), str(native.threads() if native.available() else 0)]
+    return [fingerprint, name or "", *where, platform.machine(), platform.processor(), _processor(), *threads]
 
 
 def _processor() -> str:

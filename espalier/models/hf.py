@@ -50,6 +50,7 @@ class HuggingFace:
         self.layers = len(self._kinds)
         self.device: torch.device = model.device
         self.kv_dtype: torch.dtype = model.dtype
+        self.kind = f"{type(model).__name__}, {sum(parameter.numel() for parameter in model.parameters())} parameters"
         self._norm: nn.Module | None = None
         self._output: Any = None  # the class of what the model's layers return to its head
         self.widest = widest or self._probe()

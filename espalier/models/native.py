@@ -78,7 +78,7 @@ class Engine:
         self._embed = ends.embed
         self._norm = ends.norm.float()
         self._ropes = list(dict.fromkeys(config.ropes))
-        self._kind, self._outputs = kind, config.vocab_size
+        self.kind, self._outputs = kind, config.vocab_size
         self._head = _pack(kind, ends.head, ends.head_bias)
         self._layers = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
         self._build()
@@ -131,7 +131,7 @@ class Engine:
         if not self.config.tied:
             return None
         few = copy(self)
-        few._head, few._outputs = _pack(self._kind, self._embed[keep], None), len(keep)
+        few._head, few._outputs = _pack(self.kind, self._embed[keep], None), len(keep)
         few._build()
         return few
 
@@ -148,12 +148,12 @@ class Engine:
         """
         if kv_bits not in (4, 16):
             raise InvalidInput(f"kv_bits={kv_bits}: keys and values are kept in 16 bits or in 4")
-        if self._kind == "int8" and kv_bits == 16:
+        if self.kind == "int8" and kv_bits == 16:
             raise InvalidInput("the weights are int8 already; only keys and values are left to be rounded: kv_bits=4")
         rough = copy(self)
         rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
-        if self._kind != "int8":
-            rough._kind, rough._head = "int8", self._head.rounded("int8")
+        if self.kind != "int8":
+            rough.kind, rough._head = "int8", self._head.rounded("int8")
             rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
         rough._build()
         return rough

@@ -58,6 +58,17 @@ class Transformer(Model):
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
         self._lender: KV | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where passes run."""
+        return self.executor.device
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides how long a pass takes: the sizes, how many layers run, on which executor, in which kind of numbers."""
+        run = self.executor
+        return f"{type(run).__name__} {getattr(run, 'kind', '')}, {run.layers} layers, {run.kv_dtype} kept, {self.config}"
+
     @classmethod
     def from_weights(
         cls,

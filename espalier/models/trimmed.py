@@ -20,6 +20,7 @@ class Scattered:
     def __init__(self, few: Executor, keep: Tensor, vocab_size: int) -> None:
         self.few, self.keep, self.vocab_size = few, keep, vocab_size
         self.layers, self.kv_dtype, self.device = few.layers, few.kv_dtype, few.device
+        self.kind = f"{getattr(few, 'kind', few.kv_dtype)}, {len(keep)} tokens"
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         return self.few.run(rows, keys, values, taps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ import espalier as es
 from espalier import drafting as d
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from toys import random_lm
 
 VOCAB = Vocab([b"a", b"b", None], end=[2])
 OTHER = Vocab([b"b", b"a", None], end=[2])
@@ -99,3 +104,11 @@ def test_auto_serves_one_vocabulary():
     speculate(TARGET, auto)
     with pytest.raises(InvalidInput, match="one drafter per model"):
         speculate(SMALL, auto)
+
+
+def test_a_wrong_pair_is_refused_in_the_words_of_the_request():
+    lm = random_lm()
+    with pytest.raises(InvalidInput, match=r"KSeq was given PromptLookup.*deterministic"):
+        lm.complete(es.raw("ab"), max_tokens=2, drafter="lookup", verifier=es.verification.KSeq())
+    with pytest.raises(InvalidInput, match=r"GreedyMatch.*temperature=0.7"):
+        lm.complete(es.raw("ab"), max_tokens=2, drafter="lookup", verifier=es.verification.GreedyMatch(), temperature=0.7)

@@ -7,7 +7,10 @@ import time
 import pytest
 
 import espalier as es
-from espalier.drafting.curve import PassCurve, measure, pass_curve
+from espalier.drafting.curve import PassCurve, _key, measure, pass_curve
+from espalier.models.config import Config
+from espalier.models.transformer import Transformer
+from espalier.models.trimmed import trimmed
 
 
 class Slow(es.models.Table):
@@ -51,3 +54,26 @@ def test_a_model_is_measured_once_per_machine(tmp_path, monkeypatch):
     assert model.passes == 2 * passes
     pass_curve(model, "another")
     assert model.passes == 3 * passes
+
+
+def test_models_that_cost_something_else_have_curves_of_their_own(tmp_path, monkeypatch):
+    """Another size, type of numbers, executor, number of layers or of bits: no two of them share what was measured."""
+    transformers = pytest.importorskip("transformers")
+    native = pytest.importorskip("espalier.models.native")
+    if not native.available():
+        pytest.skip("the native kernels are not built")
+    monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))
+    sizes = {"vocab_size": 64, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "num_hidden_layers": 3}
+
+    def of(dtype, ff=32, eager=False):  # type: ignore[no-untyped-def]
+        config = transformers.LlamaConfig(**sizes, intermediate_size=ff, tie_word_embeddings=True)
+        peer = transformers.AutoModelForCausalLM.from_config(config)
+        return Transformer.from_weights(Config.from_hf(config.to_dict()), peer.state_dict(), dtype, eager=eager)
+
+    whole = of("float32")
+    models = [whole, of("bfloat16"), of("int8"), of("float32", ff=64), of("float32", eager=True), whole.partial([0, 2])]
+    models += [whole.quantised(4), trimmed(whole, range(9)), trimmed(whole, range(8))]
+    assert len({_key(model, None) for model in models}) == len(models)
+    assert _key(whole.quantised(), None) == _key(of("int8"), None)  # the same work
+    assert pass_curve(whole)(8) > 0
+    assert len(list((tmp_path / "curves").iterdir())) == 1
