@@ -26,6 +26,11 @@ void bind_json(nb::module_& m) {
         return std::make_shared<SchemaMachine>(std::move(schema), std::move(registry), o);
       },
       nb::arg("schema"), nb::arg("registry"), nb::arg("formats"), nb::arg("in_order"), nb::arg("blanks"), nb::arg("limits"));
+  m.def("schema_knows", [](const std::string& uri, const std::string& keyword) { return json::knows(json::draft_of(uri, json::Draft::Any), keyword); });
+  m.def("schema_ref_alone", [](const std::string& uri) {   // the drafts in which nothing beside a $ref counts
+    const json::Draft draft = json::draft_of(uri, json::Draft::Any);
+    return draft >= json::Draft::V3 && draft <= json::Draft::V7;
+  });
   m.def("offer_schema", [](std::string uri, std::string text) {
     const EngineGuard guard(engine_lock());
     json::Schemas::offer_to_all(std::move(uri), std::move(text));

@@ -10,10 +10,8 @@ Formula SchemaMachine::listed(Schema s, std::string_view name, const Value& v) {
   if (name == "maxItems") return f_.negate(f_.atom(Is::More, count(s, name, v) + 1));
   if (name == "uniqueItems") return v.is(Kind::True) ? f_.atom(Is::Unique) : kTrue;
   if (name != "contains") return kTrue;
-  const Draft draft = schemas_.resource(s).draft;
-  if (draft >= Draft::V3 && draft <= Draft::V4) return kTrue;
   const Value& schema = *schemas_[s].value;
-  const bool counted = (draft == Draft::Any || draft >= Draft::V2019) && schemas_.resource(s).asserts;
+  const bool counted = knows(schemas_.resource(s).draft, "minContains") && schemas_.resource(s).asserts;
   const Value *least = counted ? schema.get("minContains") : nullptr, *most = counted ? schema.get("maxContains") : nullptr;
   const Schema wanted = schemas_.inside(s, &v);
   const Formula enough = f_.atom(Is::Contains, wanted, least ? count(s, "minContains", *least) : 1);
@@ -21,10 +19,14 @@ Formula SchemaMachine::listed(Schema s, std::string_view name, const Value& v) {
   return f_.both(enough, f_.negate(f_.atom(Is::Contains, wanted, count(s, "maxContains", *most) + 1)));
 }
 
+const Value* SchemaMachine::prefix_items(Schema s) const {
+  return knows(schemas_.resource(s).draft, "prefixItems") ? schemas_[s].value->get("prefixItems") : nullptr;
+}
+
 // What the item at `index` must satisfy by prefixItems and items, or by the older array form of items.
 Formula SchemaMachine::item_schema(Schema s, std::uint32_t index) {
   const Value& v = *schemas_[s].value;
-  const Value *prefix = v.get("prefixItems"), *rest = v.get("items");
+  const Value *prefix = prefix_items(s), *rest = v.get("items");
   if (rest && rest->is(Kind::Array) && !prefix) {
     prefix = rest;
     rest = v.get("additionalItems");
@@ -36,7 +38,7 @@ Formula SchemaMachine::item_schema(Schema s, std::uint32_t index) {
 bool SchemaMachine::evaluates_item(Schema evaluator, std::uint32_t index) {
   const Schema s = evaluator & ~kHolder;
   const Value& v = *schemas_[s].value;
-  const Value *prefix = v.get("prefixItems"), *rest = v.get("items");
+  const Value *prefix = prefix_items(s), *rest = v.get("items");
   if (s == evaluator && v.get("unevaluatedItems")) return true;
   if (rest && rest->is(Kind::Array)) {
     prefix = rest;
@@ -105,8 +107,14 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   for (const Split& s : split(after)) {
     n.formula = s.rest;
     if (!possible_array(n)) continue;
-    begin_value(s.child, frame(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out, said);
+    const bool once = unique && not_unique(s.rest) == kFalse;   // an item that was said would leave nothing to hold
+    begin_value(s.child, frame(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out, once ? said : re::kEmpty);
   }
+}
+
+// What remains when two items are equal.
+Formula SchemaMachine::not_unique(Formula f) {
+  return f_.map(f, [&](Formula atom) { return f_[atom].is == Is::Unique ? kFalse : atom; });
 }
 
 // How the scalars of a set of canonical texts may be written.
@@ -132,7 +140,7 @@ void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {
     item.remove_prefix(std::min(item.find_first_not_of(" \t\r\n,"), item.size()));
     const std::uint32_t id = name_id(canonical(item));
     const std::uint32_t seen = set_with(f.seen, id);
-    if (seen == f.seen) f.formula = f_.map(f.formula, [&](Formula atom) { return f_[atom].is == Is::Unique ? kFalse : atom; });
+    if (seen == f.seen) f.formula = not_unique(f.formula);
     f.seen = seen;
     if (f.formula == kFalse) return;
   }

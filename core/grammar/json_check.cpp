@@ -1,5 +1,5 @@
-// Mistakes in a schema are told when a guide is made of it: every reference that the schema can get to leads somewhere, and every
-// pattern can be read. Nothing is compiled for that.
+// Mistakes in a schema are told when a guide is made of it: every keyword that the schema can get to has a value of its kind, every
+// reference leads somewhere, and every pattern can be read. Nothing is compiled for that.
 #include <unordered_set>
 
 #include "grammar/budget.hpp"
@@ -26,9 +26,6 @@ void read_pattern(const Schemas& schemas, Schema s, const Value* at, std::string
 }  // namespace
 
 void Schemas::check(Schema root) {
-  const Resource& first = resource(root);
-  const Document& document = *documents_[first.document];
-  if (!document.named("$ref") && !document.named("$dynamicRef") && !document.named("$recursiveRef") && !document.named("pattern") && !document.named("patternProperties")) return;
   std::vector<Todo> todo{{root, places_[root].value}};
   std::unordered_set<const Value*> referred{todo[0].value};
   while (!todo.empty()) {
@@ -48,6 +45,8 @@ void Schemas::check(Schema root) {
       continue;
     }
     for (const auto& [name, below] : v->members) {
+      if (!knows(draft, name)) continue;
+      if (const std::string wrong = mistake(name, *below); !wrong.empty()) throw GrammarError(where(near, below) + ": " + wrong);
       if (name == "$ref") refer(*below, false);
       if (name == "$dynamicRef" || name == "$recursiveRef") refer(*below, true);
       if (name == "pattern" && below->is(Kind::String)) read_pattern(*this, near, below, below->text);

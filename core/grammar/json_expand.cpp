@@ -50,6 +50,8 @@ Formula SchemaMachine::keywords(Schema s, Kind kind) {
 }
 
 Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, Kind kind) {
+  const Draft draft = schemas_.resource(s).draft;
+  if (draft != Draft::Any && !knows(draft, name)) return kTrue;
   bool known = true;
   const Formula f = in_place(s, name, v, kind, known);
   if (known) return f;
@@ -64,7 +66,7 @@ Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, 
     if (!v.is(Kind::Array)) fail(s, name, "is a list of values");
     return enumerated(s, v.items, kind);
   }
-  if (name == "const" && schemas_.resource(s).draft != Draft::V4) return enumerated(s, {&v}, kind);
+  if (name == "const") return enumerated(s, {&v}, kind);
   switch (kind) {
     case Kind::Number: return numeric(s, name, v);
     case Kind::String: return textual(s, name, v);
@@ -102,8 +104,7 @@ Formula SchemaMachine::conditional(Schema s, Kind kind) {
   const Value& v = *schemas_[s].value;
   const Value *test = v.get("if"), *then = v.get("then"), *other = v.get("else");
   if (!test || (!then && !other)) return kTrue;
-  const Draft draft = schemas_.resource(s).draft;
-  if (draft >= Draft::V3 && draft <= Draft::V6) return kTrue;
+  if (!knows(schemas_.resource(s).draft, "if")) return kTrue;
   const Formula holds = expand(schemas_.inside(s, test), kind);
   const Formula yes = then && holds != kFalse ? expand(schemas_.inside(s, then), kind) : kTrue;
   const Formula no = other && holds != kTrue ? expand(schemas_.inside(s, other), kind) : kTrue;

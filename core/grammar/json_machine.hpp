@@ -154,11 +154,13 @@ class SchemaMachine final : public Machine {
   void items(const Frame&, Text, Expansion&);
   Formula item_formula(Formula, std::uint32_t index);
   Formula item_schema(Schema, std::uint32_t index);
+  const Value* prefix_items(Schema) const;
   bool evaluates_item(Schema, std::uint32_t index);
   std::uint32_t prefix_length(Formula);
   Formula at_end(Formula);
   void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&, Re but = re::kEmpty);
   Re spelled(std::uint32_t set) const;
+  Formula not_unique(Formula);
 
   struct Assuming {   // what is found while a question is open above may not be remembered if it used the open question
     explicit Assuming(std::size_t& l) : lowest(l), before(std::exchange(l, static_cast<std::size_t>(-1))) {}

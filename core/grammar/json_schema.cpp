@@ -1,7 +1,6 @@
 #include "grammar/json_schema.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 
 #include "grammar/re.hpp"
@@ -18,15 +17,6 @@ std::map<std::string, std::string>& published() {
 std::string plain(std::string uri) {   // without an empty fragment
   if (!uri.empty() && uri.back() == '#') uri.pop_back();
   return uri;
-}
-
-Draft draft_of(std::string_view uri, Draft otherwise) {
-  static constexpr std::array<std::pair<std::string_view, Draft>, 6> known{{{"draft-03", Draft::V3}, {"draft-04", Draft::V4},
-      {"draft-06", Draft::V6}, {"draft-07", Draft::V7}, {"2019-09", Draft::V2019}, {"2020-12", Draft::V2020}}};
-  for (const auto& [part, draft] : known) {
-    if (uri.find("json-schema.org") != uri.npos && uri.find(part) != uri.npos) return draft;
-  }
-  return otherwise;
 }
 
 enum class Holds : std::uint8_t { Nothing, One, List, Map, OneOrList };   // where schemas stand below a keyword

@@ -74,6 +74,9 @@ class Schemas {
 };
 
 void each_below(std::string_view keyword, const Value&, const std::function<void(const Value*)>& schema);   // the schemas below a keyword
+bool knows(Draft, std::string_view keyword);   // not: a keyword of later (or only of earlier) drafts, which says nothing in this one
+Draft draft_of(std::string_view uri, Draft otherwise);   // of a $schema
+std::string mistake(std::string_view keyword, const Value&);   // what is wrong with the value of this keyword; "" if nothing is
 std::string resolve_uri(std::string_view base, std::string_view reference);   // RFC 3986, section 5
 
 }  // namespace espalier::json

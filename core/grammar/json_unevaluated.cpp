@@ -4,8 +4,6 @@
 namespace espalier::json {
 
 Formula SchemaMachine::unevaluated(Schema s, const Value& v, Kind kind) {
-  const Draft draft = schemas_.resource(s).draft;
-  if (draft >= Draft::V3 && draft <= Draft::V7) return kTrue;
   const Schema wanted = schemas_.inside(s, &v);
   if (child(wanted) == kTrue) return kTrue;
   std::vector<Schema> who;
@@ -30,7 +28,9 @@ void SchemaMachine::evaluators(Schema s, Formula condition, Kind kind, std::vect
   };
   auto itself = [&](const Value* t) { return expand(schemas_.inside(s, t), kind); };
   auto refer = [&](Schema t) { evaluators(t, condition, kind, who, when, depth + 1); };
+  const Draft draft = schemas_.resource(s).draft;
   for (const auto& [name, value] : v.members) {
+    if (!knows(draft, name)) continue;
     if (name == "$ref" && value->is(Kind::String)) {
       refer(schemas_.follow(s, value->text));
     } else if ((name == "$dynamicRef" || name == "$recursiveRef") && value->is(Kind::String)) {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from espalier import _grammar
 from espalier.constraints.json_schema import schema_text
 from espalier.errors import InvalidInput
 
@@ -74,7 +75,7 @@ def explain(schema: Any, *, formats: str = "assert") -> list[Keyword]:
         value = json.loads(schema_text(schema))
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidInput(f"the schema is not JSON: {error}") from error
-    return list(_walk(value, "#", formats == "assert"))
+    return list(_walk(value, "#", formats == "assert", ""))
 
 
 def late(schema: Any) -> frozenset[str]:
@@ -87,20 +88,30 @@ def late(schema: Any) -> frozenset[str]:
     return frozenset(k.keyword for k in found if k.treatment == "approximated")
 
 
-def _walk(schema: Any, where: str, asserted: bool) -> Iterator[Keyword]:
+def _walk(schema: Any, where: str, asserted: bool, draft: str) -> Iterator[Keyword]:
+    """`draft`: the `$schema` in force, "" where none is given."""
     if not isinstance(schema, dict):
         return
+    named = schema.get("$schema")
+    draft = named if isinstance(named, str) else draft
+    alone = isinstance(schema.get("$ref"), str) and _grammar.schema_ref_alone(draft)
     for keyword, value in schema.items():
-        yield _treatment(keyword, value, f"{where}/{_escape(keyword)}", asserted)
         below = f"{where}/{_escape(keyword)}"
+        if alone and keyword not in ("$ref", "$schema", "id", "$id", "definitions", "$defs"):
+            yield Keyword(below, keyword, "annotation", f"in {draft} nothing beside a $ref counts")
+            continue
+        if not _grammar.schema_knows(draft, keyword):
+            yield Keyword(below, keyword, "annotation", f"{draft} has no such keyword")
+            continue
+        yield _treatment(keyword, value, below, asserted)
         if keyword in _MAPS or keyword == "dependencies":
             for name, inner in value.items() if isinstance(value, dict) else ():
-                yield from _walk(inner, f"{below}/{_escape(name)}", asserted)
+                yield from _walk(inner, f"{below}/{_escape(name)}", asserted, draft)
         elif isinstance(value, list) and (keyword in _LISTS or keyword == "items"):
             for i, inner in enumerate(value):
-                yield from _walk(inner, f"{below}/{i}", asserted)
+                yield from _walk(inner, f"{below}/{i}", asserted, draft)
         elif keyword in _ONES or keyword == "items":
-            yield from _walk(value, below, asserted)
+            yield from _walk(value, below, asserted, draft)
 
 
 def _treatment(keyword: str, value: Any, where: str, asserted: bool) -> Keyword:

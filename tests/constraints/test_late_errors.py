@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -50,7 +51,6 @@ def test_a_mistake_in_a_remote_schema_is_told_too() -> None:
             "definitions": {"a": {}},
         },
         {"items": {"$ref": "#"}, "type": "array"},
-        {"pattern": 5, "type": "integer"},
     ],
 )
 def test_what_is_never_reached_is_no_mistake(schema: Any) -> None:
@@ -68,3 +68,40 @@ def test_a_schema_of_a_megabyte_is_checked_quickly() -> None:
     before = time.process_time()
     es.json_schema(text)
     assert time.process_time() - before < 1.0
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("properties", ([], {"a": 5})),
+        ("required", ("a", [1], True)),
+        ("items", (5, [5])),
+        ("prefixItems", ({}, [5])),
+        ("additionalProperties", ("no",)),
+        ("uniqueItems", ("yes", 1)),
+        ("dependentRequired", ({"a": "b"}, [])),
+        ("dependencies", ({"a": 5},)),
+        ("format", (5,)),
+        ("contains", (5, [])),
+        ("if", (5,)),
+        ("minContains", ("1", -1, 0.5)),
+        ("maxLength", (-1, 1.5, "3")),
+        ("minimum", ("3", None, True)),
+        ("multipleOf", (0, -2, "2")),
+        ("enum", ("a", {})),
+        ("type", (5, "strin", ["string", "txt"], [5])),
+        ("anyOf", ([], {}, [5])),
+        ("pattern", (5,)),
+        ("$id", (5,)),
+    ],
+)
+def test_the_value_of_a_keyword_is_of_its_kind(keyword: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        with pytest.raises(InvalidInput, match=re.escape(f"#/properties/x/{keyword}")):
+            es.json_schema({"properties": {"x": {keyword: value}}})
+    for unread in (
+        {"enum": [{keyword: values[0]}]},
+        {"properties": {keyword: True}},
+        {"$defs": {"unused": {keyword: values[0]}}},
+    ):
+        es.json_schema(unread)
