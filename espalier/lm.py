@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from espalier.rng import Rng
 from espalier.run import Decoder, Loop, Trace, one_thread
 from espalier.scorer import Model, Scorer
 from espalier.stop import Stop
+from espalier.text.detokenize import Detokenizer
 from espalier.verification import SampleMatch, check_pair
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class LanguageModel:
     @property
     def context(self) -> int:
         """How many tokens the model can look at, prompt and output together."""
-        return int(getattr(self.model, "context", 1 << 30))
+        return self.model.context
 
     def prompt(self, prompt: Prompt) -> Prefix:
         """The prefix of a prompt: a text (as a user's message if the model has a chat template), `es.raw(text)`, or messages.
@@ -171,7 +171,7 @@ class LanguageModel:
     def _stream(self, request: Request) -> Iterator[str]:
         loop = Loop()
         number = loop.add(request.decoder)
-        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        text = Detokenizer(self.vocab)
         hold = request.guide is not None and request.guide.exactness != "exact"
         try:
             while loop or loop.errors:
@@ -181,9 +181,9 @@ class LanguageModel:
                 self._settle(loop, {number: request})
                 if loop.errors:
                     continue
-                if loop and not hold and (piece := decode(self._show(request, final=False))):
+                if loop and not hold and (piece := text.feed(self._show(request, final=False))):
                     yield piece
-            if piece := decode(self._show(request, final=True), True):
+            if piece := text.feed(self._show(request, final=True)) + text.finish():
                 yield piece
         finally:
             loop.cancel(number)

@@ -94,8 +94,8 @@ class Scorer(ABC):
 class Model(Scorer):
     """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
 
-    `invariant` says that a row is the same to the last bit whatever else is in the pass. `patience`: for how many turns
-    questions to it may wait while other models are asked, so that more come together.
+    `invariant` says that a row is the same to the last bit whatever else is in the pass. `context`: how many tokens it can look
+    at. `patience`: for how many turns questions to it may wait while other models are asked, so that more come together.
 
     >>> import torch, espalier as es
     >>> class Even(Model):
@@ -108,6 +108,7 @@ class Model(Scorer):
     """
 
     invariant: bool = True
+    context: int = 1 << 30
     patience: int = 0
 
     @abstractmethod

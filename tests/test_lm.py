@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from toys import random_lm, speaks
+import torch
+from toys import random_lm, speaks, tokenizer
 
 import espalier as es
+from espalier.bench.passes import random_weights
+from espalier.models.config import Config
+from espalier.models.transformer import Transformer
 
 SONG = "row row row your boat gently down the stream. merrily merrily merrily merrily life is but a dream."
 
@@ -135,6 +139,20 @@ def test_a_prompt_longer_than_the_context_is_refused():
     with pytest.raises(es.InvalidInput, match="sees at most 8"):
         lm.generate(es.raw("123456789"))
     assert len(lm.generate(es.raw("1234"), logit_bias=dict.fromkeys(lm.vocab.end, -math.inf)).tokens) == 4
+
+
+@pytest.mark.parametrize("drafter", [None, es.drafting.PromptLookup(), es.drafting.Jacobi(8)])
+def test_a_text_ends_where_the_context_of_a_transformer_does(drafter):
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = {"model_type": "llama", "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "max_position_embeddings": 40, **sizes}
+    config |= {"vocab_size": tokenizer().vocab.size, "tie_word_embeddings": True}
+    weights = random_weights(config, torch.float32, "cpu")
+    lm = es.LanguageModel(Transformer.from_weights(Config.from_hf(config), weights), tokenizer())
+    options = {"drafter": drafter, "logit_bias": dict.fromkeys(lm.vocab.end, -math.inf)}
+    out = lm.complete(es.raw("a" * 25), max_tokens=100, **options)
+    assert (lm.context, len(out.tokens), out.finish_reason) == (40, 15, "length")
+    with pytest.raises(es.InvalidInput, match="sees at most 40"):
+        lm.complete(es.raw("a" * 40), **options)
 
 
 def test_what_a_decoder_refuses_before_it_asks_is_raised():

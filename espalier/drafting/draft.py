@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -148,6 +148,15 @@ class Draft:
         """Whether the text went on to x from a node that has children with a token that none of them has."""
         last = [0, *self.accepted(x)][-1]
         return bool(self.children[last]) and len(x) > len(self.prefixes[last])
+
+    def cut(self, nodes: Iterable[int]) -> Draft:
+        """The draft cut to some nodes and all above them; siblings keep their order. For deterministic drafts."""
+        wanted = {0}
+        for node in nodes:
+            while node not in wanted:
+                wanted.add(node)
+                node = self.parents[node]
+        return self.pruned({self.prefixes[node] for node in wanted}.__contains__)
 
     def pruned(self, viable: Callable[[Prefix], bool]) -> Draft:
         """The draft without what can never be accepted: deterministic nodes that are not viable, and all that is below

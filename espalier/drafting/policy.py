@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft import Draft, Kind
-from espalier.errors import DeadEnd, InvalidInput, require
+from espalier.errors import ContextOverflow, DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -106,7 +106,7 @@ class Growth:
                 f"this draft is drawn {self.kind}; keeping some of its tokens for what they are would bias sampling; "
                 'use kind="deterministic" with a policy that chooses nodes after they are known'
             )
-        return subtree(self.draft, nodes)
+        return self.draft.cut(nodes)
 
     def learn(self, nodes: Sequence[int], rows: Rows) -> None:
         """Takes in the drafter's rows after these nodes."""
@@ -257,7 +257,7 @@ class Constant(LengthPolicy):
 def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng: Rng) -> Generator[Ask, Any, Draft]:
     """The draft that `scorer` writes below x in the shape of the two policies: the body of every draft-model drafter.
 
-    Nothing is drafted below an end token of the scorer's vocabulary, or where its constraint allows nothing.
+    Nothing is drafted below an end token, where the constraint allows nothing, or past the context of `scorer`.
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
@@ -280,20 +280,13 @@ def grown(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng
                 break
         ask = [n for n in dict.fromkeys(nodes) if not growth.known(n) and (n == 0 or growth.draft.token(n) not in end)]
         if ask:
-            growth.learn(ask, (yield Ask(scorer, [growth.draft.prefixes[n] for n in ask], length.want)))
+            try:
+                growth.learn(ask, (yield Ask(scorer, [growth.draft.prefixes[n] for n in ask], length.want)))
+            except ContextOverflow:  # its context is shorter than the target's: it has no more to say
+                break
         for node in nodes:
             if not growth.known(node):
                 growth.close(node, growth.law(0))
     if heard < growth.passes:
         length.go_on(growth.signals(), rng)
     return growth
-
-
-def subtree(draft: Draft, nodes: Iterable[int]) -> Draft:
-    """A deterministic draft cut to some nodes and all above them; siblings keep their order."""
-    wanted = {0}
-    for node in nodes:
-        while node not in wanted:
-            wanted.add(node)
-            node = draft.parents[node]
-    return draft.pruned({draft.prefixes[node] for node in wanted}.__contains__)

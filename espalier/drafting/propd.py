@@ -7,7 +7,6 @@ from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.model import same_vocabulary
-from espalier.drafting.policy import subtree
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -59,7 +58,7 @@ class ProPD(Drafter):
         for node in range(1, len(draft.prefixes)):
             if draft.parents[node] in kept and draft.token(node) in likely[draft.parents[node]]:
                 kept.add(node)
-        return subtree(draft, kept)
+        return draft.cut(kept)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self.drafter.observe(x, draft, rows)

@@ -49,7 +49,7 @@ class Transformer(Model):
 
     def __init__(self, config: Sizes, executor: Executor, budget: int = 4 << 30, chunk: int = 256) -> None:
         self.config = config
-        self.vocab_size = config.vocab_size
+        self.vocab_size, self.context = config.vocab_size, config.context
         self.executor = executor
         self.invariant = isinstance(executor, native.Engine)
         self._budget, self._chunk = budget, chunk

@@ -27,7 +27,11 @@ class Detokenizer:
 
     def write(self, tokens: Iterable[int]) -> str:
         """The text that these further tokens settle."""
-        return self._decode(self._vocab.join(tokens))
+        return self.feed(self._vocab.join(tokens))
+
+    def feed(self, data: bytes) -> str:
+        """The text that these further bytes settle."""
+        return self._decode(data)
 
     def finish(self) -> str:
         """The text of the bytes that were held back, as U+FFFD if they are not a character."""

@@ -13,7 +13,7 @@ from espalier import drafting as d
 from espalier import verification as v
 from espalier.drafting.policy import Constant, grow
 from espalier.drafting.vocabulary import Translation, longest_match
-from espalier.errors import InvalidInput
+from espalier.errors import ContextOverflow, InvalidInput
 from espalier.testing import assert_same_law, outcomes
 from espalier.text import Vocab
 
@@ -274,3 +274,22 @@ def test_a_drafter_of_another_vocabulary_is_refused(make, said):
 def test_impossible_budgets_are_refused(make):
     with pytest.raises(InvalidInput):
         make()
+
+
+class Short(es.models.Table):
+    """A model that looks at eight tokens at most."""
+
+    def forward(self, prefixes, want):  # type: ignore[no-untyped-def]
+        if max(map(len, prefixes)) > 8:
+            raise ContextOverflow("more than eight tokens")
+        return super().forward(prefixes, want)
+
+
+@pytest.mark.parametrize(
+    "tree", [d.Chain(3), d.KConfig((2, 1)), d.Chain(3, kind="deterministic")], ids=["drawn", "tree", "greedy"]
+)
+def test_a_draft_model_with_a_shorter_context_falls_silent(tree):
+    drafter = d.DraftModel(Short(V, 1, lambda context: SMALL.row(context)), tree=tree)
+    verify, stop = v.MultiCandidate(), es.stop.budget(20)
+    [x] = es.run(es.speculate(TARGET, PROMPT, stop, drafter, verify, es.Rng(0)))
+    assert len(x.written()) == 20

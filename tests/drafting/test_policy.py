@@ -6,7 +6,7 @@ import pytest
 
 import espalier as es
 from espalier.drafting.draft import Draft
-from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, Signals, grow, subtree
+from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, Signals, grow
 from espalier.text.vocab import Vocab
 
 MODEL = es.models.Table.random(vocab_size=4, depth=2, seed=1)
@@ -68,7 +68,7 @@ def test_accepted_nodes_are_those_on_the_path():
     draft.add(0, 3)
     assert draft.accepted(draft.prefixes[b] + 0) == [a, b]
     assert draft.accepted(X + 1) == []
-    assert [p.ids() for p in subtree(draft, [b]).prefixes] == [[2, 0], [2, 0, 1], [2, 0, 1, 2]]
+    assert [p.ids() for p in draft.cut([b]).prefixes] == [[2, 0], [2, 0, 1], [2, 0, 1, 2]]
 
 
 @pytest.mark.parametrize("wrong", [lambda: Chain(0), lambda: Constant(0), lambda: Constant(-3)])
