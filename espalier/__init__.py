@@ -7,6 +7,7 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 from espalier import drafting, models, shaping, stop, verification
 from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
 from espalier.decode import sample, speculate
+from espalier.drafting.glance import glance
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
 from espalier.models.load import load
@@ -43,6 +44,7 @@ __all__ = [
     "drafting",
     "explain",
     "frequency",
+    "glance",
     "grammars",
     "json",
     "json_schema",

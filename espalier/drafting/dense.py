@@ -8,11 +8,12 @@ from typing import Protocol
 import numpy as np
 
 from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.scorer import Scorer
 
 
 class Index(Protocol):
@@ -102,6 +103,7 @@ class HiddenStore:
         self.index: Index = ExactIndex(size) if exact else ApproximateIndex(size)
         self.log: list[int] = []
         self.places: list[int] = []
+        self.session = Session()
         self._project: np.ndarray | None = None
 
     def key(self, hidden: np.ndarray) -> np.ndarray:
@@ -159,6 +161,9 @@ class DReSD(PerText):
         require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
         self.store = store if store is not None else HiddenStore()
         self.k, self.tokens, self.nodes = k, tokens, nodes
+
+    def check(self, scorer: Scorer) -> None:
+        self.store.session.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return _Dense(self)

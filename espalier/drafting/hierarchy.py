@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espalier.drafting.draft import Draft, ModelFree, PerText
 from espalier.drafting.lookahead import Pool
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.drafting.store import TextStore
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -34,9 +34,10 @@ class Hierarchy(PerText):
         require(guesses >= 1, f"guesses={guesses}: a draft budget is at least 1; leave the drafter out for plain decoding")
         require(1 <= context <= 32, f"context={context}: between 1 and 32 tokens can be looked for")
         self.n, self.guesses, self.store, self.context, self.shared = n, guesses, store, context, shared
-        self.session = Pool(4 * guesses)
+        self.session, self._whose = Pool(4 * guesses), Session()
 
     def check(self, scorer: Scorer) -> None:
+        self._whose.check(scorer)
         if self.store is not None:
             self.store.check(scorer.vocab)
 

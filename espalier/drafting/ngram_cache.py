@@ -7,31 +7,32 @@ from collections.abc import Iterable, Sequence
 
 from espalier.drafting.draft import Draft, ModelFree, PerText
 from espalier.drafting.reading import Reading, Session
-from espalier.errors import require
+from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.scorer import Scorer
+from espalier.text.vocab import Vocab
 
 
 class NGramCounts:
     """How often each token followed each context of 1 to `order` tokens. At most `limit` contexts; then new ones are
-    ignored, and counting goes on for those that are there.
+    ignored, and counting goes on for those that are there. With the `vocab` of the texts, a target of another one refuses them.
 
     >>> counts = NGramCounts.of([[1, 2, 3, 1, 2]], order=2)
     >>> counts.after([1, 2]), counts.after([2, 2])
     ([(3, 1)], [])
     """
 
-    def __init__(self, order: int = 3, limit: int = 1_000_000) -> None:
+    def __init__(self, order: int = 3, limit: int = 1_000_000, vocab: Vocab | None = None) -> None:
         require(order >= 1, f"order={order}: a context holds at least one token")
         require(limit >= 1, f"limit={limit}: at least one context must fit")
-        self.order, self.limit = order, limit
+        self.order, self.limit, self.vocab = order, limit, vocab
         self._after: dict[tuple[int, ...], Counter[int]] = {}
 
     @classmethod
-    def of(cls, texts: Iterable[Sequence[int]], order: int = 3) -> NGramCounts:
+    def of(cls, texts: Iterable[Sequence[int]], order: int = 3, vocab: Vocab | None = None) -> NGramCounts:
         """The counts in some texts: the static cache."""
-        counts = cls(order)
+        counts = cls(order, vocab=vocab)
         for text in texts:
             counts.add(text)
         return counts
@@ -79,6 +80,12 @@ class NGramCache(PerText):
 
     def check(self, scorer: Scorer) -> None:
         self._session.check(scorer)
+        known = self.static.vocab if self.static is not None else None
+        if known is not None and scorer.vocab is not None and known != scorer.vocab:
+            raise InvalidInput(
+                "the static counts were made with another tokenizer, so their tokens mean other words; count the texts again "
+                "with this model's tokenizer"
+            )
 
     def begin(self, x: Prefix) -> _Cache:
         return _Cache(self)

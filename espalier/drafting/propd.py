@@ -7,7 +7,8 @@ from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.model import same_vocabulary
-from espalier.errors import InvalidInput, require
+from espalier.drafting.reading import likely
+from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -31,6 +32,7 @@ class ProPD(Drafter):
     """
 
     def __init__(self, drafter: Drafter, early: Scorer, top: int = 50) -> None:
+        expect(drafter, Drafter, "drafter", "a drafter, such as es.drafting.PromptLookup()")
         require(top >= 1, f"top={top}: at least the most probable token must be kept")
         if drafter.kind != "deterministic":
             raise InvalidInput(
@@ -53,10 +55,10 @@ class ProPD(Drafter):
         if not inner:
             return draft
         rows = yield Ask(self.early, [draft.prefixes[node] for node in inner])
-        likely = {node: {t for t, _ in rows[i].top(self.top)} for i, node in enumerate(inner)}
+        expected = {node: likely(rows[i], self.top) for i, node in enumerate(inner)}
         kept = {0}
         for node in range(1, len(draft.prefixes)):
-            if draft.parents[node] in kept and draft.token(node) in likely[draft.parents[node]]:
+            if draft.parents[node] in kept and draft.token(node) in expected[draft.parents[node]]:
                 kept.add(node)
         return draft.cut(kept)
 

@@ -19,6 +19,14 @@ def guess(row: Row) -> int:
         return int(row.logits.argmax())
 
 
+def likely(row: Row, k: int) -> set[int]:
+    """The k most probable allowed tokens of a row; none of a row that allows none."""
+    try:
+        return {token for token, _ in row.top(k)}
+    except DeadEnd:
+        return set()
+
+
 class Reading:
     """The tokens of one text as it grows: `read(x)` says from where on they are new.
 

@@ -9,9 +9,9 @@ from typing import Any
 from espalier.drafting.compose import merge
 from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.model import same_vocabulary
-from espalier.drafting.reading import Reading, guess
+from espalier.drafting.reading import Reading, guess, likely
 from espalier.drafting.store import TextStore
-from espalier.errors import require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -77,6 +77,7 @@ class RASD(Drafter):
     def __init__(self, model: Scorer, retrieve: Drafter, tokens: int = 4, top: int = 8, nodes: int = 32) -> None:
         require(tokens >= 1 and top >= 1, f"tokens={tokens}, top={top}: both are at least 1")
         require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        expect(retrieve, Drafter, "retrieve", "a drafter, such as es.drafting.PromptLookup()")
         require(retrieve.kind == "deterministic", "RASD fuses a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.tokens, self.top, self.nodes = model, retrieve, tokens, top, nodes
         self.want = retrieve.want
@@ -92,7 +93,7 @@ class RASD(Drafter):
         found = yield from self.retrieve.propose(x, rng)
         draft, node = Draft(x), 0
         [row] = yield Ask(self.model, [x])
-        kept = _below(found, {token for token, _ in row.top(self.top)})
+        kept = _below(found, likely(row, self.top))
         for _ in range(min(self.tokens, self.nodes)):
             node = draft.add(node, guess(row))
             if draft.depth(node) < self.tokens:
@@ -142,6 +143,7 @@ class Graft(Drafter):
         require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
         require(width >= 1 and depth >= 1, f"width={width}, depth={depth}: both are at least 1")
         require(len(confident) > 0, "confident=() has no threshold; (0.0,) never stops the draft model")
+        expect(retrieve, Drafter, "retrieve", "a drafter, such as es.drafting.PromptLookup()")
         require(retrieve.kind == "deterministic", "Graft fills up with a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.nodes, self.width, self.depth = model, retrieve, nodes, width, depth
         self.confident, self.want = confident, retrieve.want

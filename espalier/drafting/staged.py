@@ -7,7 +7,7 @@ from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.drafting.model import in_place_of_model, same_vocabulary
-from espalier.errors import DeadEnd, require
+from espalier.errors import DeadEnd, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.scorer import Ask, Scorer
@@ -33,6 +33,7 @@ class Staged(Drafter):
     """
 
     def __init__(self, scorer: Scorer, drafter: Drafter, verify: Verifier, tokens: int = 6) -> None:
+        expect(drafter, Drafter, "drafter", "a drafter, such as es.drafting.PromptLookup()")
         require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
         require(
             verify.guarantee != "lossy",

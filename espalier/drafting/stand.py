@@ -9,7 +9,7 @@ from torch import Tensor
 
 from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree, PerText
 from espalier.drafting.ranks import rank_template
-from espalier.drafting.reading import Reading
+from espalier.drafting.reading import Reading, Session
 from espalier.drafting.recycle import top_weights
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -47,13 +47,14 @@ class STAND(PerText):
         template = rank_template(nodes, depth, top)
         self.vocab_size, self.order, self.top, self.shared = vocab_size, order, top, shared
         self.slots = {path[:-1]: 1 + max(p[-1] for p in template if p[:-1] == path[:-1]) for path in template}
-        self.table = _Table(top)
+        self.table, self._session = _Table(top), Session()
 
     def check(self, scorer: Scorer) -> None:
         require(
             scorer.vocab_size == self.vocab_size,
             f"STAND({self.vocab_size}) was given a target of {scorer.vocab_size} tokens; write STAND({scorer.vocab_size})",
         )
+        self._session.check(scorer)
 
     def begin(self, x: Prefix) -> Drafter:
         return _Stand(self, self.table if self.shared else _Table(self.top))

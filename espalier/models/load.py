@@ -20,6 +20,7 @@ from espalier.models.sources import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progre
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
+    from espalier.models.paths import Paths
     from espalier.models.transformer import Transformer
 
 
@@ -146,13 +147,17 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
-def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device) -> Transformer:
-    """The model in a folder, of a family that our executor does not know, run by transformers' code. Raises `LoadError`."""
+def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device) -> Transformer | Paths:
+    """The model in a folder, of a family that our executor does not know, run by transformers' code. Raises `LoadError`.
+
+    One whose state cannot follow a tree of prefixes (recurrent layers) is run path by path.
+    """
     try:
         from transformers import AutoModelForCausalLM
     except ImportError as error:
         raise LoadError(f"{folder} is of a family that runs through transformers: pip install 'espalier[hf]'") from error
     from espalier.models.hf import from_transformers
+    from espalier.models.paths import Paths
 
     if dtype == torch.int8:
         raise InvalidInput("int8 is for the families of our own executor; choose float32, bfloat16 or float16")
@@ -160,7 +165,10 @@ def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
     except (ValueError, OSError, KeyError, ImportError) as error:
         raise LoadError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
-    return from_transformers(model)
+    try:
+        return from_transformers(model)
+    except LoadError:
+        return Paths.of(model)
 
 
 def load(
@@ -198,7 +206,7 @@ def load(
             ) from error
         if whole := [n for n, tensor in weights.tensors.items() if n.endswith(".weight") and not tensor.is_floating_point()]:
             raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
-        model = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
+        model: Transformer | Paths = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
     else:
         model = _through_transformers(weights.folder, DTYPES[kind] if isinstance(kind, str) else kind, place)
     return LanguageModel(model, weights.tokenizer, title)

@@ -112,3 +112,25 @@ def test_a_wrong_pair_is_refused_in_the_words_of_the_request():
         lm.complete(es.raw("ab"), max_tokens=2, drafter="lookup", verifier=es.verification.KSeq())
     with pytest.raises(InvalidInput, match=r"GreedyMatch.*temperature=0.7"):
         lm.complete(es.raw("ab"), max_tokens=2, drafter="lookup", verifier=es.verification.GreedyMatch(), temperature=0.7)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: d.RASD(TARGET, "lookup"),
+        lambda: d.Graft(TARGET, d.PromptLookup),
+        lambda: d.ProPD(TARGET, TARGET),
+        lambda: d.Staged(TARGET, None, es.verification.SampleMatch()),
+    ],
+    ids=["rasd", "graft", "propd", "staged"],
+)
+def test_what_is_no_drafter_cannot_be_wrapped(make):
+    with pytest.raises(InvalidInput, match=r"expected a drafter, such as es.drafting.PromptLookup\(\)"):
+        make()
+
+
+def test_a_draft_model_that_may_say_nothing_drafts_nothing():
+    """Under a constraint of its own it can be at an end where the target is not."""
+    ended = TARGET * es.regex("b")
+    for drafter in (d.RASD(ended, d.PromptLookup()), d.ProPD(d.PromptLookup(), ended), d.DraftModel(ended, tokens=2)):
+        speculate(TARGET, drafter)

@@ -129,6 +129,7 @@ def test_drafters_of_another_vocabulary_are_refused():
     store = TextStore(TEXTS, other)
     drafters = [
         REST(store),
+        NGramCache(static=es.drafting.NGramCounts.of(TEXTS, vocab=other)),
         Hierarchy(store=store),
         Cascade(PromptLookup(), REST(store)),
         STAND(V + 1),
@@ -140,12 +141,16 @@ def test_drafters_of_another_vocabulary_are_refused():
             es.run(es.speculate(target, es.Prefix([0]), es.stop.budget(2), drafter, SampleMatch(), es.Rng(0)))
 
 
-@pytest.mark.parametrize("make", [TokenRecycling, NGramCache, es.drafting.Auto])
+REMEMBERING = [TokenRecycling, NGramCache, es.drafting.Auto, Hierarchy, es.drafting.DReSD, lambda: STAND(V)]
+
+
+@pytest.mark.parametrize("make", REMEMBERING)
 def test_what_was_learned_of_one_model_is_not_used_on_another(make):
-    drafter = make()
-    passes(drafter, es.models.Table.random(V, 1, seed=0), es.Prefix([0]), 2)
+    """Another one is one whose tokens mean something else, be there as many of them or not."""
+    drafter, letters = make(), [b"a", b"b", b"c"][:V]
+    passes(drafter, es.models.Table.random(V, 1, seed=0, vocab=Vocab(letters)), es.Prefix([0]), 2)
     with pytest.raises(InvalidInput, match="one drafter per model"):
-        passes(drafter, es.models.Table.random(V + 1, 1, seed=0), es.Prefix([0]), 2)
+        passes(drafter, es.models.Table.random(V, 1, seed=0, vocab=Vocab(letters[::-1])), es.Prefix([0]), 2)
 
 
 @pytest.mark.parametrize("make", [lambda: PromptLookup(tokens=10), lambda: Aggressive([1] * 30, tokens=20), lambda: STAND(3)])
