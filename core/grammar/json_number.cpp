@@ -7,6 +7,8 @@ namespace espalier::json {
 namespace {
 
 constexpr int kFraction = 20;        // digits in the fraction of d.ddde±x
+constexpr std::uint32_t kLastZeros = 6;      // zeros at the end of a fraction (at its beginning before e+x), so that 1.0 does not become 1.000…
+constexpr std::uint32_t kFirstZeros = 2;     // zeros before an exponent, for the same reason
 constexpr std::int64_t kLongest = 20'000;   // digits of a bound written plainly
 
 Re range(char lo, char hi) {
@@ -28,7 +30,6 @@ Re minus() { return re::literal("-"); }
 Re exponent_mark() { return re::alt(re::literal("e"), re::literal("E")); }
 Re integers() { return re::alt(re::literal("0"), re::cat(range('1', '9'), digits(0))); }
 Re fraction() { return maybe(re::cat(re::literal("."), digits(1))); }
-Re plain() { return re::cat(integers(), fraction()); }
 Re mantissa() { return re::cat(range('1', '9'), maybe(cats({re::literal("."), digits(0, kFraction - 1), range('1', '9')}))); }
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
 
@@ -82,10 +83,11 @@ Re exponent_is(std::int64_t k) {
 
 // Exponents stay where the value is a finite double that is not 0: readers make infinity of 1e999.
 Re scientific() {
-  const Re far = plain_from({"308", ""}, false, true), sign = maybe(re::alt(re::literal("+"), minus()));
+  const Re exponent = re::cat(zeros(0, kFirstZeros), without(integers(), plain_from({"308", ""}, false, true)));
+  const Re near = without(mantissa(), cats({digits(1, 1), re::literal("."), zeros(kLastZeros + 1, kLastZeros + 1), digits(0)}));
   const Re most = re::both(mantissa(), re::cat(re::literal("1"), maybe(cats({re::literal("."), range('0', '6'), digits(0)}))));
-  return re::alt(cats({mantissa(), exponent_mark(), sign, zeros(0), without(integers(), far)}),
-                 cats({most, exponent_mark(), maybe(re::literal("+")), re::literal("308")}));
+  return alts({cats({near, exponent_mark(), maybe(re::literal("+")), exponent}), cats({mantissa(), exponent_mark(), minus(), exponent}),
+               cats({re::both(near, most), exponent_mark(), maybe(re::literal("+")), re::literal("308")})});
 }
 
 // Unsigned texts of at least / above |b| > 0.
@@ -96,7 +98,10 @@ Re from(const Decimal& b, bool strict) {
 }
 
 Re unsigned_all() {
-  static const Re r = re::alt(plain(), scientific());
+  static const Re r = [] {
+    const Re ends = re::alt(zeros(1, kLastZeros), cats({digits(0), range('1', '9'), zeros(0, kLastZeros)}));
+    return re::alt(re::cat(integers(), maybe(re::cat(re::literal("."), ends))), scientific());
+  }();
   return r;
 }
 Re zero() { return re::cat(re::literal("0"), maybe(re::cat(re::literal("."), zeros(1)))); }

@@ -17,8 +17,8 @@ bool holds(const NumberAtom&, const Decimal&, std::string_view text);
 
 // Texts of numbers that carry no constraint: all that JSON allows.
 Re number_any();
-// Texts of constrained numbers: plain decimals of any length, and d.ddde±x with one digit before the point, no zero at the end
-// of the fraction and at most 20 of its digits. Every number has such a text.
+// Texts of constrained numbers: plain decimals of any length with few zeros at the end of the fraction, and d.ddde±x with one digit
+// before the point, no zero at the end of the fraction, at most 20 of its digits, few zeros before x, and few zeros that lead its fraction before e+x. Every number has such a text.
 Re number_plain_or_scientific();
 // The texts (among those) whose value the atom admits; `exact` becomes false if only an upper bound was given.
 Re number_texts(const NumberAtom&, bool& exact);

@@ -34,8 +34,8 @@ def json_schema(
     Guarantees: a text that `matches` is valid; nothing is ignored (`explain` lists what each keyword does). `exactness` is
     "over" where a beginning may be allowed that cannot be finished. Names of members do not repeat. Listed names, `enum` and
     `const` strings have one spelling (characters as they are, or \uXXXX beyond ASCII); other strings may use any escape.
-    Numbers under a numeric keyword are plain decimals, or have one digit before the point of d.ddde±x; exponents stay within
-    the range of doubles.
+    Numbers under a numeric keyword (`integer` too) are plain decimals with at most 6 zeros at the end of the fraction, or
+    have one digit before the point of d.ddde±x; exponents stay within the range of doubles.
 
     `order`: "schema" and "any" are the same set: members in every order that the schema allows; "strict" accepts listed
     members only in the schema's order. `whitespace`: "flexible" (runs of blanks are bounded), "compact" (none), "pretty" (two

@@ -170,3 +170,17 @@ def test_what_is_made_of_a_schema_is_as_exact_as_the_schema() -> None:
     word = es.regex("x")
     assert (over | word).exactness == (word + over).exactness == over.repeat(1, 2).exactness == over.exactness == "over"
     assert (exact | word).exactness == (word + exact).exactness == exact.repeat(1, 2).exactness == exact.exactness == "exact"
+
+
+def test_zeros_come_to_an_end() -> None:
+    for schema in ({"type": "integer"}, {"minimum": 1, "maximum": 9, "type": "integer"}, {"multipleOf": 0.5}, {"enum": [5]}):
+        guide = es.json_schema(schema)
+        assert guide.matches(b"5")
+        assert guide.matches(b"5.000000")
+        assert not guide.matches(b"5." + b"0" * 40)
+        state = guide.advance(guide.start(), b"5.000000")
+        assert guide.accepts(state)
+        assert guide.advance(state, b"0") is None or schema == {"multipleOf": 0.5}  # decided when the number ends
+    for denied in ({"not": {"type": "integer"}}, {"not": {"maximum": 5}, "type": "number"}, {"not": {"const": 5}}):
+        for text in (b"5.0", b"5.000000", b"5.0000000", b"5.00000000000", b"5e0", b"5e00", b"5e000", b"5e0000"):
+            assert not es.json_schema(denied).matches(text), (denied, text)
