@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -51,7 +51,11 @@ class Rows(Sequence["Row"]):
     def __len__(self) -> int:
         return len(self.prefixes)
 
-    def __getitem__(self, at):  # type: ignore[no-untyped-def]  # int -> Row, slice -> Rows
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> Rows: ...
+    def __getitem__(self, at: int | slice) -> Row | Rows:
         if isinstance(at, slice):
             extras = {name: value[at] for name, value in self.extras.items()}
             limits = self.limits[at] if self.limits is not None else None

@@ -103,7 +103,7 @@ def pass_bench(
             step = median(values)
             row = {"bench": "pass", "system": name, "shape": shape, "dtype": dtype, "context": context, "batch": batch}
             results.append(row | {"ms_per_step": round(step, 3), "tokens_per_s": round(1e3 * batch / step, 1)})
-    nodes = node_cost(model, context, device, rounds)
+    nodes = node_cost(model, context, rounds)
     results.append({"bench": "nodes", "system": "espalier", "shape": shape, "dtype": dtype, "context": context, "ms": nodes})
     where = torch.cuda.get_device_name() if device == "cuda" else machine()["processor"]
     columns = ("system", "batch", "ms_per_step", "tokens_per_s")
@@ -130,7 +130,7 @@ def clock(generate: Any, prompts: Sequence[Sequence[int]], tokens: int, device: 
     return 1e3 * (time.perf_counter() - start)
 
 
-def node_cost(model: Transformer, context: int, device: str, rounds: int) -> dict[int, float]:
+def node_cost(model: Transformer, context: int, rounds: int) -> dict[int, float]:
     """Median milliseconds of one pass over n new tree nodes below a cached prompt, read back as argmax."""
     x = es.Prefix(range(10, 10 + context))
     model.forward([x], frozenset())

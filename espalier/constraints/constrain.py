@@ -48,7 +48,7 @@ class Constrained(Wrapper):
 
     Guarantee: a row gives mass only to tokens that the constraint allows there. States are kept per prefix, so forks
     share them and rolling back is forgetting. The law of `sample` is p(v | x) restricted and renormalised step by step,
-    which is not p(text | text is valid): see `espalier.search` for decoders that draw from the latter.
+    which is not p(text | text is valid).
     """
 
     def __init__(self, inner: Scorer, law: TokenLaw) -> None:

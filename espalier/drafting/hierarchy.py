@@ -59,22 +59,14 @@ class _Stores(ModelFree):
                 s.session.add(*gram)
         if not ids:
             return draft
-        guesses: dict[tuple[int, ...], None] = {}
-        for found in (self._own.after, s.session.after if s.shared else _nothing, self._corpus):
-            for tokens in found(ids[-1]):
-                if len(guesses) < s.guesses:
-                    guesses[tokens] = None
-        for tokens in guesses:
+        nearest_first = [*self._own.after(ids[-1]), *(s.session.after(ids[-1]) if s.shared else ()), *self._corpus()]
+        for tokens in list(dict.fromkeys(nearest_first))[: s.guesses]:
             draft.extend(0, tokens)
         return draft
 
-    def _corpus(self, last: int) -> list[tuple[int, ...]]:
+    def _corpus(self) -> list[tuple[int, ...]]:
         s = self.settings
         if s.store is None or len(self._text.ids) < s.context:
             return []
         beginnings = s.store.tree(self._text.ids[-s.context :], s.n - 1, 16 * s.guesses)
         return [tokens for tokens, _ in beginnings if len(tokens) == s.n - 1]
-
-
-def _nothing(last: int) -> list[tuple[int, ...]]:
-    return []
