@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.verifier import Guarantee, Verifier
 from espalier.verification.walk import drawn_from
 
 
@@ -34,7 +34,6 @@ class Block(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
         nodes, ps, qs = _chain(draft, rows)

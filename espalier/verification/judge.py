@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.verifier import Guarantee, Verifier
 
 
 class Judge(Verifier):
@@ -29,7 +29,6 @@ class Judge(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"
-    accepts: ClassVar[frozenset[Kind]] = ANY
     want = frozenset({"hidden"})
 
     def __init__(self, weight: Tensor, bias: float = 0.0, threshold: float = 0.5) -> None:

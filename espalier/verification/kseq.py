@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind, Law
+from espalier.drafting.draft import Kind, Law
 from espalier.errors import require
-from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.rows import Rows
-from espalier.verification.match import one_by_one
-from espalier.verification.verifier import Guarantee, Verifier
-from espalier.verification.walk import walk
+from espalier.verification.verifier import Guarantee
+from espalier.verification.walk import NodeByNode, one_by_one
 
 
-class KSeq(Verifier):
+class KSeq(NodeByNode):
     """The first of a node's k draws that is accepted with probability min(1, p(y) / (ρ q(y))), else one from what is left.
 
     With b = Σ min(q, p/ρ) a draw is accepted, P = 1 - (1 - b)^k any; ρ in [1, k] is the least for which P ≤ ρ b, and what is
@@ -39,13 +36,9 @@ class KSeq(Verifier):
     accepts: ClassVar[frozenset[Kind]] = frozenset({"with replacement"})
     why: ClassVar[str] = "what it leaves after k refusals assumes that all k children are independent draws from one law"
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
-
-    @staticmethod
-    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         if law is None:  # chosen, not drawn: nothing to transport
-            return one_by_one(p, law, tokens, rng)
+            return one_by_one(p, tokens, rng)
         require(law.replacement, "k-SEQ was given siblings that were drawn without replacement; use Recursive for them")
         q = law.after(()).to(p)
         rho = least_rho(p, q, len(tokens))

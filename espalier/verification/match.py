@@ -7,12 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind, Law
+from espalier.drafting.draft import Draft, Law
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import walk
+from espalier.verification.verifier import Guarantee, Verifier
+from espalier.verification.walk import NodeByNode, one_by_one
 
 
 class GreedyMatch(Verifier):
@@ -29,7 +29,6 @@ class GreedyMatch(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "greedy"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
         return _follow(draft, rows, Row.argmax)
@@ -50,13 +49,12 @@ class SampleMatch(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
         return _follow(draft, rows, lambda row: row.draw(rng))
 
 
-class MultiCandidate(Verifier):
+class MultiCandidate(NodeByNode):
     """The children of a node one after the other: each is accepted with the probability that the target still gives it.
 
     A refused child's probability becomes zero and the rest is renormalised, and what remains after the last child is drawn
@@ -73,20 +71,9 @@ class MultiCandidate(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, one_by_one)
-
-
-def one_by_one(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
-    """The choice of `MultiCandidate` at one node: see `walk`."""
-    p = p.clone()
-    for y in dict.fromkeys(tokens):
-        if rng.flip(float(p[y] / p.sum())):
-            return y, True
-        p[y] = 0
-    return rng.categorical(p), False
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        return one_by_one(p, tokens, rng)
 
 
 def _follow(draft: Draft, rows: Rows, choose: Callable[[Row], int]) -> Iterator[Prefix]:

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.verifier import Guarantee, Verifier
 
 
 class Reflective(Verifier):
@@ -33,7 +33,6 @@ class Reflective(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __init__(self, prompt: Sequence[int], weight: float = 0.3) -> None:
         require(0 <= weight <= 1, f"weight={weight}: the share of the second thoughts is between 0 and 1; 0 leaves them out")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind, Law
-from espalier.prefix import Prefix
+from espalier.drafting.draft import Law
 from espalier.rng import Rng
-from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import accept_or_redraw, drawn_from, residual, walk
+from espalier.verification.verifier import Guarantee
+from espalier.verification.walk import NodeByNode, accept_or_redraw, drawn_from, residual
 
 
-class Rejection(Verifier):
+class Rejection(NodeByNode):
     """The drawn chain as far as it is accepted, then one token of the residual, or of the last row if all was accepted.
 
     Guarantee: sampling, for chains drawn from the laws they carry: P(accept) = Σ min(p, q), the most that one draw allows.
@@ -33,17 +31,12 @@ class Rejection(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
-
-    @staticmethod
-    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         return accept_or_redraw(p, drawn_from(law, tokens[0], p), tokens[0], rng)
 
 
-class Recursive(Verifier):
+class Recursive(NodeByNode):
     """The first child that is accepted at each node, every refused one leaving its residual as the target of the next.
 
     Child i is accepted with probability min(1, p_i(y)/q_i(y)), else p_{i+1} = norm((p_i - q_i)+). With replacement q_i is q;
@@ -61,13 +54,8 @@ class Recursive(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "sampling"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
-
-    @staticmethod
-    def _choose(p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         for i, y in enumerate(tokens):
             q = drawn_from(law, y, p, tokens[:i])
             if rng.flip(float(p[y] / q[y])):

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind, Law
+from espalier.drafting.draft import Kind, Law
 from espalier.errors import require
-from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
-from espalier.verification.walk import accept_or_redraw, drawn_from, walk
+from espalier.verification.verifier import Guarantee
+from espalier.verification.walk import NodeByNode, accept_or_redraw, drawn_from
 
 
-class Lenient(Verifier):
+class Lenient(NodeByNode):
     """`Rejection` with q made smaller: y is accepted with probability min(1, p(y) / (l q(y))).
 
     Lossy: no token becomes more probable than p/l; l = 1 is exact, l near 0 accepts whatever p allows at all.
@@ -31,20 +29,16 @@ class Lenient(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __init__(self, lenience: float = 0.5) -> None:
         require(0 < lenience <= 1, f"lenience={lenience}: it is a factor above 0 and at most 1; 1 is exact")
         self.lenience = lenience
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
-
-    def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         return accept_or_redraw(p, self.lenience * drawn_from(law, tokens[0], p), tokens[0], rng)
 
 
-class Ensemble(Verifier):
+class Ensemble(NodeByNode):
     """`Rejection` whose target is the mixture (1 - w) p + w q of target and drafter, where the drafter has a law.
 
     Lossy: each drafted position follows the mixture, limited to what the target gives any probability (so no constraint or
@@ -67,10 +61,7 @@ class Ensemble(Verifier):
         require(0 <= weight < 1, f"weight={weight}: the drafter's share is at least 0 and below 1; 0 is exact")
         self.weight = weight
 
-    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
-        return walk(draft, rows, rng, self._choose)
-
-    def _choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         q = drawn_from(law, tokens[0], p)
         share = self.weight if law is not None else 0.0
         mixed = ((1 - share) * p + share * q) * (p > 0)

@@ -9,12 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft
 from espalier.errors import DeadEnd, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.verification.verifier import ANY, Guarantee, Verifier
+from espalier.verification.verifier import Guarantee, Verifier
 
 
 class Typical(Verifier):
@@ -33,7 +33,6 @@ class Typical(Verifier):
     """
 
     guarantee: ClassVar[Guarantee] = "lossy"
-    accepts: ClassVar[frozenset[Kind]] = ANY
 
     def __init__(self, epsilon: float = 0.09, delta: float = 0.3) -> None:
         require(0 <= epsilon <= 1, f"epsilon={epsilon}: it is a probability, between 0 and 1")

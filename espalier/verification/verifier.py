@@ -29,7 +29,7 @@ class Verifier(ABC):
     """
 
     guarantee: ClassVar[Guarantee]
-    accepts: ClassVar[frozenset[Kind]]
+    accepts: ClassVar[frozenset[Kind]] = ANY
     why: ClassVar[str] = ""
     want: frozenset[str] = frozenset()
 

@@ -1,9 +1,9 @@
-"""What the rules that go down a tree share: the walk itself, the law of a child, and the test of a draw."""
+"""Rules that go down a tree node by node, the law of a child, and the test of a draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,29 +12,36 @@ from espalier.drafting.draft import Draft, Law
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.verification.verifier import Verifier
 
-Choose: TypeAlias = Callable[[Tensor, "Law | None", Sequence[int], Rng], "tuple[int, bool]"]
 
+class NodeByNode(Verifier):
+    """A rule that goes down the tree and decides at each node by what is known there: `choose` is all of it.
 
-def walk(draft: Draft, rows: Rows, rng: Rng, choose: Choose) -> Iterator[Prefix]:
-    """The path that `choose` takes from the root, and one token more.
-
-    At a node with children `choose(p, law, tokens, rng)` is given the target's probabilities p [V], float64, the law from
-    which the children were drawn and their tokens, and returns a token and whether it is an accepted child. At a leaf one
-    token is drawn from the row; at a node that was drafted while the pass ran the walk ends, since there is no row yet.
+    At a leaf one token is drawn from the row; at a node that was drafted while the pass ran it ends, since there is no row yet.
     """
-    node = 0
-    while draft.has_row(node):
-        x, tokens = draft.prefixes[node], draft.tokens(node)
-        if not tokens:
-            yield x + rows[node].draw(rng)
-            return
-        token, accepted = choose(rows[node].probs().double(), draft.laws.get(node), tokens, rng)
-        if not accepted:
-            yield x + token
-            return
-        node = draft.children[node][tokens.index(token)]
-        yield draft.prefixes[node]
+
+    @abstractmethod
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        """A token, and whether it is an accepted child.
+
+        `p`: the target's probabilities [V] after the node, in float64; `law`: what its children were drawn from, None if they
+        were chosen; `tokens`: theirs, in the order in which they were proposed, at least one.
+        """
+
+    def __call__(self, draft: Draft, rows: Rows, rng: Rng) -> Iterator[Prefix]:
+        node = 0
+        while draft.has_row(node):
+            x, tokens = draft.prefixes[node], draft.tokens(node)
+            if not tokens:
+                yield x + rows[node].draw(rng)
+                return
+            token, accepted = self.choose(rows[node].probs().double(), draft.laws.get(node), tokens, rng)
+            if not accepted:
+                yield x + token
+                return
+            node = draft.children[node][tokens.index(token)]
+            yield draft.prefixes[node]
 
 
 def drawn_from(law: Law | None, token: int, p: Tensor, elder: Sequence[int] = ()) -> Tensor:
@@ -48,6 +55,16 @@ def drawn_from(law: Law | None, token: int, p: Tensor, elder: Sequence[int] = ()
     q = torch.zeros_like(p)
     q[token] = 1
     return q
+
+
+def one_by_one(p: Tensor, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+    """The first token that is accepted with the probability that p still gives it, else a draw from what remains."""
+    p = p.clone()
+    for y in dict.fromkeys(tokens):
+        if rng.flip(float(p[y] / p.sum())):
+            return y, True
+        p[y] = 0
+    return rng.categorical(p), False
 
 
 def accept_or_redraw(p: Tensor, q: Tensor, y: int, rng: Rng) -> tuple[int, bool]:

@@ -16,8 +16,7 @@ from espalier import drafting as d
 from espalier import verification as v
 from espalier.drafting import Draft
 from espalier.scorer import Shaper
-from espalier.verification.verifier import ANY, Verifier
-from espalier.verification.walk import residual, walk
+from espalier.verification.walk import NodeByNode, residual
 
 TABLE = es.models.Table.random(V, 2, seed=3, vocab=VOCAB)
 
@@ -32,16 +31,16 @@ def round_law(scorer, make, verifier, length=3):  # type: ignore[no-untyped-def]
     return target, x, law, length
 
 
-class Rule(Verifier):
+class Rule(NodeByNode):
     """A verifier made of one wrong choice."""
 
-    guarantee, accepts = "sampling", ANY
+    guarantee = "sampling"
 
-    def __init__(self, choose):  # type: ignore[no-untyped-def]
-        self.choose = choose
+    def __init__(self, wrong):  # type: ignore[no-untyped-def]
+        self.wrong = wrong
 
-    def __call__(self, draft, rows, rng):  # type: ignore[no-untyped-def]
-        return walk(draft, rows, rng, self.choose)
+    def choose(self, p, law, tokens, rng):  # type: ignore[no-untyped-def]
+        return self.wrong(p, law, tokens, rng)
 
 
 def resamples_from_p(p, law, tokens, rng):  # type: ignore[no-untyped-def]
