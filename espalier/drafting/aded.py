@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -42,8 +42,8 @@ class ADED(PerText):
         step: float = 0.04,
         most: float = 3.0,
     ) -> None:
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
-        require(depth >= 1 and rollouts >= 1 and top >= 1, f"depth={depth}, rollouts={rollouts}, top={top}: all are at least 1")
+        budget(nodes=nodes)
+        budget(depth=depth, rollouts=rollouts, top=top)
         require(0 < step <= most, f"step={step}, most={most}: need 0 < step ≤ most")
         self.nodes, self.depth, self.rollouts, self.top, self.step, self.most = nodes, depth, rollouts, top, step, most
         self.table = _frequencies(corpus, top)

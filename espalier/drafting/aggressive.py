@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from espalier.drafting.draft import Draft, ModelFree, PerText
+from espalier.drafting.draft import Draft, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -27,7 +27,7 @@ class Aggressive(PerText):
     """
 
     def __init__(self, source: Sequence[int] | None = None, tokens: int = 16, match: int = 2) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         require(match >= 1, f"match={match}: at least one token must match before copying goes on")
         require(
             source is None or len(source) > 0, "source is empty, so there is nothing to copy; leave it out to copy the prompt"

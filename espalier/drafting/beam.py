@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Generator, Iterable, Sequence
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft, Kind, budget
 from espalier.drafting.policy import Growth, TreePolicy
 from espalier.errors import require
 
@@ -29,7 +29,7 @@ class Beam(TreePolicy):
     kind: Kind = "deterministic"
 
     def __init__(self, width: int = 10, depth: int = 6, nodes: int = 60) -> None:
-        require(min(width, depth, nodes) >= 1, f"width={width}, depth={depth}, nodes={nodes}: each is at least 1")
+        budget(width=width, depth=depth, nodes=nodes)
         self.width, self.depth, self.nodes = width, depth, nodes
 
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:
@@ -63,7 +63,7 @@ class OptTree(TreePolicy):
     kind: Kind = "deterministic"
 
     def __init__(self, nodes: int = 60, depth: int = 10, delta: float = 0.5) -> None:
-        require(nodes >= 1 and depth >= 1, f"nodes={nodes}, depth={depth}: each is at least 1")
+        budget(nodes=nodes, depth=depth)
         require(delta >= 0, f"delta={delta}: a level must pay by at least delta ≥ 0 tokens")
         self.nodes, self.depth, self.delta = nodes, depth, delta
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, budget
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -81,7 +81,7 @@ class Fuse(Several):
 
     def __init__(self, *drafters: Drafter, nodes: int = 64) -> None:
         super().__init__(*drafters)
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(nodes=nodes)
         require(
             self.kind == "deterministic",
             f"Fuse was given drafters whose drafts are drawn {self.kind}; the union of two draws follows no law that a "

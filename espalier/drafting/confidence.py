@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft
+from espalier.drafting.draft import Draft, budget
 from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -33,11 +33,8 @@ class SVIP(LengthPolicy):
 
     def __init__(self, threshold: float = 0.3, c: float = 0.15, most: int = 40) -> None:
         require(threshold >= 0 and c > 0, f"threshold={threshold}, c={c}: need threshold ≥ 0 and c > 0")
-        require(most >= 1, f"most={most}: a draft budget is at least 1")
+        budget(most=most)
         self.threshold, self.c, self.most = threshold, c, most
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         return math.sqrt(self.c * entropy(signals.q)) <= self.threshold
@@ -58,11 +55,8 @@ class Confidence(LengthPolicy):
 
     def __init__(self, threshold: float = 0.6, most: int = 6) -> None:
         require(0 <= threshold <= 1, f"threshold={threshold}: a probability")
-        require(most >= 1, f"most={most}: a draft budget is at least 1")
+        budget(most=most)
         self.threshold, self.most = threshold, most
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         return float(signals.q.max()) >= self.threshold
@@ -84,15 +78,12 @@ class AdaptiveConfidence(LengthPolicy):
 
     def __init__(self, start: float = 0.6, target: float = 0.9, step: float = 0.01, most: int = 12) -> None:
         require(0 <= start <= 1 and 0 <= target <= 1, f"start={start}, target={target}: probabilities")
-        require(most >= 1, f"most={most}: a draft budget is at least 1")
+        budget(most=most)
         self.start, self.target, self.step, self.most = start, target, step, most
         self.threshold, self.matching = start, target
 
     def begin(self, x: Prefix) -> LengthPolicy:
         return AdaptiveConfidence(self.start, self.target, self.step, self.most)
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         return float(signals.q.max()) >= self.threshold
@@ -122,15 +113,12 @@ class FittedConfidence(LengthPolicy):
 
     def __init__(self, start: float = 0.4, weight: float = 3.0, most: int = 20, window: int = 1000, least: int = 5) -> None:
         require(0 <= start <= 1 and weight > 0, f"start={start}, weight={weight}: a probability and a positive weight")
-        require(most >= 1 and window >= 1 and least >= 1, f"most={most}, window={window}, least={least}: each is at least 1")
+        budget(most=most, window=window, least=least)
         self.threshold, self.weight, self.most, self.least = start, weight, most, least
         self.seen: deque[tuple[float, bool]] = deque(maxlen=window)
 
     def begin(self, x: Prefix) -> LengthPolicy:
         return _FittedConfidence(self)
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         return signals.chosen >= self.threshold
@@ -187,11 +175,8 @@ class DDD(LengthPolicy):
 
     def __init__(self, threshold: float = -1.0, depths: Sequence[int] = (5, 7, 9), width: int = 10, most: int = 11) -> None:
         require(threshold <= 0, f"threshold={threshold}: a log-probability, at most 0")
-        require(width >= 1 and most >= 1, f"width={width}, most={most}: each is at least 1")
+        budget(width=width, most=most)
         self.threshold, self.depths, self.width, self.most = threshold, frozenset(depths), width, most
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         if signals.passes not in self.depths:

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading, Session
-from espalier.errors import InvalidInput, require
+from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -98,7 +98,7 @@ class HiddenStore:
     """
 
     def __init__(self, size: int = 64, exact: bool = True, limit: int = 200_000) -> None:
-        require(size >= 1 and limit >= 1, f"size={size}, limit={limit}: both are at least 1")
+        budget(size=size, limit=limit)
         self.size, self.limit = size, limit
         self.index: Index = ExactIndex(size) if exact else ApproximateIndex(size)
         self.log: list[int] = []
@@ -157,8 +157,8 @@ class DReSD(PerText):
     want = frozenset({"hidden"})
 
     def __init__(self, store: HiddenStore | None = None, k: int = 4, tokens: int = 8, nodes: int = 24) -> None:
-        require(k >= 1 and tokens >= 1, f"k={k}, tokens={tokens}: both are at least 1")
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(k=k, tokens=tokens)
+        budget(nodes=nodes)
         self.store = store if store is not None else HiddenStore()
         self.k, self.tokens, self.nodes = k, tokens, nodes
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from espalier.drafting.outlook import Outlook
 
 Kind: TypeAlias = Literal["deterministic", "with replacement", "without replacement"]
+
+
+def budget(**numbers: int) -> None:
+    """Raise `InvalidInput` unless each of these settings of a drafter is a whole number, at least 1.
+
+    >>> budget(tokens=3, width=1)
+    """
+    for name, number in numbers.items():
+        expect(number, Integral, name, "a whole number, at least 1")
+        require(number >= 1, f"{name}={number}: at least 1 is needed; for plain decoding leave the drafter out")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

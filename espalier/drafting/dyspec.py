@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Generator, Sequence
 
-from espalier.drafting.draft import Kind
+from espalier.drafting.draft import Kind, budget
 from espalier.drafting.policy import Growth, TreePolicy
 from espalier.errors import require
 
@@ -30,7 +30,7 @@ class DySpec(TreePolicy):
     kind: Kind = "without replacement"
 
     def __init__(self, nodes: int = 16, threshold: float = 0.0) -> None:
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(nodes=nodes)
         require(0 <= threshold < 1, f"threshold={threshold}: a probability below 1")
         self.nodes, self.threshold = nodes, threshold
 

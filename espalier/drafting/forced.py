@@ -6,9 +6,8 @@ from collections.abc import Generator
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, budget
 from espalier.drafting.outlook import Encode, Outlook
-from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -39,7 +38,7 @@ class Forced(Drafter):
     def __init__(
         self, guide: Guide, vocab: Vocab, encode: Encode | None = None, otherwise: Drafter | None = None, tokens: int = 64
     ) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.outlook, self.otherwise, self.limit = Outlook(guide, vocab, encode), otherwise, tokens
         self._asked = False  # whether the latest draft is the other drafter's
         if otherwise is not None:

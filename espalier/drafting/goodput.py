@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 
-from espalier.drafting.draft import Draft
+from espalier.drafting.draft import Draft, budget
 from espalier.drafting.policy import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -36,7 +36,7 @@ class Goodput(LengthPolicy):
         keep: float = 0.85,
         every: int = 20,
     ) -> None:
-        require(most >= 1 and every >= 1, f"most={most}, every={every}: each is at least 1")
+        budget(most=most, every=every)
         require(0 <= start < 1 and 0 <= keep < 1, f"start={start}, keep={keep}: shares below 1")
         self.verify_cost, self.draft_cost = verify_cost, draft_cost
         self.most, self.start, self.keep, self.every = most, start, keep, every

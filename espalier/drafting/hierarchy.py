@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.drafting.draft import Draft, ModelFree, PerText
+from espalier.drafting.draft import Draft, ModelFree, PerText, budget
 from espalier.drafting.lookahead import Pool
 from espalier.drafting.reading import Reading, Session
 from espalier.drafting.store import TextStore
@@ -31,7 +31,7 @@ class Hierarchy(PerText):
         self, n: int = 5, guesses: int = 7, store: TextStore | None = None, context: int = 2, shared: bool = True
     ) -> None:
         require(n >= 2, f"n={n}: an n-gram that can draft has at least 2 tokens")
-        require(guesses >= 1, f"guesses={guesses}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(guesses=guesses)
         require(1 <= context <= 32, f"context={context}: between 1 and 32 tokens can be looked for")
         self.n, self.guesses, self.store, self.context, self.shared = n, guesses, store, context, shared
         self.session, self._whose = Pool(4 * guesses), Session()

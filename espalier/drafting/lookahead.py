@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading, guess
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -51,7 +51,7 @@ class Lookahead(PerText):
     """
 
     def __init__(self, window: int = 5, n: int = 4, guesses: int = 4) -> None:
-        require(window >= 1 and guesses >= 1, f"window={window}, guesses={guesses}: both are at least 1")
+        budget(window=window, guesses=guesses)
         require(n >= 2, f"n={n}: an n-gram that can draft has at least 2 tokens")
         self.window, self.n, self.guesses = window, n, guesses
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.drafting.draft import Draft, ModelFree, PerText
+from espalier.drafting.draft import Draft, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -23,7 +23,7 @@ class PromptLookup(PerText):
     """
 
     def __init__(self, tokens: int = 8, longest: int = 3, shortest: int = 1) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         require(1 <= shortest <= longest, f"shortest={shortest}, longest={longest}: need 1 ≤ shortest ≤ longest")
         self.tokens, self.longest, self.shortest = tokens, longest, shortest
 

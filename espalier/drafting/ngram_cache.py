@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from espalier.drafting.draft import Draft, ModelFree, PerText
+from espalier.drafting.draft import Draft, ModelFree, PerText, budget
 from espalier.drafting.reading import Reading, Session
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
@@ -73,7 +73,7 @@ class NGramCache(PerText):
     """
 
     def __init__(self, tokens: int = 8, order: int = 4, static: NGramCounts | None = None, shared: bool = True) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.tokens, self.order, self.static, self.shared = tokens, order, static, shared
         self.dynamic = NGramCounts(order)
         self._session = Session()

@@ -6,10 +6,9 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter, Kind, budget
 from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.drafting.policy import Chain, Constant, grow
-from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -38,7 +37,7 @@ class Pearl(Drafter):
     kind: Kind = "with replacement"
 
     def __init__(self, scorer: Scorer, tokens: int = 4) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.scorer, self._spoken, self.tokens = scorer, scorer, tokens
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draft")
 

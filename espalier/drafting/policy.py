@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Kind
-from espalier.errors import ContextOverflow, DeadEnd, InvalidInput, require
+from espalier.drafting.draft import Draft, Kind, budget
+from espalier.errors import ContextOverflow, DeadEnd, InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -196,6 +196,7 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
     (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
     """
 
+    most: int = 1 << 30
     want: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
 
@@ -204,8 +205,8 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
         return self
 
     def plan(self, x: Prefix, rng: Rng) -> int | None:
-        """The most passes of this round; 0 = do not draft, None = no limit of its own."""
-        return None
+        """The most passes of this round, `most` unless it is planned; 0 = do not draft, None = no limit of its own."""
+        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         """Whether to make another pass of the drafter."""
@@ -226,7 +227,7 @@ class Chain(TreePolicy):
     """
 
     def __init__(self, most: int = 32, kind: Kind = "with replacement") -> None:
-        require(most >= 1, f"most={most}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(most=most)
         self.most, self.kind = most, kind
 
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:
@@ -247,7 +248,7 @@ class Constant(LengthPolicy):
     """
 
     def __init__(self, tokens: int = 5) -> None:
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.tokens = tokens
 
     def plan(self, x: Prefix, rng: Rng) -> int | None:

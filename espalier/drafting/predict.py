@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.drafting.confidence import entropy
-from espalier.drafting.draft import Draft
+from espalier.drafting.draft import Draft, budget
 from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import LoadError, require
 from espalier.prefix import Prefix
@@ -223,12 +223,9 @@ class DISCO(LengthPolicy):
         self, acceptance: Callable[[Tensor], float], features: Features = statistics, threshold: float = 0.5, most: int = 20
     ) -> None:
         require(0 <= threshold <= 1, f"threshold={threshold}: a probability")
-        require(most >= 1, f"most={most}: a draft budget is at least 1")
+        budget(most=most)
         self.acceptance, self.features, self.threshold, self.most = acceptance, features, threshold, most
         self.want = frozenset({"hidden"}) if features is hidden else frozenset()
-
-    def plan(self, x: Prefix, rng: Rng) -> int | None:
-        return self.most
 
     def go_on(self, signals: Signals, rng: Rng) -> bool:
         return self.acceptance(self.features(signals)) >= self.threshold

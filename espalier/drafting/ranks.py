@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-from espalier.drafting.draft import Draft
-from espalier.errors import require
+from espalier.drafting.draft import Draft, budget
 
 Ranks: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -24,8 +23,8 @@ def rank_template(nodes: int, depth: int = 6, width: int = 8, decay: float = 0.3
     >>> rank_template(4)
     ((0,), (0, 0), (0, 0, 0), (1,))
     """
-    require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
-    require(depth >= 1 and width >= 1, f"depth={depth}, width={width}: both are at least 1")
+    budget(nodes=nodes)
+    budget(depth=depth, width=width)
     weight = [(1 - decay) * decay**rank for rank in range(width)]
     heap: list[tuple[float, tuple[int, ...]]] = [(-weight[0], (0,))]
     chosen: list[tuple[int, ...]] = []

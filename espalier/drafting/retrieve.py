@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.compose import merge
-from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
+from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText, budget
 from espalier.drafting.model import same_vocabulary
 from espalier.drafting.reading import Reading, guess, likely
 from espalier.drafting.store import TextStore
@@ -32,7 +32,7 @@ class REST(PerText):
     """
 
     def __init__(self, store: TextStore, nodes: int = 24, tokens: int = 10, longest: int = 16, shortest: int = 2) -> None:
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(nodes=nodes)
         require(tokens >= 1, f"tokens={tokens}: at least one token of each continuation is needed")
         require(1 <= shortest <= longest <= 32, f"shortest={shortest}, longest={longest}: need 1 ≤ shortest ≤ longest ≤ 32")
         self.store, self.nodes, self.tokens, self.longest, self.shortest = store, nodes, tokens, longest, shortest
@@ -75,8 +75,8 @@ class RASD(Drafter):
     """
 
     def __init__(self, model: Scorer, retrieve: Drafter, tokens: int = 4, top: int = 8, nodes: int = 32) -> None:
-        require(tokens >= 1 and top >= 1, f"tokens={tokens}, top={top}: both are at least 1")
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens, top=top)
+        budget(nodes=nodes)
         expect(retrieve, Drafter, "retrieve", "a drafter, such as es.drafting.PromptLookup()")
         require(retrieve.kind == "deterministic", "RASD fuses a retrieved draft, and that must be deterministic")
         self.model, self.retrieve, self.tokens, self.top, self.nodes = model, retrieve, tokens, top, nodes
@@ -140,8 +140,8 @@ class Graft(Drafter):
         depth: int = 5,
         confident: tuple[float, ...] = (0.4, 0.25, 0.15),
     ) -> None:
-        require(nodes >= 1, f"nodes={nodes}: a draft budget is at least 1; leave the drafter out for plain decoding")
-        require(width >= 1 and depth >= 1, f"width={width}, depth={depth}: both are at least 1")
+        budget(nodes=nodes)
+        budget(width=width, depth=depth)
         require(len(confident) > 0, "confident=() has no threshold; (0.0,) never stops the draft model")
         expect(retrieve, Drafter, "retrieve", "a drafter, such as es.drafting.PromptLookup()")
         require(retrieve.kind == "deterministic", "Graft fills up with a retrieved draft, and that must be deterministic")

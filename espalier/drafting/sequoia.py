@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from espalier.drafting.draft import Draft, Kind
+from espalier.drafting.draft import Draft, Kind, budget
 from espalier.drafting.policy import Growth, TreePolicy
 from espalier.drafting.template import Path, Template
 from espalier.errors import require
@@ -58,7 +58,7 @@ def best_tree(acceptance: Sequence[float], nodes: int, depth: int) -> tuple[floa
     >>> best_tree([0.5, 0.9], nodes=2, depth=2)
     (0.95, [(0,), (1,)])
     """
-    require(nodes >= 1 and depth >= 1, f"nodes={nodes}, depth={depth}: each is at least 1")
+    budget(nodes=nodes, depth=depth)
     return _Programme(acceptance, nodes, depth).tree(nodes, depth)
 
 
@@ -143,10 +143,7 @@ class Sequoia(TreePolicy):
             all(costs) if nodes is None else not any(costs),
             "Sequoia: give either nodes=, or draft_cost= and verify_cost= (milliseconds; see es.drafting.pass_curve)",
         )
-        require(
-            nodes is None or nodes >= 1,
-            f"nodes={nodes}: a draft budget is at least 1; leave the drafter out",
-        )
+        budget(nodes=1 if nodes is None else nodes)
         given = acceptance if isinstance(acceptance, Acceptance) else Acceptance(acceptance) if acceptance else Acceptance()
         self.acceptance, self.kind, self.depth, self.refit = given, kind, depth, refit
         self._size, self._costs, self._rounds = nodes, (draft_cost, verify_cost), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft import Draft, Drafter, Kind, budget
 from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.errors import DeadEnd, expect, require
 from espalier.prefix import Prefix
@@ -34,7 +34,7 @@ class Staged(Drafter):
 
     def __init__(self, scorer: Scorer, drafter: Drafter, verify: Verifier, tokens: int = 6) -> None:
         expect(drafter, Drafter, "drafter", "a drafter, such as es.drafting.PromptLookup()")
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         require(
             verify.guarantee != "lossy",
             f"{type(verify).__name__} is lossy, so the law of the staged draft would not be known and nothing could be "

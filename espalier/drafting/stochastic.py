@@ -8,9 +8,8 @@ from collections.abc import Generator, Sequence
 
 import torch
 
-from espalier.drafting.draft import Kind
+from espalier.drafting.draft import Kind, budget
 from espalier.drafting.policy import Growth, TreePolicy
-from espalier.errors import require
 
 
 class Chains(TreePolicy):
@@ -29,7 +28,7 @@ class Chains(TreePolicy):
     kind: Kind = "with replacement"
 
     def __init__(self, chains: int = 4, depth: int = 4) -> None:
-        require(min(chains, depth) >= 1, f"chains={chains}, depth={depth}: each is at least 1")
+        budget(chains=chains, depth=depth)
         self.chains, self.depth = chains, depth
 
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:
@@ -63,7 +62,7 @@ class StochasticBeam(TreePolicy):
     kind: Kind = "without replacement"
 
     def __init__(self, width: int = 4, depth: int = 4) -> None:
-        require(min(width, depth) >= 1, f"width={width}, depth={depth}: each is at least 1")
+        budget(width=width, depth=depth)
         self.width, self.depth = width, depth
 
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, budget
 from espalier.drafting.model import in_place_of_model, same_vocabulary
 from espalier.drafting.policy import Chain, Constant, Growth, LengthPolicy, TreePolicy, grown
 from espalier.errors import InvalidInput, require
@@ -32,7 +32,7 @@ class Capacity(Model):
 
     def __init__(self, tokens: int, per_request: bool = False, patience: int = 0) -> None:
         require(patience >= 0, f"patience={patience}: a number of turns, 0 for none")
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.tokens, self.per_request, self.patience = tokens, per_request, patience
         self.values: weakref.WeakKeyDictionary[Prefix, tuple[float, object]] = weakref.WeakKeyDictionary()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.drafting.draft import Draft
+from espalier.drafting.draft import Draft, budget
 from espalier.drafting.policy import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -26,7 +26,7 @@ class Thompson(LengthPolicy):
     def __init__(self, alpha: float = 4.0, beta: float = 1.0, calibration: float = 0.0, most: int = 20) -> None:
         require(alpha > 0 and beta > 0, f"alpha={alpha}, beta={beta}: counts of the prior, both positive")
         require(0 <= calibration <= 1, f"calibration={calibration}: a share of the drafter's confidence, from 0 to 1")
-        require(most >= 1, f"most={most}: a draft budget is at least 1")
+        budget(most=most)
         self.alpha, self.beta, self.calibration, self.most = alpha, beta, calibration, most
 
     @property

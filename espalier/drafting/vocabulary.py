@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft import Draft, Drafter, budget
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -218,7 +218,7 @@ class Retokenised(Drafter):
         self, scorer: Scorer, vocab: Vocab, tokens: int = 6, behind: int = 10, encode: Encode | None = None,
         encode_target: Encode | None = None,
     ) -> None:  # fmt: skip
-        require(tokens >= 1, f"tokens={tokens}: a draft budget is at least 1; leave the drafter out for plain decoding")
+        budget(tokens=tokens)
         self.scorer, self.vocab, self.tokens, self.behind = scorer, vocab, tokens, behind
         self.translation = Translation(vocab, vocab_of(scorer), encode)
         self.encode = encode_target if encode_target is not None else longest_match(vocab)
