@@ -83,9 +83,14 @@ void bind_engine(nb::module_& m) {
     const Budget budget(limits.compile_ms, limits, name);
     return regular_machine(r);
   });
+  m.def("both_machine", &both_machine);
   m.def("either_machine", &either_machine);
   m.def("then_machine", &then_machine);
-  m.def("repeat_machine", &repeat_machine);
+  m.def("repeat_machine", [](std::shared_ptr<Machine> part, std::uint32_t lo, std::uint32_t hi) {
+    const nb::gil_scoped_release release;
+    const EngineGuard guard(engine_lock());   // it begins the part
+    return repeat_machine(std::move(part), lo, hi);
+  });
   nb::class_<Matcher>(m, "Matcher")
       .def(nb::init<std::shared_ptr<Machine>, std::string, Limits>(), nb::arg("machine"), nb::arg("name"), nb::arg("limits"))
       .def("start", [](Matcher& s) { const Working w(s, s.limits().compile_ms); return s.start(); })

@@ -1,4 +1,4 @@
-// Machines made of machines: either, then, repeat.
+// Machines made of machines: either, then, repeat, both.
 #include "grammar/compose.hpp"
 
 #include <algorithm>
@@ -6,6 +6,8 @@
 #include <unordered_map>
 
 #include "grammar/budget.hpp"
+#include "grammar/matcher.hpp"
+#include "grammar/re_store.hpp"
 
 namespace espalier {
 
@@ -105,8 +107,65 @@ class Repeat final : public Composed {
   std::uint32_t lo_, hi_;
 };
 
+// Two matchers in step. Each byte is a lexeme of its own, captured to be handed to both: their lexemes end at different places.
+class Both final : public Machine {
+ public:
+  Both(std::shared_ptr<Machine> a, std::shared_ptr<Machine> b) : a_(std::move(a), "both"), b_(std::move(b), "both"), pairs_(1) {}
+
+  const Expansion& start() override {
+    if (!start_) start_ = &at(a_.start(), b_.start());
+    return *start_;
+  }
+  const Expansion& after(Cont cont, Tag, Text text) override {
+    const std::string byte = text_from(text, 0);
+    const auto [x, y] = pairs_[cont];
+    const State next = a_.advance(x, byte);
+    return next ? at(next, b_.advance(y, byte)) : none_;
+  }
+  bool refuses(Cont, bool) override { return true; }
+  std::string where(Cont cont) override {
+    const std::span<const Item> items = a_.items(pairs_[cont].first);
+    return items.empty() ? "" : a_.machine().where(items[0].cont);
+  }
+  bool exact() const override { return false; }
+
+ private:
+  const Expansion& at(State x, State y) {
+    if (!x || !y) return none_;
+    const auto [found, fresh] = known_.try_emplace(static_cast<std::uint64_t>(x) << 32 | y);
+    if (!fresh) return found->second;
+    Budget::charge(1, 2 * sizeof(Item) + 96);
+    Expansion& out = found->second;
+    out.accepts = a_.accepts(x) && b_.accepts(y);
+    ByteSet bytes = first(a_.items(x));
+    const ByteSet other = first(b_.items(y));
+    for (int w = 0; w < 4; ++w) bytes.w[w] &= other.w[w];
+    if (const Re one = re::bytes(bytes); one != re::kEmpty) {
+      out.items.push_back({one, static_cast<Cont>(pairs_.size()), 1});
+      pairs_.push_back({x, y});
+    }
+    return out;
+  }
+  static ByteSet first(std::span<const Item> items) {
+    ByteSet bytes;
+    for (const Item& item : items) {
+      const re::Row& row = re::Store::get().row(item.re);
+      for (unsigned b = 0; b < 256; ++b) {
+        if (row.to[row.cls[b]] != re::kEmpty) bytes.add(b);
+      }
+    }
+    return bytes;
+  }
+  Matcher a_, b_;
+  std::vector<std::pair<State, State>> pairs_;
+  std::unordered_map<std::uint64_t, Expansion> known_;
+  const Expansion none_{};
+  const Expansion* start_ = nullptr;
+};
+
 }  // namespace
 
+std::shared_ptr<Machine> both_machine(std::shared_ptr<Machine> a, std::shared_ptr<Machine> b) { return std::make_shared<Both>(std::move(a), std::move(b)); }
 std::shared_ptr<Machine> either_machine(std::vector<std::shared_ptr<Machine>> parts) { return std::make_shared<Either>(std::move(parts)); }
 std::shared_ptr<Machine> then_machine(std::vector<std::shared_ptr<Machine>> parts) { return std::make_shared<Then>(std::move(parts)); }
 std::shared_ptr<Machine> repeat_machine(std::shared_ptr<Machine> part, std::uint32_t lo, std::uint32_t hi) {

@@ -60,7 +60,7 @@ Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, 
   if (name == "propertyNames") return kind == Kind::Object ? f_.atom(Is::Names, schemas_.inside(s, &v)) : kTrue;
   if (name == "dependentSchemas" || name == "dependencies") return kind == Kind::Object ? objectual(s, name, v) : kTrue;
   if (name == "contains") return kind == Kind::Array ? listed(s, name, v) : kTrue;
-  if (!schemas_.resource(s).asserts) return kTrue;
+  if (!schemas_.resource(s).asserts && !(name == "format" && schemas_.resource(s).formats)) return kTrue;
   if (name == "type") return typed(s, v, kind);
   if (name == "enum") {
     if (!v.is(Kind::Array)) fail(s, name, "is a list of values");

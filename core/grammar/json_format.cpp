@@ -17,9 +17,21 @@ Text date() {
   return group(year + "-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|" +
                leap + "-02-29");
 }
+// A second 60 stands where it is 23:59 in UTC: for each offset at one time of the day.
+Text leap_second() {
+  const auto two = [](int n) { return std::string(n < 10 ? "0" : "") + std::to_string(n); };
+  const auto clock = [&](int minutes) { return two(minutes / 60) + ":" + two(minutes % 60); };
+  constexpr int kDay = 24 * 60;
+  Text all = "23:59:60(?:\\.[0-9]+)?[Zz]";
+  for (int offset = 0; offset < kDay; ++offset) {
+    all += "|" + clock((kDay - 1 + offset) % kDay) + ":60(?:\\.[0-9]+)?\\+" + clock(offset);
+    all += "|" + clock((2 * kDay - 1 - offset) % kDay) + ":60(?:\\.[0-9]+)?-" + clock(offset);
+  }
+  return group(all);
+}
 Text time() {
   const Text zone = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
-  return group("(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]+)?" + zone + "|23:59:60(?:\\.[0-9]+)?(?:[Zz]|[+-]00:00)");
+  return group("(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]+)?" + zone + "|" + leap_second());
 }
 Text duration() {
   const Text clock = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)";
@@ -46,18 +58,25 @@ Text hostname(const Text& letter) {
 }
 
 const Text kLatin = "A-Za-z0-9";
-const Text kWide = "A-Za-z0-9\\u{A0}-\\u{10FFFF}";   // wider than RFC 3987: private use and non-characters too
+const Text kWide = "A-Za-z0-9\\u{A0}-\\u{10FFFF}";   // approximated: any character beyond ASCII
+const Text kAny = "\\u{80}-\\u{10FFFF}";
 
-// Approximated: RFC 3987 by its characters and escapes; where they may stand is not asked.
-const Text kIri = "(?:[!#$&-;=?-\\[\\]_a-z~\\u{A0}-\\u{10FFFF}]|%[0-9A-Fa-f]{2})";
+// RFC 3987: characters of addresses beyond ASCII, and those of queries only.
+Text ucs() {
+  static constexpr char hex[] = "123456789ABCDE";
+  Text all = "\\u{A0}-\\u{D7FF}\\u{F900}-\\u{FDCF}\\u{FDF0}-\\u{FFEF}";
+  for (const char plane : std::string_view(hex)) all += std::string("\\u{") + plane + (plane == 'E' ? "1000}-\\u{" : "0000}-\\u{") + plane + "FFFD}";
+  return all;
+}
+const Text kPrivate = "\\u{E000}-\\u{F8FF}\\u{F0000}-\\u{FFFFD}\\u{100000}-\\u{10FFFD}";
 
-// RFC 3986: `letter` is what counts as unreserved.
+// RFC 3986: `letter` is what counts as unreserved, `asked` what queries may hold beyond that.
 struct Address {
   Text pct = "%[0-9A-Fa-f]{2}", plain, sub = "!$&'()*+,;=", pchar, query, tail;
-  explicit Address(const Text& letter) : plain(letter + "._~-") {
+  explicit Address(const Text& letter, const Text& asked = "") : plain(letter + "._~-") {
     pchar = "(?:[:@" + sub + plain + "]|" + pct + ")";
     query = "(?:[:@/?" + sub + plain + "]|" + pct + ")*";
-    tail = "(?:\\?" + query + ")?(?:#" + query + ")?";
+    tail = "(?:\\?(?:[:@/?" + sub + plain + asked + "]|" + pct + ")*)?(?:#" + query + ")?";
   }
   Text authority() const {
     const Text user = "(?:(?:[:" + sub + plain + "]|" + pct + ")*@)?";
@@ -74,20 +93,20 @@ struct Address {
   }
 };
 
-Text email(const Text& letter) {
-  const Text atom = "[" + letter + "!#$%&'*+/=?^_`{|}~-]+";
-  const Text quoted = "\"(?:[ !#-\\[\\]-~]|\\\\[ -~])*\"";
+Text email(const Text& letter, const Text& beyond = "") {   // beyond: characters that a local part may also hold
+  const Text atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~" + beyond + "-]+";
+  const Text quoted = "\"(?:[ !#-\\[\\]-~" + beyond + "]|\\\\[ -~])*\"";
   return "(?:" + atom + "(?:\\." + atom + ")*|" + quoted + ")@(?:" + hostname(letter) + "|\\[" + ipv4() + "\\]|\\[IPv6:" + ipv6() + "\\])";
 }
 
 Text uri_template() {
   const Text name = "(?:[A-Za-z0-9_]|%[0-9A-Fa-f]{2})+(?:\\.(?:[A-Za-z0-9_]|%[0-9A-Fa-f]{2})+)*(?::[1-9][0-9]{0,3}|\\*)?";
-  return "(?:[^\\u{0}- \"'%<>\\\\^`{|}\\u{7f}]|%[0-9A-Fa-f]{2}|\\{[+#./;?&=,!@|]?" + name + "(?:," + name + ")*\\})*";
+  return "(?:[^\\u{0}- \"%<>\\\\^`{|}\\u{7f}]|%[0-9A-Fa-f]{2}|\\{[+#./;?&=,!@|]?" + name + "(?:," + name + ")*\\})*";
 }
 
 // Approximated: brackets, classes and escapes are well-formed, at most two groups deep; quantifiers stand after something.
 Text regex() {
-  const Text escaped = "\\\\(?:[^cpPukx]|c[A-Za-z]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|u\\{[0-9A-Fa-f]{1,6}\\}|[pP]\\{[A-Za-z_=]+\\}|k<[A-Za-z_]+>)";
+  const Text escaped = "\\\\(?:[^A-Za-z]|[bBdDfnrsStvwW]|c[A-Za-z]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|u\\{[0-9A-Fa-f]{1,6}\\}|[pP]\\{[A-Za-z_=]+\\}|k<[A-Za-z_]+>)";
   const Text set = "\\[\\^?\\]?(?:[^\\]\\\\]|" + escaped + ")*\\]";
   const Text count = "(?:(?:[*+?]|\\{[0-9]+(?:,[0-9]*)?\\})[?+]?)?";
   Text body = "(?:(?:[^()\\[\\]\\\\*+?]|" + escaped + "|" + set + ")" + count + ")*";
@@ -110,12 +129,12 @@ const std::map<Text, Text (*)(), std::less<>>& table() {
       {"host-name", [] { return hostname(kLatin); }},
       {"idn-hostname", [] { return hostname(kWide); }},
       {"email", [] { return email(kLatin); }},
-      {"idn-email", [] { return email(kWide); }},
+      {"idn-email", [] { return email(kWide, kAny); }},
       {"uuid", [] { return Text("[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"); }},
       {"uri", [] { return Address(kLatin).full(); }},
       {"uri-reference", [] { return Address(kLatin).reference(); }},
-      {"iri", [] { return "[A-Za-z][A-Za-z0-9+.-]*:" + kIri + "*"; }},
-      {"iri-reference", [] { return "(?:[A-Za-z][A-Za-z0-9+.-]*:|/|\\?|#|)(?:" + kIri + "*)"; }},
+      {"iri", [] { return Address(kLatin + ucs(), kPrivate).full(); }},
+      {"iri-reference", [] { return Address(kLatin + ucs(), kPrivate).reference(); }},
       {"uri-template", uri_template},
       {"json-pointer", [] { return Text("(?:/(?:[^/~]|~[01])*)*"); }},
       {"relative-json-pointer", [] { return Text("(?:0|[1-9][0-9]*)(?:#|(?:/(?:[^/~]|~[01])*)*)"); }},
@@ -131,7 +150,7 @@ Re format_texts(std::string_view name, bool& exact) {
   if (const auto at = known.find(name); at != known.end()) return at->second;
   const auto at = table().find(name);
   if (at == table().end()) return re::kEmpty;
-  exact = name != "regex" && !name.starts_with("idn-") && !name.starts_with("iri");
+  exact = name != "regex" && !name.starts_with("idn-");
   Re r = re::both(re::text(), re::parse("^(?:" + at->second() + ")$", true));
   if (name == "hostname" || name == "host-name") r = re::both(r, re::repeat(re::codepoint(), 0, 253));
   return known.emplace(name, r).first->second;

@@ -76,7 +76,7 @@ std::uint32_t Schemas::add(Resource r) {
   if (r.root->is(Kind::Object)) {
     if (const Value* s = text_of(*r.root, "$schema")) {
       r.draft = draft_of(s->text, r.draft);
-      if (r.draft != Draft::V2020 || draft_of(s->text, Draft::Any) == Draft::Any) r.asserts = vocabulary(plain(std::string(s->text)), r.draft);
+      if (r.draft != Draft::V2020 || draft_of(s->text, Draft::Any) == Draft::Any) vocabularies(plain(std::string(s->text)), r);
     }
     if (const Value* again = r.root->get("$recursiveAnchor"); again && again->is(Kind::True)) r.dynamic["\n"] = r.root;
   }
@@ -84,14 +84,16 @@ std::uint32_t Schemas::add(Resource r) {
   return id;
 }
 
-// Whether a metaschema of somebody's own asks for the validation keywords.
-bool Schemas::vocabulary(const std::string& metaschema, Draft) {
+// What a metaschema of somebody's own asks for: the validation keywords, formats that are asserted.
+void Schemas::vocabularies(const std::string& metaschema, Resource& r) {
   const auto text = offered_.find(metaschema);
-  if (text == offered_.end()) return true;
+  if (text == offered_.end()) return;
   const Document meta(text->second, "the metaschema " + metaschema);
   const Value* used = meta.root()->get("$vocabulary");
-  if (!used || !used->is(Kind::Object)) return true;
-  return std::any_of(used->members.begin(), used->members.end(), [](const auto& m) { return m.first.ends_with("/vocab/validation"); });
+  if (!used || !used->is(Kind::Object)) return;
+  const auto names = [&](std::string_view end) { return std::ranges::any_of(used->members, [&](const auto& m) { return m.first.ends_with(end); }); };
+  r.asserts = names("/vocab/validation");
+  r.formats = r.asserts || names("/vocab/format-assertion");
 }
 
 std::uint32_t Schemas::load(std::string uri, std::string text, const std::string& what) {
@@ -131,7 +133,7 @@ void Schemas::index(std::uint32_t document, const Value* v, std::uint32_t resour
     if (id->text.starts_with('#')) {
       resources_[resource].anchors.emplace(id->text.substr(1), v);
     } else if (depth > 0) {
-      Resource r{resolve_uri(resources_[resource].uri, id->text), v, document, draft, resources_[resource].asserts};
+      Resource r{resolve_uri(resources_[resource].uri, id->text), v, document, draft, resources_[resource].asserts, resources_[resource].formats};
       resource = embedded_[v] = add(std::move(r));
     }
   }

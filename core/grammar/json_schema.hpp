@@ -22,6 +22,7 @@ struct Resource {
   std::uint32_t document;
   Draft draft = Draft::Any;
   bool asserts = true;                       // the vocabulary of validation keywords is in use
+  bool formats = true;                       // so is one that asserts formats
   std::map<std::string, const Value*, std::less<>> anchors{}, dynamic{};
 };
 
@@ -60,7 +61,7 @@ class Schemas {
   Target resolve(Schema from, std::string_view reference);
   std::optional<std::uint32_t> find(const std::string& uri);
   std::optional<Target> walk(std::uint32_t resource, const Value* from, std::string_view pointer) const;
-  bool vocabulary(const std::string& metaschema, Draft draft);
+  void vocabularies(const std::string& metaschema, Resource&);
 
   std::vector<std::unique_ptr<Document>> documents_;
   std::vector<Resource> resources_;

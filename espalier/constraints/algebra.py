@@ -38,7 +38,7 @@ def either(a: Guide, b: Guide) -> Guide:
     x, y = expression(a), expression(b)
     if x is not None and y is not None:
         return regular(_grammar.re_alt([x, y]), label, limits(a))
-    return MachineGuide(_grammar.either_machine([machine(a, "|"), machine(b, "|")]), label, limits=limits(a))
+    return MachineGuide(_grammar.either_machine([machine(a), machine(b)]), label, limits=limits(a))
 
 
 def then(a: Guide, b: Guide) -> Guide:
@@ -54,7 +54,7 @@ def then(a: Guide, b: Guide) -> Guide:
         return regular(_grammar.re_cat(x, y), label, limits(a))
     for part in (a, b):
         part.start()  # an empty part would leave beginnings that cannot be finished
-    return MachineGuide(_grammar.then_machine([machine(a, "+"), machine(b, "+")]), label, limits=limits(a))
+    return MachineGuide(_grammar.then_machine([machine(a), machine(b)]), label, limits=limits(a))
 
 
 def repeat(a: Guide, lo: int = 0, hi: int | None = None) -> Guide:
@@ -71,7 +71,7 @@ def repeat(a: Guide, lo: int = 0, hi: int | None = None) -> Guide:
     if x is not None:
         return regular(_grammar.re_repeat(x, lo, top), label, limits(a))
     a.start()
-    return MachineGuide(_grammar.repeat_machine(machine(a, "repeat"), lo, top), label, limits=limits(a))
+    return MachineGuide(_grammar.repeat_machine(machine(a), lo, top), label, limits=limits(a))
 
 
 def complement(a: Guide) -> Guide:
@@ -91,7 +91,8 @@ def complement(a: Guide) -> Guide:
 
 
 class Product(Guide):
-    """Two guides side by side; a state is a pair of their states."""
+    """Two guides side by side; a state is a pair of their states. As a part of another guide they go byte by byte in step,
+    which is right but slower to mask."""
 
     def __init__(self, a: Guide, b: Guide) -> None:
         self.a, self.b = a, b
@@ -136,13 +137,14 @@ def limits(guide: Guide) -> Any:
     return guide.limits if isinstance(guide, MachineGuide) else None
 
 
-def machine(guide: Guide, operator: str) -> Any:
-    """The native machine of a guide, for the operators that compose machines."""
+def machine(guide: Guide) -> Any:
+    """The native machine of a guide, for what composes machines."""
     if isinstance(guide, MachineGuide):
         return guide.native().machine
+    if isinstance(guide, Product):
+        return _grammar.both_machine(machine(guide.a), machine(guide.b))
     raise InvalidInput(
-        f"{guide!r}: an intersection of guides that are not regular cannot be an operand of {operator}; "
-        "apply & last, to the whole"
+        f"{guide!r} was not made by this library's constructors; it can restrict a scorer but not be a part of a guide"
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from espalier import _grammar
+from espalier.constraints.algebra import machine
 from espalier.constraints.grammar_readers import read
 from espalier.constraints.grammar_readers.rules import Instruction, Rules, fail
 from espalier.constraints.guide import Guide, Limits, MachineGuide, teaching
-from espalier.errors import InvalidInput
 
 
 def cfg(
@@ -85,9 +83,9 @@ class _Builder:
         if kind == "ref" and rest[0] in self.ids:
             self.native.ref(self.ids[rest[0]])
         elif kind == "ref":
-            self.native.embed(_machine(self.guides[rest[0]]))
+            self.native.embed(machine(self.guides[rest[0]]))
         elif kind == "guide":
-            self.native.embed(_machine(rest[0]))
+            self.native.embed(machine(rest[0]))
         elif kind == "repeat":
             self.native.repeat(rest[0], _grammar.INF if rest[1] is None else rest[1])
         elif kind == "pattern":
@@ -97,12 +95,3 @@ class _Builder:
                 fail(f"rule `{rule}`, regular expression /{rest[0]}/: {error}")
         else:
             getattr(self.native, kind)(*rest)
-
-
-def _machine(guide: Guide) -> Any:
-    if not isinstance(guide, MachineGuide):
-        raise InvalidInput(
-            f"{guide!r} cannot stand inside a grammar: it is no single machine (an intersection or a complement); "
-            "write the intersection around the whole grammar instead"
-        )
-    return guide.native().machine

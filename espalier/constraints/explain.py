@@ -26,17 +26,15 @@ _FORMATS = {
     "ipv4",
     "ip-address",
     "ipv6",
-    "hostname",
-    "host-name",
     "email",
     "uuid",
     "uri",
 }
-_FORMATS |= {"uri-reference", "uri-template", "json-pointer", "relative-json-pointer"}
+_FORMATS |= {"uri-reference", "iri", "iri-reference", "uri-template", "json-pointer", "relative-json-pointer"}
 _NEARLY = {
     "regex": "brackets, classes and escapes are checked, groups at most two deep",
-    "iri": "its characters and escapes are checked, not where they stand",
-    "iri-reference": "its characters and escapes are checked, not where they stand",
+    "hostname": "labels that begin with xn-- are taken as they are, not decoded",
+    "host-name": "labels that begin with xn-- are taken as they are, not decoded",
     "idn-email": "any letters of Unicode are taken as letters",
     "idn-hostname": "any letters of Unicode are taken as letters",
 }

@@ -100,3 +100,24 @@ def test_guides_are_made_and_read_in_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_an_intersection_is_a_guide_that_combines() -> None:
+    whole, large = es.json_schema({"type": "integer"}), es.json_schema({"minimum": 3})
+    number, letter = whole & large, es.regex("x")
+    cases: list[tuple[es.Guide, list[bytes], list[bytes]]] = [
+        (number | letter, [b"5", b"x"], [b"2", b"5.5", b"5x"]),
+        (number + letter, [b"5x", b"12x"], [b"2x", b"5", b"5.5x"]),
+        (number.repeat(2, 2), [b"33", b"312"], [b"2", b"3", b"1.51.5"]),
+        ((letter + number) & (letter + es.regex("[0-6]+")), [b"x5"], [b"x7", b"x2"]),
+        (es.cfg('s ::= "<" n ">" | "(" s ")"', n=number), [b"<5>", b"((<5>))"], [b"<2>", b"<5"]),
+    ]
+    vocab = Vocab([b"x", b"<", b">", *(b"%d" % i for i in range(10)), b"5x", b"<5", b"(", None], end=[16])
+    for guide, inside, outside in cases:
+        assert guide.exactness == "over"
+        assert [guide.matches(text) for text in inside + outside] == [True] * len(inside) + [False] * len(outside)
+        masks = es.masks(guide, vocab)
+        buffer = np.zeros(masks.words, dtype=np.int32)
+        masks.fill(masks.state(), buffer)
+        allowed = {id for id in range(16) if int(buffer[id >> 5]) >> (id & 31) & 1}
+        assert allowed == {id for id in range(16) if guide.advance(guide.start(), vocab[id]) is not None}
