@@ -48,6 +48,29 @@ def _closed(model: dict[str, Any]) -> dict[str, Any]:
     return {**model, "additionalProperties": False} if "properties" in model and "additionalProperties" not in model else model
 
 
+_TEMPLATE = "#/$defs/{model}"
+
+
+def _foreign(schema: Mapping[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """A schema that Pydantic wrote, without its $defs, which join ours."""
+    own = dict(schema)
+    defs.update({part: _closed(below) for part, below in own.pop("$defs", {}).items()})
+    return own
+
+
+def _adapter(kind: Any) -> Any:
+    """Pydantic's adapter of an Annotated type whose metadata bound its values (`Field(ge=0)`, `annotated_types.Le(3)`); None
+    for metadata that are only words. Raises `InvalidInput` where only Pydantic could read them and it is not there."""
+    foreign = [m for m in kind.__metadata__ if type(m).__module__.split(".")[0] in ("pydantic", "annotated_types")]
+    if not foreign:
+        return None
+    try:
+        from pydantic import TypeAdapter
+    except ImportError as error:
+        raise InvalidInput(f"{kind}: {foreign[0]!r} can only be read by Pydantic, which is not installed") from error
+    return TypeAdapter(kind)
+
+
 def is_model(kind: Any) -> bool:
     """Whether this is a Pydantic model."""
     return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate")
@@ -72,6 +95,8 @@ def _schema(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
     if kind in _PLAIN if _hashable(kind) else False:
         return dict(_PLAIN[kind])
     origin, args = get_origin(kind), get_args(kind)
+    if origin is typing.Annotated and (adapter := _adapter(kind)) is not None:
+        return _foreign(adapter.json_schema(ref_template=_TEMPLATE), defs)
     if origin is typing.Annotated or origin in (typing.Required, typing.NotRequired, typing.Final):
         return _schema(args[0], defs)
     if origin is Literal:
@@ -104,8 +129,7 @@ def _named(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
     if name in defs:
         return reference
     if is_model(kind):
-        model = dict(kind.model_json_schema(ref_template="#/$defs/{model}"))
-        defs.update({part: _closed(below) for part, below in model.pop("$defs", {}).items()})
+        model = _foreign(kind.model_json_schema(ref_template=_TEMPLATE), defs)
         defs.setdefault(name, _closed(model))
         return reference
     fields = _fields(kind)
@@ -154,6 +178,8 @@ def value_of(kind: Any, data: Any) -> Any:
     if _hashable(kind) and kind in _READ:
         return _READ[kind](data)
     origin, args = get_origin(kind), get_args(kind)
+    if origin is typing.Annotated and (adapter := _adapter(kind)) is not None:
+        return adapter.validate_python(data)
     if origin is typing.Annotated or origin in (typing.Required, typing.NotRequired, typing.Final):
         return value_of(args[0], data)
     if origin is Union or origin is types.UnionType:

@@ -7,7 +7,7 @@ import datetime
 import enum
 import json
 import time
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import pydantic
 import pytest
@@ -36,6 +36,15 @@ class Model(pydantic.BaseModel):
     scores: list[int]
 
 
+Small = Annotated[int, pydantic.Field(ge=1, le=9), "words about it"]
+
+
+@dataclasses.dataclass
+class Bounded:
+    level: Small
+    note: Annotated[str, "only words"]
+
+
 class Point(TypedDict):
     x: int
     label: NotRequired[str]
@@ -57,6 +66,10 @@ def call(city: str, days: int = 1) -> None: ...
         (tuple[int, str], '[1, "a"]', (1, "a")),
         (dict[str, float], '{"a": 1}', {"a": 1.0}),
         (set[int], "[1, 2]", {1, 2}),
+        (Small, "5", 5),
+        (list[Small], "[9, 1]", [9, 1]),
+        (Bounded, '{"level": 4, "note": "x"}', Bounded(4, "x")),
+        (Annotated[list[Model], pydantic.Field(max_length=1)], '[{"name": "a", "scores": []}]', [Model(name="a", scores=[])]),
     ],
 )
 def test_values_of_python_types(kind: Any, text: str, value: Any) -> None:
@@ -65,7 +78,15 @@ def test_values_of_python_types(kind: Any, text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "text"),
-    [(Person, '{"name": "A"}'), (Model, '{"name": "abcd", "scores": []}'), (Point, '{"x": 1, "y": 2}'), (call, "{}")],
+    [
+        (Small, "10"),
+        (list[Small], "[3, 10]"),
+        (Bounded, '{"level": 10, "note": "x"}'),
+        (Person, '{"name": "A"}'),
+        (Model, '{"name": "abcd", "scores": []}'),
+        (Point, '{"x": 1, "y": 2}'),
+        (call, "{}"),
+    ],
 )
 def test_values_that_do_not_fit_are_refused(kind: Any, text: str) -> None:
     with pytest.raises(InvalidInput):
