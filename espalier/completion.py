@@ -48,7 +48,8 @@ class Completion:
 
     `tokens` are the written tokens (a final end token included), `logprobs` the natural log of their probabilities under
     the model itself, before any shaping or constraint; `finish_reason` is "stop" (an end token or stop string), "length"
-    or "time". `parsed` is the value of a text under a schema, if it is complete.
+    or "time". `whole` is False for a text under a constraint that was cut off before it satisfied it, by a stop string, say;
+    `parsed` is the value of a whole text under a schema.
     """
 
     text: str
@@ -57,6 +58,7 @@ class Completion:
     finish_reason: str
     stats: Stats
     parsed: Any = None
+    whole: bool = True
     siblings: Sequence[Completion] = ()
 
     def __str__(self) -> str:

@@ -128,11 +128,11 @@ class LanguageModel:
         completion = self.complete(prompt, **options)
         if options.get("schema") is None:
             return completion
-        unfinished = [c for c in completion if c.finish_reason != "stop"]
+        unfinished = [c for c in completion if not c.whole]
         if unfinished:
             raise InvalidInput(
                 f"the text was cut off ({unfinished[0].finish_reason}) after {len(unfinished[0].tokens)} tokens, incomplete; "
-                "raise max_tokens, or use lm.complete(…) to get what was written"
+                "raise max_tokens, leave stop strings out, or use lm.complete(…) to get what was written"
             )
         return completion.parsed if len(completion) == 1 else [c.parsed for c in completion]
 
@@ -275,11 +275,18 @@ class LanguageModel:
         reason = request.stop(x) or "length"
         text = self._show(request, final=True).decode("utf-8", errors="replace")
         completion = Completion(text, request.tokens, request.logprobs, reason, request.stats)
-        if wanted.schema is not None and reason == "stop":
+        completion.whole = request.guide is None or (reason == "stop" and self._satisfies(request))
+        if wanted.schema is not None and completion.whole:
             from espalier.constraints import parse
 
             completion.parsed = parse(wanted.schema, text)
         return completion
+
+    def _satisfies(self, request: Request) -> bool:
+        """Whether a text that was stopped is one that its constraint allows to end where it is shown to end."""
+        if request.tokens[-1] in self.vocab.end or not isinstance(request.guide, Guide):
+            return True
+        return request.guide.matches(request.settled[: request.shown])
 
 
 def _options(options: Mapping[str, Any]) -> Options:

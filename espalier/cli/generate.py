@@ -123,7 +123,7 @@ def generate(
     if json_line:
         print(as_json(completion, lm.name, seed))
         return
-    cut = [one for one in completion if one.finish_reason != "stop"] if constrained else []
+    cut = [one for one in completion if not one.whole]
     if cut:  # what was written so far is not what was asked for: --json shows it, with its finish_reason
         raise InvalidInput(
             f"the text was cut off ({cut[0].finish_reason}) after {len(cut[0].tokens)} tokens, before it satisfied "

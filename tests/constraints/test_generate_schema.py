@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from toys import random_lm, speaks
 
 import espalier as es
+from espalier.errors import InvalidInput
 
 
 class Person(BaseModel):
@@ -35,6 +36,21 @@ def test_what_is_cut_off_is_an_error_and_never_a_value():
     with pytest.raises(es.InvalidInput, match="cut off"):
         lm.generate(es.raw("x"), schema=schema, max_tokens=10)
     assert lm.complete(es.raw("x"), schema=schema, max_tokens=10).parsed is None
+
+
+@pytest.mark.parametrize("drafter", [None, "lookup"])
+def test_a_stop_string_inside_a_value_leaves_no_value_and_one_behind_it_does(drafter):
+    """Stopped is not finished: what is before the stop string has to be a text of the schema."""
+    lm = speaks(['x{"a": [1, 2]};', "y[1, 2]"])
+    schema = {"type": ["object", "array"]}
+    inside = lm.complete(es.raw("x"), schema=schema, stop=", 2", drafter=drafter)
+    assert (inside.text, inside.finish_reason, inside.whole, inside.parsed) == ('{"a": [1', "stop", False, None)
+    with pytest.raises(InvalidInput, match=r"cut off \(stop\).*stop strings"):
+        lm.generate(es.raw("x"), schema=schema, stop=", 2", drafter=drafter)
+    assert lm.generate(es.raw("y"), schema=schema, stop="!", drafter=drafter) == [1, 2]
+    words = lm.complete(es.raw("x"), regex='\\{"a": \\[1(, 2\\]\\})?', stop=", 2", drafter=drafter)
+    assert (words.text, words.whole) == ('{"a": [1', True)
+    assert lm.complete(es.raw("x"), max_tokens=2, drafter=drafter).whole  # nothing was asked of the text
 
 
 @pytest.mark.parametrize("drafter", [None, "auto", "lookup"])
