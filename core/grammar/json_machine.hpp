@@ -114,6 +114,7 @@ class SchemaMachine final : public Machine {
   bool number_holds(Formula, const Decimal&, std::string_view text);
   bool text_holds(Formula, std::string_view);
   const std::vector<std::string>* finite(Formula) const;
+  bool finite(Formula, std::vector<Decimal>& numbers) const;
   Re pattern(Schema, const Value&);
   Re key_pattern(Schema, std::string_view);
 

@@ -46,24 +46,58 @@ Formula SchemaMachine::child(Schema s) {
   return children_[s] = f_.atom(Is::Child, same);
 }
 
-// What "satisfies a" says about "satisfies b", as far as types and enumerated strings show: -1 never both, 1 implied, 0 unknown.
+// The only numbers for which the formula can hold, if it names them.
+bool SchemaMachine::finite(Formula f, std::vector<Decimal>& numbers) const {
+  const std::vector<Formula> parts = f_.operands(f);
+  const auto named = [&](Formula p) { return finite(p, numbers); };
+  switch (f_[f].is) {
+    case Is::Number: {
+      const NumberAtom& atom = number_atoms_[f_[f].a];
+      if (atom.op == Op::Eq) numbers.push_back(atom.value);
+      return atom.op == Op::Eq;
+    }
+    case Is::Any: return std::all_of(parts.begin(), parts.end(), named);
+    case Is::All: return std::any_of(parts.begin(), parts.end(), named);
+    default: return false;
+  }
+}
+
+// What "satisfies a" says about "satisfies b", as far as types and enumerated strings and numbers show: -1 never both, 1 implied,
+// 0 unknown.
 int SchemaMachine::relation(Schema a, Schema b) {
   if (const auto at = relations_.find({a, b}); at != relations_.end()) return at->second;
   relations_[{a, b}] = 0;
-  bool only_text = true;
-  for (const Kind k : {Kind::Null, Kind::False, Kind::True, Kind::Number, Kind::Array, Kind::Object}) {
+  bool meet = false, implied = true;
+  const auto value = [&](bool first, bool second) {   // of a and of b
+    meet |= first && second;
+    implied &= !first || second;
+  };
+  for (const Kind k : {Kind::Null, Kind::False, Kind::True, Kind::Array, Kind::Object}) {
     const Formula x = expand(a, k);
-    only_text &= x == kFalse;
+    implied &= x == kFalse;
     if (f_.both(x, expand(b, k)) != kFalse) return 0;
   }
-  const Formula x = expand(a, Kind::String), y = expand(b, Kind::String);
-  if (f_.both(x, y) == kFalse) return relations_[{a, b}] = -1;
-  const auto *words = finite(x), *others = finite(y);
-  const auto* some = words ? words : others;
-  if (!some) return 0;
-  const bool meet = std::any_of(some->begin(), some->end(), [&](const std::string& w) { return text_holds(f_.both(x, y), w); });
-  const bool implied = only_text && words && std::all_of(words->begin(), words->end(), [&](const std::string& w) { return !text_holds(x, w) || text_holds(y, w); });
-  return relations_[{a, b}] = !meet ? -1 : implied ? 1 : 0;
+  if (const Formula x = expand(a, Kind::Number), y = expand(b, Kind::Number); f_.both(x, y) == kFalse) {
+    implied &= x == kFalse;
+  } else {
+    std::vector<Decimal> some, others;
+    const bool listed = finite(x, some);
+    if (!listed && !finite(y, others)) return 0;
+    implied &= listed;
+    for (const Decimal& d : listed ? some : others) {
+      value(number_holds(x, d, "1e0"), number_holds(y, d, "1e0"));   // draft 4 asks how an integer is written
+      if (d.integer()) value(number_holds(x, d, "1"), number_holds(y, d, "1"));
+    }
+  }
+  if (const Formula x = expand(a, Kind::String), y = expand(b, Kind::String); f_.both(x, y) == kFalse) {
+    implied &= x == kFalse;
+  } else {
+    const auto *words = finite(x), *some = words ? words : finite(y);
+    if (!some) return 0;
+    implied &= words != nullptr;
+    for (const std::string& w : *some) value(text_holds(x, w), text_holds(y, w));
+  }
+  return relations_[{a, b}] = !meet ? -1 : implied;
 }
 
 // In how many of the formulas an atom about the child stands, and under which signs.

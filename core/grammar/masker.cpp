@@ -172,7 +172,10 @@ const Masker::Recipe& Masker::recipe(State s) {
   const auto view = matcher_->items(s);
   const std::vector<Item> items(view.begin(), view.end());
   try {
-    for (const Item& item : items) gather(item, Trie::kRoot, *r);
+    for (const Item& item : items) {
+      gather(item, Trie::kRoot, *r);
+      Budget::tick_time();   // however little was done: what went past mask_us is not kept
+    }
   } catch (const OverLimit& error) {
     matcher_->over_limit(error, items);
   }

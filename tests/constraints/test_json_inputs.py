@@ -205,3 +205,12 @@ def test_zeros_come_to_an_end() -> None:
     for denied in ({"not": {"type": "integer"}}, {"not": {"maximum": 5}, "type": "number"}, {"not": {"const": 5}}):
         for text in (b"5.0", b"5.000000", b"5.0000000", b"5.00000000000", b"5e0", b"5e00", b"5e000", b"5e0000"):
             assert not es.json_schema(denied).matches(text), (denied, text)
+
+
+def test_many_branches_that_a_number_tells_apart() -> None:
+    branches = [{"properties": {"k": {"const": i}, "v": {"type": ["string", "null"]}}, "required": ["k"]} for i in range(60)]
+    guide = es.json_schema({"oneOf": branches})
+    for good in (b'{"k": 59, "v": "a"}', b'{"v": null, "k": 7.0}', b'{"w": 1, "k": 3}'):
+        assert guide.matches(good)
+    for bad in (b'{"k": 60}', b'{"v": 1, "k": 3}', b'{"v": "a"}'):
+        assert not guide.matches(bad)

@@ -93,6 +93,14 @@ def test_generate_raises_it_too(bound: str) -> None:
         random_lm().generate(es.raw("x"), constraint=guide(), max_tokens=50)
 
 
+def test_generate_is_told_of_a_slow_mask() -> None:
+    lm = random_lm()
+    odd = next(token for token in lm.vocab.tokens if token and b"\n" not in token)
+    guide = es.choices([odd * 3, odd * 5], limits=Limits(mask_us=1e-6))
+    with pytest.raises(LimitExceeded, match="Limits"):  # n: until the model disagrees so much that a mask is made
+        lm.generate(es.raw("x"), constraint=guide, temperature=5.0, seed=1, n=20, max_tokens=8)
+
+
 @pytest.mark.parametrize("bad", [b'"\xff"', b'"\xc3"', b"\xed\xa0\x80", b'"\xf8\x88\x80\x80\x80"'])
 def test_ill_formed_utf8_is_refused(bad: bytes) -> None:
     assert not es.json().matches(bad)
