@@ -101,15 +101,10 @@ class Loop:
         for task, ask in waiting:
             groups.setdefault(id(ask.scorer), []).append((task, ask))
         for group in groups.values():
-            asks = [ask for _, ask in group]
-            try:
-                answers: Sequence[Rows | None] = self._forward(asks)
-                failure = None
-            except Exception as error:
-                answers, failure = [None] * len(group), error
+            answers = self._answers([ask for _, ask in group])
             with one_thread():
-                for (task, _), rows in zip(group, answers, strict=True):
-                    self._advance(task, rows, failure)
+                for (task, _), answer in zip(group, answers, strict=True):
+                    self._advance(task, answer, answer if isinstance(answer, Exception) else None)
 
     def _due(self) -> tuple[list[tuple[_Task, Ask]], list[tuple[_Task, Ask]]]:
         models = {ask.scorer for _, ask in self._waiting if isinstance(ask.scorer, Model)}
@@ -120,6 +115,13 @@ class Loop:
         for task, ask in self._waiting:
             parts[ask.scorer in held].append((task, ask))
         return parts
+
+    def _answers(self, asks: Sequence[Ask]) -> Sequence[Rows | Exception]:
+        """One pass for all questions; where that fails one for each, so that only those fail that cannot be answered."""
+        try:
+            return self._forward(asks)
+        except Exception as error:
+            return [error] if len(asks) == 1 else [self._answers([ask])[0] for ask in asks]
 
     def _forward(self, asks: Sequence[Ask]) -> list[Rows]:
         model = asks[0].scorer

@@ -175,3 +175,19 @@ def test_mixture_averages_laws():
 
     a, b, both = es.run(probs(MODEL), probs(other), probs(mix))
     assert torch.allclose(both, (a + b) / 2, atol=1e-12)
+
+
+def test_a_question_that_cannot_be_answered_fails_alone():
+    class Short(es.models.Table):
+        def forward(self, prefixes, want):
+            if max(map(len, prefixes)) > 4:
+                raise es.InvalidInput("more than four tokens")
+            return super().forward(prefixes, want)
+
+    table = es.models.Table.random(vocab_size=4, depth=2, seed=0)
+    model, loop = Short(4, 2, lambda context: table.row(context)), es.Loop()
+    numbers = [loop.add(es.sample(model, es.Prefix([0] * n), es.stop.budget(3), es.Rng(0))) for n in (1, 6, 2)]
+    while loop:
+        loop.turn()
+    assert sorted(loop.results) == [numbers[0], numbers[2]]
+    assert "four tokens" in str(loop.errors[numbers[1]])

@@ -49,6 +49,14 @@ TEXTS = {(0, 1, END), (0, 2, 2), (1, 0, END), (2, 2, 2)}
 SHORT = {(0, 1, 2), (1, 0, 1), (1, 0, 3), (1, 2, 0)}  # (0, 0), (0, 2) and (1, 1) lead nowhere
 
 
+class ShortSighted(Listed):
+    """Knows which tokens may stand at a place, but not after which others; refuses what is wrong only at the end."""
+
+    def _fits(self, begun):
+        some = begun[-1] in {text[len(begun) - 1] for text in self.texts if len(text) >= len(begun)}
+        return some and (len(begun) < 3 or begun in self.texts)
+
+
 def stop() -> es.stop.Stop:
     return es.stop.end([END]) | es.stop.budget(LENGTH)
 
@@ -91,13 +99,6 @@ def test_truncation_goes_by_the_mask_and_checks_by_the_same_law():
 
 def test_dead_ends_leave_no_trace_in_the_law():
     """A short-sighted constraint allows beginnings without completion; backing up gives the law of the exact one."""
-
-    class ShortSighted(Listed):
-        """Knows which tokens may stand at a place, but not after which others; refuses what is wrong only at the end."""
-
-        def _fits(self, begun):
-            some = begun[-1] in {text[len(begun) - 1] for text in self.texts if len(text) >= len(begun)}
-            return some and (len(begun) < 3 or begun in self.texts)
 
     over = ShortSighted(SHORT)
     assert over.advance((0,), 0) is not None  # it can get lost
@@ -151,3 +152,33 @@ def test_beam_under_a_constraint_finds_the_most_probable_allowed_text():
 def test_two_constraints_on_one_scorer_are_both_kept():
     both = Constrained(Constrained(MODEL, Listed(TEXTS)), Listed({(0, 1, END), (2, 2, 2)}))
     assert_same_law(law_of(both), locally_constrained({(0, 1, END), (2, 2, 2)}))
+
+
+def reweighed(scorer, texts):  # type: ignore[no-untyped-def]
+    """The law of sampling step by step among the tokens that lead to one of the texts."""
+    law = {}
+    for text in texts:
+        x, p = PROMPT, 1.0
+        for at, token in enumerate(text):
+            [row] = es.run(_row(scorer, x))
+            possible = {other[at] for other in texts if other[:at] == text[:at]}
+            p *= float(row[token] / row[sorted(possible)].sum())
+            x = x + token
+        law[text] = p
+    return law
+
+
+def _row(scorer, x):  # type: ignore[no-untyped-def]
+    rows = yield es.Ask(scorer, [x])
+    return rows[0].probs()
+
+
+@pytest.mark.parametrize("drafted", [False, True], ids=["plain", "drafted"])
+@pytest.mark.parametrize("scale", [1.0, 1.7])
+def test_dead_ends_inside_a_mixture_are_backed_out_of(scale, drafted):
+    """Guidance over a constrained scorer: both streams meet the constraint's dead ends, and the text is one that exists."""
+    target = es.shaping.guidance(Constrained(MODEL, ShortSighted(SHORT)), es.Prefix([2, 1]), scale)
+    drafter, verifier = (es.drafting.PromptLookup(tokens=2), SampleMatch()) if drafted else (None, None)
+    law = law_of(target | es.top_p(1.0), drafter, verifier)  # by masks: fewer orders of refusal to replay
+    assert set(law) <= SHORT
+    assert_same_law(law, reweighed(es.shaping.guidance(Constrained(MODEL, Listed(SHORT)), es.Prefix([2, 1]), scale), SHORT))
