@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -55,6 +56,19 @@ def as_json(completion: Completion, model: str, seed: int | None) -> str:
     if len(completion) > 1:
         line["completions"] = [fields(one) for one in completion]
     return json.dumps(line, ensure_ascii=False)
+
+
+def as_text(completion: Completion, constrained: Mapping[str, Any]) -> str:
+    """The text, or all texts with their numbers; `InvalidInput` for one that was cut off before it was what was asked."""
+    cut = [one for one in completion if not one.whole]
+    if cut:  # what was written so far is not what was asked for: --json shows it, with its finish_reason
+        raise InvalidInput(
+            f"the text was cut off ({cut[0].finish_reason}) after {len(cut[0].tokens)} tokens, before it satisfied "
+            f"--{next(iter(constrained))}; raise --max-tokens"
+        )
+    if len(completion) == 1:
+        return completion.text
+    return "\n".join(f"[{number}]\n{one.text}" for number, one in enumerate(completion, 1))
 
 
 def generate(
@@ -120,16 +134,4 @@ def generate(
         print()
         return
     completion = lm.complete(ask, **options)
-    if json_line:
-        print(as_json(completion, lm.name, seed))
-        return
-    cut = [one for one in completion if not one.whole]
-    if cut:  # what was written so far is not what was asked for: --json shows it, with its finish_reason
-        raise InvalidInput(
-            f"the text was cut off ({cut[0].finish_reason}) after {len(cut[0].tokens)} tokens, before it satisfied "
-            f"--{next(iter(constrained))}; raise --max-tokens"
-        )
-    for number, one in enumerate(completion):
-        if n > 1:
-            print(f"[{number + 1}]")
-        print(one.text)
+    print(as_json(completion, lm.name, seed) if json_line else as_text(completion, constrained))
