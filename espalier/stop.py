@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from espalier.errors import expect, require
@@ -56,6 +57,7 @@ class budget(Stop):
     """
 
     def __init__(self, tokens: int) -> None:
+        expect(tokens, Integral, "max_tokens", "a whole number")
         require(tokens >= 1, f"max_tokens={tokens}: at least one token must be allowed; try max_tokens=64")
         self.tokens = tokens
 
@@ -130,6 +132,7 @@ class deadline(Stop):
     """
 
     def __init__(self, seconds: float) -> None:
+        expect(seconds, Real, "max_seconds", "a number")
         require(seconds > 0, f"max_seconds={seconds}: a time budget must be positive; leave it out for none")
         self.seconds = seconds
         self._until: float | None = None

@@ -24,6 +24,7 @@ class repetition(Shaper):
     """
 
     def __init__(self, factor: float, prompt: bool = True) -> None:
+        expect(factor, Real, "repetition_penalty", "a number")
         require(factor > 0, f"repetition_penalty={factor}: it must be positive; 1 changes nothing, 1.1 discourages repeats")
         self.factor, self.prompt = factor, prompt
 
@@ -43,6 +44,7 @@ class presence(Shaper):
     """
 
     def __init__(self, amount: float) -> None:
+        expect(amount, Real, "presence_penalty", "a number")
         require(-2 <= amount <= 2, f"presence_penalty={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
         self.amount = amount
 
@@ -58,6 +60,7 @@ class frequency(Shaper):
     """
 
     def __init__(self, amount: float) -> None:
+        expect(amount, Real, "frequency_penalty", "a number")
         require(-2 <= amount <= 2, f"frequency_penalty={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
         self.amount = amount
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.errors import require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.scorer import TEMPER, Shaper
 
@@ -24,6 +25,7 @@ class temperature(Shaper):
     stage: ClassVar[int] = TEMPER
 
     def __init__(self, t: float) -> None:
+        expect(t, Real, "temperature", "a number; 0 is greedy")
         require(
             0 <= t < math.inf,
             f"temperature={t}: it cannot be negative or infinite; 0 is greedy, 1 leaves the law as it is",

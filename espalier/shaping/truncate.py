@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.errors import require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.scorer import TRUNCATE, Shaper
 
@@ -26,6 +27,7 @@ class top_k(Shaper):
     stage: ClassVar[int] = TRUNCATE
 
     def __init__(self, k: int) -> None:
+        expect(k, Integral, "top_k", "a whole number")
         require(k >= 1, f"top_k={k}: at least one token must remain; leave top_k out to keep all")
         self.k = k
 
@@ -44,6 +46,7 @@ class top_p(Shaper):
     stage: ClassVar[int] = TRUNCATE
 
     def __init__(self, p: float) -> None:
+        expect(p, Real, "top_p", "a number")
         require(0 < p <= 1, f"top_p={p}: a mass is more than 0 and at most 1; 1 keeps all tokens")
         self.p = p
 
@@ -70,6 +73,7 @@ class min_p(Shaper):
     stage: ClassVar[int] = TRUNCATE
 
     def __init__(self, p: float) -> None:
+        expect(p, Real, "min_p", "a number")
         require(0 <= p <= 1, f"min_p={p}: it is a fraction of the best token's probability, between 0 and 1")
         self.log_p = math.log(p) if p > 0 else -math.inf
 
