@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from espalier.drafting.draft import Drafter
-from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable, expect
+from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -100,7 +98,7 @@ def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -
     """Raise `InvalidInput` if a decoder was given something else than its parts, or its parts in another order."""
     expect(scorer, Scorer, "the scorer of a decoder", "a scorer, such as lm.scorer | es.temperature(0.7)")
     expect(x, Prefix, "the prefix of a decoder", "a Prefix, such as lm.prompt(text) or es.Prefix(tokens)")
-    expect(stop, Callable, "the stop of a decoder", "a condition, such as es.stop.budget(64)")  # type: ignore[arg-type]
+    require(callable(stop), f"the stop of a decoder was {stop!r}; expected a condition, such as es.stop.budget(64)")
     expect(rng, (Rng, type(None)), "the rng of a decoder", "a source of randomness, es.Rng(seed)")
 
 

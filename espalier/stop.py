@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ class Stop(ABC):
         """The reason to stop at x, or None."""
 
     def __or__(self, other: Stop) -> Stop:
-        expect(other, Callable, "stop |", "another condition, such as es.stop.budget(64)")  # type: ignore[arg-type]
+        require(callable(other), f"stop | {other!r}; expected another condition, such as es.stop.budget(64)")
         return Either(self, other)
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import torch
+from toys import random_lm
 
 import espalier as es
 from espalier import drafting as d
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from toys import random_lm
 
 VOCAB = Vocab([b"a", b"b", None], end=[2])
 OTHER = Vocab([b"b", b"a", None], end=[2])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from toys import tokenizer
 
 import espalier as es
 from espalier import drafting as d
@@ -19,9 +18,6 @@ from espalier.constraints import cfg
 from espalier.lm import LanguageModel
 from espalier.options import Options
 from espalier.text.vocab import Vocab
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from toys import tokenizer
 
 MERGED = ("ab", "ra", "bra", "abra")
 

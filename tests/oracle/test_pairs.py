@@ -7,13 +7,11 @@ the text inside them), one that is right half of the time (rollback in every rou
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from drafters import END, SMALL, VOCAB, V
 from one_round import State, Target, assert_exact, drafts, emissions
+from toys import random_lm
 
 import espalier as es
 from espalier import drafting as d
@@ -21,9 +19,6 @@ from espalier import verification as v
 from espalier.constraints import regex
 from espalier.shaping import contrast, guidance, watermark
 from espalier.testing import assert_same_law, exact_law
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from toys import random_lm
 
 LM = random_lm(seed=4, merged=("ab", "ra"))
 OPTIONS = {"drafter": None, "max_tokens": 18, "temperature": 0.9, "top_p": 0.95, "seed": 11}
