@@ -128,6 +128,7 @@ Re SchemaMachine::spelled(std::uint32_t set) const {
     if (text[0] != '"') all.push_back(text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? number_texts({Op::Eq, decimal(text)}, exact) : re::literal(text));
     else if (unquote(text, decoded)) all.push_back(re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\""))));
   }
+  if (!all.empty()) all.push_back(number_beyond());   // their ends cannot be told apart from those of numbers that were said
   return re::alt(std::span<const Re>(all));
 }
 

@@ -161,6 +161,11 @@ Re number_plain_or_scientific() {
   return r;
 }
 
+Re number_beyond() {
+  static const Re r = without(number_any(), number_plain_or_scientific());
+  return r;
+}
+
 Re number_texts(const NumberAtom& a, bool& exact) {
   switch (a.op) {
     case Op::Ge: return at_least(a.value, false);

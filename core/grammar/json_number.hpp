@@ -20,6 +20,8 @@ Re number_any();
 // Texts of constrained numbers: plain decimals of any length with few zeros at the end of the fraction, and d.ddde±x with one digit
 // before the point, no zero at the end of the fraction, at most 20 of its digits, few zeros before x, and few zeros that lead its fraction before e+x. Every number has such a text.
 Re number_plain_or_scientific();
+// Texts of the former that are none of the latter.
+Re number_beyond();
 // The texts (among those) whose value the atom admits; `exact` becomes false if only an upper bound was given.
 Re number_texts(const NumberAtom&, bool& exact);
 

@@ -31,11 +31,11 @@ class WordEnds {
  private:
   // pending: how many more bytes of a code point are to come.
   void walk(Re words, std::uint32_t node, std::uint32_t pending) {
+    plain_ &= words <= re::kEpsilon || store_.spelled(words);   // at the end of a token too: it may leave nothing
     if (!plain_ || trie_.leaf(node)) return;
     if (store_.ended(words)) {
       if (const std::uint32_t quote = trie_.child(node, '"')) quotes.push_back(quote);
     }
-    plain_ &= words <= re::kEpsilon || store_.spelled(words);
     store_.next(words, [&](std::uint8_t byte, Re rest) {
       if (++work_ > 20000 || (byte < 0x80 && (byte < 0x20 || byte == '"' || byte == '\\'))) return;
       if (const std::uint32_t next = trie_.child(node, byte)) walk(rest, next, byte < 0xc0 ? pending - (pending > 0) : continuation(byte));

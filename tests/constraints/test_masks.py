@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from espalier import _grammar as g
-from espalier.constraints import Limits, TokenGuide, choices, regex
+from espalier.constraints import Limits, TokenGuide, choices, json_schema, regex
 from espalier.constraints.masks import masks
 from espalier.errors import InvalidInput, LimitExceeded, Unsatisfiable
 from espalier.text.vocab import Vocab
@@ -194,3 +194,28 @@ def test_a_cursor_says_what_is_wrong_with_its_buffer() -> None:
     vocab = Vocab([b"a"] * 64, end=[])
     with pytest.raises(InvalidInput, match="needs 2"):
         masks(regex("a*"), vocab).start(np.zeros(1, dtype=np.int32))
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "string", "not": {"pattern": "^ab"}}, b'"a'),
+        ({"not": {"pattern": "^.b"}}, b'"6'),
+        ({"uniqueItems": True}, b"[0,0E"),
+        ({"uniqueItems": True}, b"[10,1.0"),
+        ({"oneOf": [{"uniqueItems": True}, {"minItems": 2}]}, b"[1,1"),
+    ],
+)
+def test_a_byte_is_in_the_mask_iff_it_is_not_refused(schema: dict[str, object], text: bytes) -> None:
+    vocab = Vocab([*(bytes([b]) for b in range(32, 127)), None], end=[95])  # its tokens end at leaves of the trie
+    guide = json_schema(schema)
+    made = masks(guide, vocab)
+    state, by = made.state(), guide.start()
+    buffer = np.zeros(made.words, dtype=np.int32)
+    for byte in [*text, None]:
+        made.fill(state, buffer)
+        found = {id for id in range(95) if int(buffer[id >> 5]) >> (id & 31) & 1}
+        assert found == {id for id in range(95) if guide.advance(by, bytes([id + 32])) is not None}
+        if byte is None or (after := guide.advance(by, bytes([byte]))) is None:
+            break
+        state, by = made.advance(state, byte - 32), after
