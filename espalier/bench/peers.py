@@ -49,9 +49,10 @@ class Ours(Peer):
             decoder = es.speculate(scorer, x, stop, self.drafter, es.verification.SampleMatch(), rng)
         loop, start = es.Loop(), time.perf_counter()
         number = loop.add(decoder)
+        self.first_ms = None
         while loop:
             loop.turn()
-            if stats.passes == 1:
+            if stats.passes and self.first_ms is None:  # a drafter's own model may take turns before the target's next pass
                 self.first_ms = 1e3 * (time.perf_counter() - start)
         if number in loop.errors:
             raise loop.errors[number]

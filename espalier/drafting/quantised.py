@@ -6,9 +6,13 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from espalier.drafting.confidence import Confidence
+from espalier.drafting.draft import Draft
 from espalier.drafting.model import DraftModel
-from espalier.drafting.policy import Chain, LengthPolicy, TreePolicy
+from espalier.drafting.policy import Chain, LengthPolicy, Signals, TreePolicy
 from espalier.errors import InvalidInput
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
 from espalier.scorer import Model
 
 if TYPE_CHECKING:
@@ -42,7 +46,31 @@ def quantised(
         draft: Model = loaded if kv_bits == 16 else _rounded(loaded, kv_bits)
     else:
         draft = _rounded(model, kv_bits)
-    return DraftModel(draft, tree=tree or Chain(kind="deterministic"), length=length or Confidence(0.3, most=6))
+    policy = length or Confidence(0.3, most=6)
+    borrows = getattr(draft, "borrows", False)
+    return DraftModel(draft, tree=tree or Chain(kind="deterministic"), length=_Afterwards(policy) if borrows else policy)
+
+
+class _Afterwards(LengthPolicy):
+    """Another policy, from the second round on: before the first the target has not read the prompt, so there would be no
+    keys and values to copy, and the draft would read it as well."""
+
+    def __init__(self, inner: LengthPolicy) -> None:
+        self.inner, self.most, self.want, self.reads = inner, inner.most, inner.want, inner.reads
+        self._read = False
+
+    def begin(self, x: Prefix) -> LengthPolicy:
+        return _Afterwards(self.inner.begin(x))
+
+    def plan(self, x: Prefix, rng: Rng) -> int | None:
+        return self.inner.plan(x, rng) if self._read else 0
+
+    def go_on(self, signals: Signals, rng: Rng) -> bool:
+        return self.inner.go_on(signals, rng)
+
+    def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
+        self._read = True
+        self.inner.observe(x, draft, rows)
 
 
 def _rounded(model: Model, kv_bits: int) -> Model:

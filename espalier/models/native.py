@@ -79,6 +79,7 @@ class Engine:
         self._norm = ends.norm.float()
         self._ropes = list(dict.fromkeys(config.ropes))
         self.kind, self._outputs = kind, config.vocab_size
+        self._rounded: tuple[Any, list[Any]] | None = None  # head and layers in int8, once they were asked for
         self._head = _pack(kind, ends.head, ends.head_bias)
         self._layers = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
         self._build()
@@ -131,20 +132,20 @@ class Engine:
         if not self.config.tied:
             return None
         few = copy(self)
-        few._head, few._outputs = _pack(self.kind, self._embed[keep], None), len(keep)
+        few._head, few._outputs, few._rounded = _pack(self.kind, self._embed[keep], None), len(keep), None
         few._build()
         return few
 
     def partial(self, layers: Sequence[int]) -> Engine:
         part = copy(self)
-        part._layers = [self._layers[layer] for layer in layers]
+        part._layers, part._rounded = [self._layers[layer] for layer in layers], None
         part._build()
         return part
 
     def quantised(self, kv_bits: int = 16) -> Engine:
         """The executor with these weights rounded to int8, and keys and values of `kv_bits` (16 or 4) bits.
 
-        Raises InvalidInput if both are so coarse already.
+        Weights are rounded at the first call and kept. Raises InvalidInput if both are so coarse already.
         """
         if kv_bits not in (4, 16):
             raise InvalidInput(f"kv_bits={kv_bits}: keys and values are kept in 16 bits or in 4")
@@ -153,8 +154,11 @@ class Engine:
         rough = copy(self)
         rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
         if self.kind != "int8":
-            rough.kind, rough._head = "int8", self._head.rounded("int8")
-            rough._layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+            if self._rounded is None:
+                layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+                self._rounded = self._head.rounded("int8"), layers
+            rough.kind, rough._rounded = "int8", None
+            rough._head, rough._layers = self._rounded
         rough._build()
         return rough
 

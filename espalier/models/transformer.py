@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Lock
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from espalier.models.config import Config, Sizes
 from espalier.models.cuda import Captured
 from espalier.models.eager import Eager, Executor
 from espalier.models.kv import KV
-from espalier.models.packing import Pass
+from espalier.models.packing import Pass, Plan
 from espalier.models.weights import Ends, read_ends, read_layers
 from espalier.prefix import Prefix
 from espalier.rows import Rows
+from espalier.run import one_thread
 from espalier.scorer import Model
 
 __all__ = ["Eager", "Executor", "Transformer"]
@@ -56,7 +58,8 @@ class Transformer(Model):
         width = config.kv_heads * config.head_dim
         width = fourbit.width(width) if executor.kv_dtype == torch.uint8 else width
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
-        self._lender: KV | None = None
+        self._lender: Transformer | None = None
+        self._moving = Lock()  # held while slots are given out, moved or copied: a borrower may run in another thread
 
     @property
     def device(self) -> torch.device:
@@ -112,16 +115,19 @@ class Transformer(Model):
         if unknown := want - EXTRAS:
             raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
         if self._lender is not None:
-            for x in prefixes:
-                self.kv.borrow(self._lender, x)
-        plan = self.kv.plan(prefixes)
+            with self._lender._moving, one_thread():
+                for x in prefixes:
+                    self.kv.borrow(self._lender.kv, x)
+        plan = self._plan(prefixes)
         taps = "layers" in want
         try:
             parts = [self._run(p, taps) for p in plan.passes(self._chunk)]
         except BaseException:
-            self.kv.abandon(plan)
+            with self._moving:
+                self.kv.abandon(plan)
             raise
-        self.kv.commit(plan)
+        with self._moving:
+            self.kv.commit(plan)
         hidden = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts])
         logits = self.executor.read(hidden, norm=False)
         extras = {"hidden": hidden} if "hidden" in want else {}
@@ -134,6 +140,10 @@ class Transformer(Model):
             extras = {name: tensor[order] for name, tensor in extras.items()}
         return Rows(logits, prefixes, extras)
 
+    def _plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
+        with self._moving:
+            return self.kv.plan(prefixes, rows)
+
     def _run(self, rows: Pass, taps: bool) -> tuple[Tensor, Tensor | None]:
         if (highest := int(rows.tokens.view(np.uint32).max())) >= self.config.vocab_size:
             raise InvalidInput(
@@ -143,14 +153,16 @@ class Transformer(Model):
 
     def prefill(self, x: Prefix, rows: int) -> int:
         """Computes at most `rows` more tokens of `x`, a long prompt in pieces; returns how many are missing then."""
-        plan = self.kv.plan([x], rows)
+        plan = self._plan([x], rows)
         try:
             for p in plan.passes(self._chunk):
                 self._run(p, False)
         except BaseException:
-            self.kv.abandon(plan)
+            with self._moving:
+                self.kv.abandon(plan)
             raise
-        self.kv.commit(plan)
+        with self._moving:
+            self.kv.commit(plan)
         return self.kv.missing(x)
 
     def read(self, hidden: Tensor) -> Tensor:
@@ -166,14 +178,19 @@ class Transformer(Model):
     def quantised(self, kv_bits: int = 16) -> Transformer:
         """The model with its weights rounded to int8, its keys and values to bfloat16 or to 4 bits (`kv_bits`).
 
-        What this one has read it does not read again: it copies the keys and values. Raises InvalidInput unless it runs on the
-        native kernels, and if nothing would become coarser.
+        What this one has read it does not read again: it copies the keys and values. Weights are rounded at the first call and
+        kept. Raises InvalidInput unless it runs on the native kernels, and if nothing would become coarser.
         """
         if not isinstance(self.executor, native.Engine):
             raise InvalidInput("8 bits run on the native CPU kernels only; load the model with device='cpu' and kernels built")
         rough = self.on(self.executor.quantised(kv_bits))
-        rough._lender = self.kv
+        rough._lender = self
         return rough
+
+    @property
+    def borrows(self) -> bool:
+        """Whether this is the rounded copy of a model whose keys and values it copies."""
+        return self._lender is not None
 
     def on(self, executor: Executor) -> Transformer:
         """The same model on another executor, with keys and values of its own."""

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import espalier as es
 from espalier.errors import InvalidInput
 from espalier.models import fourbit, native
+from espalier.models.packing import Pass
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -184,6 +186,48 @@ def test_a_draft_in_4_bits_packs_what_the_model_has_read() -> None:
     assert torch.equal(draft.kv.values[:, slots], fourbit.pack(model.kv.values[:, theirs]))
     with pytest.raises(InvalidInput, match="16 bits or in 4"):
         model.quantised(8)
+
+
+def test_weights_are_rounded_once() -> None:
+    model = ours(peer("llama3"), "native")
+    first, second = model.quantised().executor, model.quantised(4).executor
+    assert isinstance(first, native.Engine)
+    assert isinstance(second, native.Engine)
+    assert first._head is second._head
+    assert first._layers is second._layers
+    part = model.partial([0]).quantised().executor
+    assert isinstance(part, native.Engine)
+    assert len(part._layers) == 1
+
+
+def test_the_prompt_is_read_by_the_target_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, rows = ours(peer("llama"), "native"), Prefix(tokens(60)), list[int]()
+    drafter = es.drafting.quantised(model)
+    draft, run = drafter.scorer, Transformer._run
+
+    def counted(self: Transformer, some: Pass, taps: bool) -> tuple[Tensor, Tensor | None]:
+        if self is draft:
+            rows.append(len(some.tokens))
+        return run(self, some, taps)
+
+    monkeypatch.setattr(Transformer, "_run", counted)
+    es.run(es.speculate(model, x, es.stop.budget(12), drafter, es.verification.GreedyMatch(), Rng(0)))
+    assert rows
+    assert max(rows) < 10
+
+
+def test_a_draft_in_another_thread_waits_while_slots_move() -> None:
+    model, x = ours(peer("llama"), "native"), Prefix(tokens(40))
+    draft = model.quantised()
+    model.forward([x], frozenset())
+    alone = draft.forward([x], frozenset()).logits
+    thread = threading.Thread(target=lambda: draft.forward([x + 7], frozenset()))
+    with model._moving:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+    thread.join()
+    assert torch.equal(draft.forward([x], frozenset()).logits, alone)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
