@@ -15,6 +15,7 @@ import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
 from espalier.constraints import cfg
+from espalier.errors import Unsatisfiable
 from espalier.lm import LanguageModel
 from espalier.options import Options
 from espalier.text.vocab import Vocab
@@ -249,10 +250,10 @@ def program(seed: int) -> Program:
 
 
 def outcome(prompts: Sequence[str], options: dict[str, Any]) -> Any:
-    """What a batch gives: its completions, flat, or the kind of error."""
+    """What a batch gives: its completions, flat, or `Unsatisfiable` where nothing can be said."""
     try:
         done = LM.complete_all([es.raw(prompt) for prompt in prompts], **options)
-    except es.EspalierError as error:
+    except Unsatisfiable as error:
         return type(error)
     return [one for completion in done for one in completion]
 
