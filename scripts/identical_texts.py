@@ -39,7 +39,7 @@ def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], 
 
     found: dict[str, Callable[[], Setup]] = {
         "lookup": lambda: (d.PromptLookup(), match),
-        "lookup, greedy match": lambda: (d.PromptLookup(), v.GreedyMatch()),
+        "lookup by greedy match": lambda: (d.PromptLookup(), v.GreedyMatch()),
         "n-gram cache": lambda: (d.NGramCache(static=d.NGramCounts.of(texts, vocab=lm.vocab)), match),
         "ADED": lambda: (d.ADED(texts), match),
         "recycling": lambda: (d.TokenRecycling(), match),
@@ -54,10 +54,10 @@ def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], 
         "DReSD": lambda: (d.DReSD(), match),
         "RASD": lambda: (d.RASD(small, d.REST(store)), match),
         "Graft": lambda: (d.Graft(small, d.TokenRecycling(nodes=12), nodes=12, depth=2), match),
-        "draft model, rejection": lambda: (d.DraftModel(small, tokens=3), reject),
-        "draft model, block": lambda: (d.DraftModel(small, tokens=3), v.Block()),
-        "chains, k-SEQ": lambda: drawn(d.Chains(3, 2), v.KSeq()),
-        "template, multi-candidate": lambda: drawn(d.Template([(0,), (1,), (0, 0)]), v.MultiCandidate()),
+        "draft model by rejection": lambda: (d.DraftModel(small, tokens=3), reject),
+        "draft model by block": lambda: (d.DraftModel(small, tokens=3), v.Block()),
+        "chains by k-SEQ": lambda: drawn(d.Chains(3, 2), v.KSeq()),
+        "template by multi-candidate": lambda: drawn(d.Template([(0,), (1,), (0, 0)]), v.MultiCandidate()),
         "k-config": lambda: drawn(d.KConfig((3, 2))),
         "stochastic beam": lambda: drawn(d.StochasticBeam(3, 2)),
         "DySpec": lambda: drawn(d.DySpec(6)),
@@ -84,7 +84,7 @@ def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], 
     }
     if not eight:
         found["quantised"] = lambda: (d.quantised(model), match)
-        found["quantised, 4-bit keys"] = lambda: (d.quantised(model, kv_bits=4), match)
+        found["quantised with 4-bit keys"] = lambda: (d.quantised(model, kv_bits=4), match)
     return found
 
 
