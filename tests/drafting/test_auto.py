@@ -10,8 +10,6 @@ import torch
 
 import espalier as es
 from espalier.drafting import Auto, Draft
-from espalier.drafting.evidence import COPY, TABLE, Calibration, Evidence, Memory, prior
-from espalier.drafting.pace import Ledger, PassCost, size_of
 from espalier.errors import InvalidInput
 from espalier.testing import assert_same_law, exact_law
 from espalier.verification import GreedyMatch, SampleMatch
@@ -83,6 +81,8 @@ def spoken(auto: Auto, clock: Clock, row: Callable[[list[int]], int], cost: Call
 
 
 COSTS = {"cheap": linear(0.01), "fair": linear(0.1), "dear": linear(1.0), "stairs": stairs}
+
+
 ROWS = {"periodic": periodic, "hashed": hashed, "misleading": misleading}
 
 
@@ -160,56 +160,6 @@ def test_it_comes_back_when_the_text_becomes_predictable():
     assert spoken(auto, clock, late, linear(0.05), 900) < 0.6
 
 
-def test_the_cost_of_a_pass_is_learned_under_noise_and_drift():
-    cost, rng = PassCost(), torch.Generator().manual_seed(0)
-    truth = {1: 1.0, 4: 1.1, 8: 1.3, 16: 1.9, 32: 3.2}
-    for turn in range(600):
-        load = 1.0 + turn / 600  # the machine becomes twice as slow
-        for n, ratio in truth.items():
-            if torch.rand((), generator=rng) < 0.3:
-                noise = 1 + 0.1 * float(torch.randn((), generator=rng)) + (3.0 if torch.rand((), generator=rng) < 0.02 else 0.0)
-                cost.learn(n, 0.01 * load * ratio * noise)
-    assert cost.plain == pytest.approx(0.02, rel=0.15)
-    for n, ratio in truth.items():
-        assert cost.ratio(n) == pytest.approx(ratio, rel=0.15)
-    assert truth[8] * 0.85 < cost.ratio(12) < truth[16] * 1.15
-
-
-def test_the_size_is_the_best_of_all_sizes():
-    cost = PassCost(lambda n: 1 + 0.05 * (n - 1))
-    cost.plain = 0.01
-    gains = [0.8 * 0.9**i for i in range(40)]
-    size, rate = cost.best(gains, 40)
-    rates = {n: (1 + sum(gains[:n])) / (1 + 0.05 * (size_of(n + 1) - 1)) for n in range(41)}
-    assert rate == pytest.approx(max(rates.values()))
-    assert rates[size] == pytest.approx(rate)
-    assert cost.best([0.01] * 10, 10) == (0, 1.0)
-    assert cost.best([], 10) == (0, 1.0)
-
-
-def test_no_node_is_looked_for_that_could_pay_and_none_that_could_not():
-    cost = PassCost(lambda n: 1 + 0.1 * (n - 1))
-    cost.plain = 0.01
-    for gain in (0.05, 0.15, 0.3, 0.9):
-        for n in (1, 4, 9):
-            tokens = 1 + 0.8 * n
-            now = tokens / cost.ratio(n + 1)
-            later = [(tokens + m * gain) / cost.ratio(size_of(n + m + 1)) for m in range(1, 48 - n)]
-            assert cost.may_gain(n, tokens, gain, now, 48) == (max(later) > now)
-
-
-def test_what_disturbs_a_pass_is_not_booked_on_drafting():
-    cost = PassCost()
-    for _ in range(20):
-        cost.learn(1, 0.01)
-    assert cost.fair(8, 0.05) == pytest.approx(5)  # nothing is known of such passes
-    for _ in range(20):
-        cost.learn(8, 0.015)
-    assert cost.fair(8, 0.016) == pytest.approx(1.6, rel=0.05)
-    assert cost.fair(8, 0.5) == pytest.approx(3, rel=0.05)
-    assert cost.fair(1, 0.5) == 1
-
-
 def rounds_with_drafts(factor: float) -> int:
     """How many rounds of a text have drafts, after eight of its passes took `factor` times as long."""
     clock, passes, burst = Clock(), 0, range(0)
@@ -234,56 +184,6 @@ def test_a_burst_of_other_work_does_not_stop_drafting():
     calm = rounds_with_drafts(1)
     assert calm > 12
     assert rounds_with_drafts(6) > 0.7 * calm
-
-
-def test_a_ledger_never_allows_more_than_its_slack():
-    ledger = Ledger(slack=0.1, least=10)
-    assert ledger.allows(1.0)
-    assert not ledger.allows(1.01)
-    ledger.book(1, 2.0)
-    assert not ledger.allows(0.01)
-    for _ in range(30):
-        ledger.book(1, 1.0)
-    assert ledger.allows(2.0)
-
-
-def test_candidates_come_from_the_text_other_texts_and_rows():
-    memory = Memory()
-    other = Evidence(memory)
-    other.read([9, 1, 2, 3, 7], 0, 0)
-    own = Evidence(memory)
-    own.read([4, 1, 2, 3, 5, 6, 1, 2, 3], 0, 9)
-    cursors = own.start()
-    found = dict(own.candidates([1, 2, 3], cursors))
-    assert set(found) == {5, 7}
-    assert found[5] // TABLE == 1 + 2  # three tokens match in the text itself
-    assert found[7] // TABLE == 7 + 2  # and in another one
-    logits = torch.full((1, V), -9.0)
-    logits[0, 5], logits[0, 8] = 4.0, 3.5
-    memory.learn(es.Rows(logits, [es.Prefix([2, 3])]), 8)
-    found = dict(own.candidates([1, 2, 3], cursors))
-    assert set(found) == {5, 7, 8}
-    assert found[5] % TABLE == 1 + 2  # 0.62 of the row: the third class of a pair's row
-    assert found[7] % TABLE == TABLE - 2
-    assert found[8] // TABLE == 0
-    below = own.below([1, 2, 3], cursors, 5)
-    assert [token for token, _ in own.candidates([2, 3, 5], below)] == [6]
-
-
-def test_priors_are_probabilities_and_calibration_finds_the_truth():
-    assert all(0 <= prior(bucket) < 1 for bucket in range(COPY * TABLE))
-    calibration, rng = Calibration(), torch.Generator().manual_seed(0)
-    for _ in range(3000):
-        calibration.learn(40, bool(torch.rand((), generator=rng) < 0.3))
-    assert calibration.p[40] == pytest.approx(0.3, abs=0.08)
-
-
-def test_memory_is_bounded():
-    memory = Memory(limit=100)
-    evidence = Evidence(memory)
-    ids = [i % V for i in range(50)] + [(i * i) % V for i in range(500)]
-    evidence.read(ids, 0, 0)
-    assert len(memory.grams) <= 100
 
 
 def test_requests_side_by_side_write_what_each_writes_alone():
