@@ -21,11 +21,16 @@ Text date() {
 Text leap_second() {
   const auto two = [](int n) { return std::string(n < 10 ? "0" : "") + std::to_string(n); };
   const auto clock = [&](int minutes) { return two(minutes / 60) + ":" + two(minutes % 60); };
-  constexpr int kDay = 24 * 60;
+  constexpr int kDay = 24 * 60, kLast = kDay - 1;   // minutes; the last one of a day has the second 60
   Text all = "23:59:60(?:\\.[0-9]+)?[Zz]";
-  for (int offset = 0; offset < kDay; ++offset) {
-    all += "|" + clock((kDay - 1 + offset) % kDay) + ":60(?:\\.[0-9]+)?\\+" + clock(offset);
-    all += "|" + clock((2 * kDay - 1 - offset) % kDay) + ":60(?:\\.[0-9]+)?-" + clock(offset);
+  for (int hour = 0; hour < 24; ++hour) {
+    all += "|" + two(hour) + ":(?:";
+    for (int minute = 0; minute < 60; ++minute) {
+      const int local = 60 * hour + minute;
+      if (minute) all += '|';
+      all += two(minute) + ":60(?:\\.[0-9]+)?(?:\\+" + clock((local - kLast + kDay) % kDay) + "|-" + clock((kLast - local) % kDay) + ")";
+    }
+    all += ")";
   }
   return group(all);
 }
