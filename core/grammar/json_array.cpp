@@ -97,8 +97,7 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   const Formula after = item_formula(f.formula, f.index);
   if (after == kFalse) return;
   const std::uint32_t uniform = prefix_length(f.formula);
-  bool unique = false;
-  f_.map(f.formula, [&](Formula atom) { return unique |= f_[atom].is == Is::Unique, atom; });
+  const bool unique = this->unique(f.formula);
   Frame n = f;
   n.at = At::ArrayNext;
   n.index = std::min(f.index + 1, uniform);
@@ -109,18 +108,16 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
     if (!possible_array(n)) continue;
     const bool once = unique && not_unique(s.rest) == kFalse;   // an item that was said would leave nothing to hold
     begin_value(s.child, frame(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out, once ? said : re::kEmpty);
+    // of an item that is not known, the scalars that it takes away are not known either; of any string it is only the end
+    if (once && unknown(f.seen) && values(s.child).scalars != any_string()) out.unsure = true;
   }
-}
-
-// What remains when two items are equal.
-Formula SchemaMachine::not_unique(Formula f) {
-  return f_.map(f, [&](Formula atom) { return f_[atom].is == Is::Unique ? kFalse : atom; });
 }
 
 // How the scalars of a set of canonical texts may be written.
 Re SchemaMachine::spelled(std::uint32_t set) const {
   std::vector<Re> all;
   for (const std::uint32_t id : sets_[set]) {
+    if (id == kAnyName) continue;
     std::string_view text = names_[id];
     std::string decoded;
     bool exact = true;
@@ -132,14 +129,17 @@ Re SchemaMachine::spelled(std::uint32_t set) const {
   return re::alt(std::span<const Re>(all));
 }
 
+// An item has ended. If it was there before, the array is one with repeated items.
 void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {
-  bool unique = false;
-  f_.map(f.formula, [&](Formula atom) { return unique |= f_[atom].is == Is::Unique, atom; });
-  if (unique) {
-    const std::string written = text_from(text, f.offset);
-    std::string_view item = written;
-    item.remove_prefix(std::min(item.find_first_not_of(" \t\r\n,"), item.size()));
-    const std::uint32_t id = name_id(canonical(item));
+  if (unique(f.formula)) {
+    out.unsure = unknown(f.seen);
+    std::uint32_t id = kAnyName;
+    if (text != kAnyText) {
+      const std::string written = text_from(text, f.offset);
+      std::string_view item = written;
+      item.remove_prefix(std::min(item.find_first_not_of(" \t\r\n,"), item.size()));
+      id = name_id(canonical(item));
+    }
     const std::uint32_t seen = set_with(f.seen, id);
     if (seen == f.seen) f.formula = not_unique(f.formula);
     f.seen = seen;

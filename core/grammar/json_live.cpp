@@ -144,6 +144,7 @@ bool SchemaMachine::array_holds(const Frame& f, const std::vector<Formula>& lite
     if (n.is == Is::More && negative) most = std::min<std::uint64_t>(most, n.a - 1);
     else if (n.is == Is::More) least = std::max<std::uint64_t>(least, n.a);
     else if (n.is == Is::Contains && !negative) least = std::max<std::uint64_t>(least, n.b), contained.push_back(child(n.a));
+    else if (n.is == Is::Unique && negative) least = std::max<std::uint64_t>(least, sets_[f.seen].empty() ? 2 : 1);
     else if (!negative && n.is != Is::Unique) constant.push_back(l);
   }
   if (least > most) return false;

@@ -62,6 +62,10 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
       break;
     case At::ArrayNext: array_next(f, text, out); break;
     case At::NumberEnd: {
+      if (text == kAnyText) {
+        out.unsure = true;
+        break;
+      }
       const std::string written = text_from(text, f.offset);
       std::string_view s = written;
       s.remove_prefix(std::min(s.find_first_of("-0123456789"), s.size()));
@@ -84,7 +88,7 @@ bool SchemaMachine::refuses(Cont cont, bool tagged) {
   switch (f.at) {
     case At::ObjectBegin: case At::ObjectNext: some = options_.in_order || !plain_demands(f.formula); break;
     case At::Member: some = options_.in_order || !plain_demands(f.formula) || !names_decide(f.formula); break;
-    case At::ArrayBegin: case At::ArrayNext: some = !plain_items(f.formula); break;
+    case At::ArrayBegin: case At::ArrayNext: some = !plain_items(f.formula) || unknown(f.seen); break;
     case At::NumberEnd: some = true; break;
     default: break;   // commas, colons and gaps are only offered where something follows
   }

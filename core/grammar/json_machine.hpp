@@ -37,7 +37,7 @@ class SchemaMachine final : public Machine {
   SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry, Options);
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
-  bool blind(Cont) override;
+  bool blind(Cont, Text) override;
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
   bool exact() const override { return inexact_.empty(); }
@@ -149,7 +149,7 @@ class SchemaMachine final : public Machine {
   bool any_other(const Frame&);
   void close(const Frame&, char bracket, bool first, Text, Expansion&);
   std::uint32_t shape_of(Formula);
-  std::uint32_t any_name() { return name_id("\xff"); }   // stands for a name that no text has: kAnyText's
+  static constexpr std::uint32_t kAnyName = 0;   // a name or an item of which the text is not known: kAnyText's
   void array_begin(const Frame&, Text, Expansion&);
   void array_next(Frame, Text, Expansion&);
   void items(const Frame&, Text, Expansion&);
@@ -161,7 +161,13 @@ class SchemaMachine final : public Machine {
   Formula at_end(Formula);
   void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&, Re but = re::kEmpty);
   Re spelled(std::uint32_t set) const;
+
+  // json_unique.cpp
+  bool unique(Formula);
   Formula not_unique(Formula);
+  bool new_item(std::string_view text, std::uint32_t seen) const;
+  bool unknown(std::uint32_t set) const;
+  Re any_string();
 
   struct Assuming {   // what is found while a question is open above may not be remembered if it used the open question
     explicit Assuming(std::size_t& l) : lowest(l), before(std::exchange(l, static_cast<std::size_t>(-1))) {}
@@ -228,7 +234,7 @@ class SchemaMachine final : public Machine {
   std::unordered_map<const Value*, Re> patterns_;
   std::unordered_map<std::string_view, Re> key_patterns_;
   std::unordered_map<const Value*, Schema> constants_;
-  std::deque<std::string> names_;
+  std::deque<std::string> names_{"\xff"};   // what no text can be stands for kAnyName
   std::unordered_map<std::string_view, std::uint32_t> name_ids_;
   std::deque<std::vector<std::uint32_t>> sets_{{}};   // deques: references stay good while they grow
   std::map<std::vector<std::uint32_t>, std::uint32_t> set_ids_{{{}, 0}};

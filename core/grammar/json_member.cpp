@@ -9,7 +9,7 @@ void SchemaMachine::close(const Frame& f, char bracket, bool first, Text text, E
   if (at_end(f.formula) != kTrue) return;
   if (text) {   // the value is remembered: if it may not stand here (it was said before), its end is not offered
     const Expansion& next = after(f.around, 0, text_append(text, static_cast<std::uint8_t>(bracket)));
-    if (next.items.empty() && !next.accepts) return;
+    if (next.items.empty() && !next.accepts && !next.unsure) return;
   }
   const Re before = first ? re::kEpsilon : line(f.depth - 1);
   out.items.push_back({re::cat(before, re::literal({&bracket, 1})), f.around, text});
@@ -83,7 +83,7 @@ void SchemaMachine::object_next(const Frame& f, Text given, Expansion& out) {
   if (others == re::kEmpty || (checked && full(f))) return;
   std::vector<WordId> had;
   for (const std::uint32_t id : seen) {
-    if (id != any_name() && !std::binary_search(p.listed.begin(), p.listed.end(), id)) had.push_back(re::word(names_[id]));
+    if (id != kAnyName && !std::binary_search(p.listed.begin(), p.listed.end(), id)) had.push_back(re::word(names_[id]));
   }
   if (!had.empty()) {
     others = re::both(others, re::negate(re::words(std::move(had))));
@@ -99,15 +99,6 @@ Re SchemaMachine::colon() {
   return colon_ = re::cat(blank, re::literal(options_.blanks == Blanks::Pretty ? ": " : ":"));
 }
 
-bool SchemaMachine::blind(Cont cont) {
-  if (blind_.size() <= cont) blind_.resize(frames_.size(), -1);
-  if (blind_[cont] < 0) {
-    const Frame f = frames_[cont];
-    blind_[cont] = f.at == At::Member && !f.capture && plan(f.formula, f.shape)->uniform;
-  }
-  return blind_[cont];
-}
-
 // A name has ended: a listed one (its tag says which) or one that was not seen before. Its member must be possible.
 void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   Frame c = f;
@@ -115,8 +106,8 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   if (tag) {
     c.offset = shapes_[f.shape].names[tag - 1];
   } else if (text == kAnyText) {
-    c.offset = any_name();
-    out.unsure = std::binary_search(sets_[f.seen].begin(), sets_[f.seen].end(), c.offset);   // twice: they may be the same
+    c.offset = kAnyName;
+    out.unsure = unknown(f.seen);   // twice: they may be the same
   } else {
     const std::string all = text_from(text, f.offset);
     std::string_view written = all;

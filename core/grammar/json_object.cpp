@@ -77,7 +77,7 @@ Formula SchemaMachine::member_formula(Formula f, std::uint32_t id) {
     const FormulaNode n = f_[atom];
     switch (n.is) {
       case Is::Members: return f_.both(atom, children_of(n.a, name));
-      case Is::Names: return id == any_name() || text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
+      case Is::Names: return id == kAnyName || text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
       case Is::Has: return n.a == id ? kTrue : atom;
       case Is::More: return f_.atom(Is::More, n.a - 1);
       case Is::Unevaluated: {

@@ -28,7 +28,7 @@ struct Item {
 struct Expansion {
   std::vector<Item> items;  // closed: an item whose `re` may be empty is accompanied by what follows it
   bool accepts = false;     // the whole text may end here
-  bool unsure = false;      // asked with kAnyText: some texts may not go on like this
+  bool unsure = false;      // asked with kAnyText, or after it was: some texts may not go on like this
 };
 
 class Machine {
@@ -42,8 +42,9 @@ class Machine {
   // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed set that
   // agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
-  // What follows is the same for every text that an item of this continuation lets through: `after` may be asked with kAnyText.
-  virtual bool blind(Cont) { return false; }
+  // What follows an item of this continuation is the same for every text that begins with this one: `after` may be asked with
+  // kAnyText. Where it then needs the text after all, its answer is unsure.
+  virtual bool blind(Cont, Text) { return false; }
   // `after` may say of some end of an item of this continuation (whose expression is marked: `tagged`) that nothing follows.
   virtual bool refuses(Cont, bool /*tagged*/) { return false; }
   // Where in the schema or in which rule of the grammar a continuation stands, for messages; "" if that is not known.
@@ -51,7 +52,7 @@ class Machine {
   virtual bool exact() const = 0;
 };
 
-// Captured bytes: each text is a shorter one and a byte more.
+// Captured bytes: each text is a shorter one and a byte more; every text with a byte more is every text.
 Text text_append(Text, std::uint8_t);
 std::size_t text_size(Text);
 std::string text_from(Text, std::size_t offset);   // its bytes from there on

@@ -100,7 +100,7 @@ void Masker::onward(const Item& item, Trie::Place place, Recipe& out) {
 // An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is so long
 // that they may.
 bool Masker::gather_blind(const Item& item, Trie::Place place, Recipe& out) {
-  if (!matcher_->machine().blind(item.cont)) return false;
+  if (!matcher_->machine().blind(item.cont, item.text)) return false;
   Recipe all;
   gather({item.re, item.cont, kAnyText}, place, all);
   if (all.unsure) return false;

@@ -38,7 +38,7 @@ class Masker {
   bool gather_blind(const Item&, Trie::Place, Recipe&);
   void take(const Slice&, Recipe&);
   void take_last(const Slice&, const Item&, Re front, Trie::Place, Recipe&);
-  std::vector<Token> refused(const Item&, Re front, Trie::Place);
+  std::vector<Token> refused(const Item&, Re front, Trie::Place, bool& unsure);
   bool starts(Re, std::uint32_t node);
   void gather_captured(const Item&, Trie::Place, Recipe&);
   void gather_below(const Item&, std::uint32_t node, Recipe&);

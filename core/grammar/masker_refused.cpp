@@ -40,23 +40,23 @@ void Slices::complete(Re r, std::uint32_t node, std::vector<End>& found) {
 }
 
 // Tokens of `place` that end the item where the machine has nothing to go on with.
-std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place) {
+std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place, bool& unsure) {
   std::vector<Token> out;
   Machine& machine = matcher_->machine();
   const bool tagged = re::Store::get().node(front).flags & re::kTagged;
   if (!machine.refuses(item.cont, tagged)) return out;
-  const auto nothing = [&](Tag tag, Text text) {
-    const Expansion& next = machine.after(item.cont, tag, text);
-    return next.items.empty() && !next.accepts;
-  };
+  const auto nothing = [&](const Expansion& next) { return next.items.empty() && !next.accepts; };
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
   const auto take_out = [&](std::uint32_t node) { out.insert(out.end(), order + nodes[node].tokens, order + nodes[node + 1].tokens); };
   if (item.text == 0 || item.text == kAnyText) {   // one answer for all ends with the same tag
+    if (const Expansion* next = tagged ? nullptr : &machine.after(item.cont, 0, item.text); next && !next->unsure && !nothing(*next)) return out;
     const std::vector<Slices::End>& ends = slices_->finals(front, place);
     for (std::size_t i = 0, j; i < ends.size(); i = j) {
       for (j = i + 1; j < ends.size() && ends[j].tag == ends[i].tag;) ++j;
-      if (!nothing(ends[i].tag, item.text)) continue;
+      const Expansion& next = machine.after(item.cont, ends[i].tag, item.text);
+      unsure |= next.unsure;
+      if (!nothing(next)) continue;
       for (; i < j; ++i) take_out(ends[i].node);
     }
     return out;
@@ -68,7 +68,9 @@ std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place
       Text text = item.text;
       const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);
       for (std::size_t d = nodes[node].depth; d < nodes[end.node].depth; ++d) text = text_append(text, static_cast<std::uint8_t>(word[d]));
-      if (nothing(end.tag, text)) take_out(end.node);
+      const Expansion& next = machine.after(item.cont, end.tag, text);
+      unsure |= next.unsure;
+      if (nothing(next)) take_out(end.node);
     }
   }
   return out;
@@ -76,7 +78,7 @@ std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place
 
 // Adds the tokens of a slice that ends its item, without those that are refused.
 void Masker::take_last(const Slice& slice, const Item& item, Re front, Trie::Place place, Recipe& out) {
-  const std::vector<Token> gone = refused(item, front, place);
+  const std::vector<Token> gone = refused(item, front, place, out.unsure);
   if (gone.empty()) return take(slice, out);
   Slice left = slice;
   std::erase_if(left.sparse, [&](Token t) { return std::find(gone.begin(), gone.end(), t) != gone.end(); });

@@ -182,6 +182,7 @@ Texts& texts() {
 std::shared_ptr<Machine> regular_machine(Re r) { return std::make_shared<RegularMachine>(r); }
 
 Text text_append(Text t, std::uint8_t byte) {
+  if (t == kAnyText) return t;
   const EngineGuard guard(engine_lock());
   Texts& all = texts();
   const auto [at, fresh] = all.longer.try_emplace(static_cast<std::uint64_t>(t) << 8 | byte, static_cast<Text>(all.nodes.size()));
