@@ -131,6 +131,7 @@ class SchemaMachine final : public Machine {
   void object_next(const Frame&, Text, Expansion&);
   void name(const Frame&, Tag, Text, Expansion&);
   void member(const Frame&, Text, Expansion&);
+  bool has_value(const Frame& member, Cont colon, Text);
   Re colon();
   Re colon_ = re::kEmpty;
   Formula member_formula(Formula, std::uint32_t name);
@@ -249,6 +250,7 @@ class SchemaMachine final : public Machine {
   std::size_t lowest_ = static_cast<std::size_t>(-1);
   std::unordered_map<Formula, Formula> ended_;
   std::unordered_map<Formula, bool> any_other_;
+  std::unordered_map<std::uint64_t, bool> has_value_;   // continuation of the name and formula
   std::unordered_map<std::uint64_t, Formula> member_formulas_;   // formula and name
   std::map<std::pair<Formula, std::uint32_t>, std::shared_ptr<const Plan>> plans_;
   std::unordered_map<Schema, bool> obvious_;

@@ -119,7 +119,15 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   if (options_.in_order) c.index = tag ? tag : static_cast<std::uint32_t>(shapes_[f.shape].names.size());
   const Cont cont = frame(c);
   const Text kept = f.capture ? text : 0;
-  if (tag || !after(cont, 0, kept ? text_append(kept, ':') : 0).items.empty()) out.items.push_back({colon(), cont, kept});
+  if (tag || has_value(f, cont, kept)) out.items.push_back({colon(), cont, kept});
+}
+
+// Whether a member can come under a name that no schema lists. Names that leave the same formula have one answer.
+bool SchemaMachine::has_value(const Frame& member, Cont colon, Text text) {
+  const std::uint64_t key = static_cast<std::uint64_t>(frame(member)) << 32 | member_formula(member.formula, frames_[colon].offset);
+  if (const auto at = has_value_.find(key); at != has_value_.end()) return at->second;
+  const bool some = !after(colon, 0, text ? text_append(text, ':') : 0).items.empty();
+  return has_value_[key] = some;
 }
 
 void SchemaMachine::member(const Frame& f, Text text, Expansion& out) {

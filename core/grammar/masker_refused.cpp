@@ -5,6 +5,20 @@
 
 namespace espalier {
 
+namespace {
+
+// The bytes with which a text of r can end, as far as its last factor says.
+ByteSet last_bytes(Re r) {
+  const re::Store& store = re::Store::get();
+  while (store.node(r).kind == re::Kind::Cat) r = store.node(r).b;
+  if (store.node(r).kind == re::Kind::Bytes) return store.set(r);
+  ByteSet all;
+  all.add(0, 255);
+  return all;
+}
+
+}  // namespace
+
 // The nodes below a place at which r is complete and cannot go on, in the order of their tags.
 const std::vector<Slices::End>& Slices::finals(Re r, Trie::Place p) {
   const Re same = re::Store::get().clamp(r, static_cast<std::uint32_t>(trie_.longest()));
@@ -27,9 +41,17 @@ void Slices::complete(Re r, std::uint32_t node, std::vector<End>& found) {
   const std::uint32_t base = nodes[node].depth;
   std::vector<Re> level(trie_.longest() + 2);
   level[0] = r;
+  const ByteSet last = last_bytes(r);
+  const bool ascii = !(last.w[2] | last.w[3]);
+  std::uint32_t work = 0;
   for (std::uint32_t i = node + 1; i < nodes[node].skip;) {
-    if ((i & 4095) == 0) Budget::tick_time();
+    if ((++work & 4095) == 0) Budget::tick_time();
     const Trie::Node& n = nodes[i];
+    const Trie::Below& below = trie_.below(i);
+    if (ascii && !last.has(n.byte) && !(below.ascii[0] & last.w[0]) && !(below.ascii[1] & last.w[1])) {
+      i = n.skip;
+      continue;
+    }
     const Re to = level[n.depth - base] = store.step(level[n.depth - base - 1], n.byte);
     const re::Kind kind = store.node(to).kind;
     if (kind == re::Kind::Epsilon || kind == re::Kind::Tag) {
