@@ -21,9 +21,7 @@ _LENGTHS = (0, 0, 1, 2, 3, 3, 4, 4, 4, 4, 5)  # classes of matching lengths 1, 2
 _REACH = 10
 OWN, OTHER, FORCED = 0, 1, 2  # whose text a cursor copies from: the request's, an earlier one's, what a guide demands
 COPY = 19  # no copy; own text by length class; other texts by length class; forced tokens by how many are left
-_TABLES = (
-    4  # what follows the last two tokens in this session's rows, in the table made beforehand; the last one in that, in rows
-)
+_TABLES = 4  # what follows the last two tokens in rows and in the table made beforehand; the last one in that, in rows
 TABLE = 1 + _TABLES * NONE + 2  # nothing known; in one of these rows; absent from the row of a pair, of a token
 _KEEP = 400_000
 
@@ -107,9 +105,9 @@ class Evidence:
 
     def start(self) -> list[Cursor]:
         """Where the end of the text occurred before."""
-        return self._find(self.ids[-_REACH:], len(self.ids))
+        return self._find(self.ids[-_REACH:])
 
-    def _find(self, tail: Sequence[int], end: int) -> list[Cursor]:
+    def _find(self, tail: Sequence[int]) -> list[Cursor]:
         found: list[Cursor] = []
         for n in (3, 2, 1):
             if n <= len(tail) and (places := self._own.get(tuple(tail[-n:]))):
@@ -137,7 +135,7 @@ class Evidence:
     def below(self, tail: Sequence[int], cursors: list[Cursor], token: int) -> list[Cursor]:
         """The cursors after one more token: those that it continues, or where its context occurred before."""
         alive = [(ids, at + 1, n + 1, source) for ids, at, n, source in cursors if at + 1 < len(ids) and ids[at] == token]
-        return alive or self._find([*tail, token][-_REACH:], -1)
+        return alive or self._find([*tail, token][-_REACH:])
 
 
 def _match(ids: Sequence[int], at: int, tail: Sequence[int]) -> int:
