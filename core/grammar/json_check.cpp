@@ -29,7 +29,8 @@ void Schemas::check(Schema root) {
   std::vector<Todo> todo{{root, places_[root].value}};
   std::unordered_set<const Value*> referred{todo[0].value};
   while (!todo.empty()) {
-    auto [near, v] = todo.back();
+    Schema near = todo.back().near;
+    const Value* const v = todo.back().value;
     todo.pop_back();
     if (!v->is(Kind::Object)) continue;
     Budget::tick();

@@ -11,8 +11,8 @@ Re Store::lone(Re r, std::uint8_t byte) {
     case Kind::Words: {
       const std::vector<WordId>& list = word_lists_[n.a];   // in a deque: stays where it is
       const auto at = [&](WordId w) { return words_[w].text.size() == n.b ? -1 : static_cast<int>(static_cast<std::uint8_t>(words_[w].text[n.b])); };
-      const auto same = std::ranges::equal_range(list, static_cast<int>(byte), {}, at);
-      return words_after(std::span(list).subspan(static_cast<std::size_t>(same.begin() - list.begin()), same.size()), n.b + 1);
+      const int wanted = byte;
+      return words_after(std::span(std::ranges::lower_bound(list, wanted, {}, at), std::ranges::upper_bound(list, wanted, {}, at)), n.b + 1);
     }
     case Kind::Not: return negate(lone(n.a, byte));
     case Kind::And: {
