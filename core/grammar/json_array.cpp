@@ -114,19 +114,25 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
 }
 
 // How the scalars of a set of canonical texts may be written.
-Re SchemaMachine::spelled(std::uint32_t set) const {
+Re SchemaMachine::spelled(std::uint32_t set) {
   std::vector<Re> all;
   for (const std::uint32_t id : sets_[set]) {
-    if (id == kAnyName) continue;
-    std::string_view text = names_[id];
-    std::string decoded;
-    bool exact = true;
-    if (text[0] == '{' || text[0] == '[') continue;   // their end is not offered again: close()
-    if (text[0] != '"') all.push_back(text[0] == '-' || (text[0] >= '0' && text[0] <= '9') ? number_texts({Op::Eq, decimal(text)}, exact) : re::literal(text));
-    else if (unquote(text, decoded)) all.push_back(re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\""))));
+    const std::string_view text = names_[id];
+    if (id == kAnyName || text[0] == '{' || text[0] == '[') continue;   // their end is not offered again: close()
+    const auto [at, fresh] = scalar_texts_.try_emplace(id, re::kEmpty);
+    if (fresh) at->second = scalar_text(text);
+    all.push_back(at->second);
   }
   if (!all.empty()) all.push_back(number_beyond());   // their ends cannot be told apart from those of numbers that were said
   return re::alt(std::span<const Re>(all));
+}
+
+Re SchemaMachine::scalar_text(std::string_view canonical) const {
+  std::string decoded;
+  bool exact = true;
+  if (canonical[0] == '-' || (canonical[0] >= '0' && canonical[0] <= '9')) return number_texts({Op::Eq, decimal(canonical)}, exact);
+  if (canonical[0] != '"') return re::literal(canonical);
+  return unquote(canonical, decoded) ? re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\""))) : re::kEmpty;
 }
 
 // An item has ended. If it was there before, the array is one with repeated items.

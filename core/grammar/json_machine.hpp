@@ -161,7 +161,8 @@ class SchemaMachine final : public Machine {
   std::uint32_t prefix_length(Formula);
   Formula at_end(Formula);
   void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text, Expansion&, Re but = re::kEmpty);
-  Re spelled(std::uint32_t set) const;
+  Re spelled(std::uint32_t set);
+  Re scalar_text(std::string_view canonical) const;
 
   // json_unique.cpp
   bool unique(Formula);
@@ -250,6 +251,7 @@ class SchemaMachine final : public Machine {
   std::size_t lowest_ = static_cast<std::size_t>(-1);
   std::unordered_map<Formula, Formula> ended_;
   std::unordered_map<Formula, bool> any_other_;
+  std::unordered_map<std::uint32_t, Re> scalar_texts_;   // of items under uniqueItems, by canonical text
   std::unordered_map<std::uint64_t, bool> has_value_;   // continuation of the name and formula
   std::unordered_map<std::uint64_t, Formula> member_formulas_;   // formula and name
   std::map<std::pair<Formula, std::uint32_t>, std::shared_ptr<const Plan>> plans_;
