@@ -231,7 +231,9 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
       const std::vector<Split> splits = split(after);
       if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
     }
-    for (std::string& s : spellings(names_[names[i]])) spelled.emplace_back(std::move(s), p.live.size());
+    std::vector<std::string> texts = spellings(names_[names[i]]);
+    if (texts.empty()) continue;
+    for (std::string& s : texts) spelled.emplace_back(std::move(s), p.live.size());
     p.live.push_back(i);
   }
   std::sort(spelled.begin(), spelled.end());

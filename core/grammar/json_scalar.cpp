@@ -47,6 +47,8 @@ std::string ascii(std::string_view quoted) {   // as json.dumps writes it by def
 }  // namespace
 
 std::vector<std::string> spellings(std::string_view decoded) {
+  const bool ascii_only = std::all_of(decoded.begin(), decoded.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (!ascii_only && !matches(re::text(), decoded)) return {};   // lone surrogates: no document has them
   std::vector<std::string> out{quote(decoded)};
   std::string escaped = ascii(out[0]);
   if (escaped != out[0]) out.push_back(std::move(escaped));

@@ -143,6 +143,7 @@ std::string Matcher::forced(State s, std::size_t limit) {
     Budget::tick();
     next.clear();
     accepts = step(now, static_cast<std::uint8_t>(only), next);
+    if (next.empty() && !accepts) return out;   // a dead end
     now.swap(next);
     out.push_back(static_cast<char>(only));
   }

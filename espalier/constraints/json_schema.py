@@ -106,10 +106,11 @@ def schema_text(schema: Any) -> str:
     >>> schema_text(True), schema_text({"minimum": 1})
     ('true', '{"minimum": 1}')
     """
-    if isinstance(schema, str):
-        return schema
-    if isinstance(schema, bytes):
-        return schema.decode()
+    if isinstance(schema, (str, bytes)):
+        try:
+            return schema.decode() if isinstance(schema, bytes) else schema.encode().decode()
+        except UnicodeError as error:
+            raise InvalidInput(f"the text of the schema is not UTF-8: {error}") from None
     if not isinstance(schema, (Mapping, bool)):
         schema = schema_of(schema)
     try:

@@ -14,7 +14,7 @@ import pytest
 
 import espalier as es
 from espalier.constraints import parse
-from espalier.errors import InvalidInput, LimitExceeded
+from espalier.errors import InvalidInput, LimitExceeded, Unsatisfiable
 
 
 class Colour(enum.Enum):
@@ -214,3 +214,14 @@ def test_many_branches_that_a_number_tells_apart() -> None:
         assert guide.matches(good)
     for bad in (b'{"k": 60}', b'{"v": 1, "k": 3}', b'{"v": "a"}'):
         assert not guide.matches(bad)
+
+
+def test_names_and_words_that_no_text_can_hold() -> None:
+    with pytest.raises(Unsatisfiable):
+        es.json_schema(r'{"type": "object", "required": ["\ud800"]}').start()
+    guide = es.json_schema(r'{"properties": {"a\ud800": {}}, "additionalProperties": false}')
+    assert guide.advance(guide.start(), b'{"') is None
+    assert not es.json_schema(r'{"enum": ["a", "a\ud800"]}').matches(b'"a\xed\xa0\x80"')
+    for text in (b'{"const": "\xff"}', '{"const": "\udcff"}'):
+        with pytest.raises(InvalidInput, match="not UTF-8"):
+            es.json_schema(text)
