@@ -139,15 +139,15 @@ def test_greedy_text_is_that_of_transformers_on_twenty_prompts(smollm: Pair, sha
                 assert completion.tokens == out[0, len(given) :].tolist(), prompt[:60]
 
 
-def test_the_next_start_takes_under_three_seconds() -> None:
-    """Counted in processor time of one thread, which other work on the machine does not lengthen (much)."""
+def test_the_next_start_costs_little_beside_importing_torch() -> None:
+    """About twice the processor time of `import torch` (3 s in all on a quiet machine): weights are not converted again."""
     locate(NAMES[0])
-    command = [sys.executable, "-c", "import espalier; lm = espalier.load(); print(lm.vocab.size)"]
-    took = []
-    for _ in range(3):
+
+    def seconds(code: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-        assert done.stdout.strip() == "49152", done.stderr
-    assert min(took) < 3
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    took = [(seconds("import torch"), seconds("import espalier; assert espalier.load().vocab.size == 49152")) for _ in range(3)]
+    assert min(start for _, start in took) < 5 * min(torch for torch, _ in took)
