@@ -23,19 +23,23 @@ Setup = tuple[d.Drafter, v.Verifier]
 BATCH = 8
 
 
+def draft_of(model: Any) -> tuple[bool, Any]:
+    """Whether the target is in 8 bits already, and its draft model."""
+    eight = not hasattr(model.executor, "kind") or model.executor.kind == "int8"
+    small = model.partial([i for i in range(model.executor.layers) if i % 10]) if eight else model.quantised()
+    small.vocab = model.vocab
+    return eight, small
+
+
 def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], Setup]]:
     """A drafter with a rule by name; `small`, the draft model, is the target in 8 bits (a part of it if it is that already)."""
     model: Any = lm.model
-    eight = not hasattr(model.executor, "kind") or model.executor.kind == "int8"
-    small = model.partial([i for i in range(model.executor.layers) if i % 10]) if eight else model.quantised()
-    small.vocab, store = model.vocab, d.TextStore(texts, lm.vocab)
+    eight, small = draft_of(model)
+    store = d.TextStore(texts, lm.vocab)
     match, reject, recursive = v.SampleMatch(), v.Rejection(), v.Recursive()
 
     def drawn(tree: d.TreePolicy, rule: v.Verifier = recursive) -> Setup:
         return d.DraftModel(small, tree=tree), rule
-
-    def chosen(length: d.LengthPolicy) -> Setup:
-        return d.DraftModel(small, tree=d.Chain(6, kind="deterministic"), length=length), match
 
     found: dict[str, Callable[[], Setup]] = {
         "lookup": lambda: (d.PromptLookup(), match),
@@ -66,8 +70,8 @@ def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], 
         "OPT-Tree": lambda: drawn(d.OptTree(8, 3), match),
         "trimmed": lambda: (d.DraftModel(small | d.VocabTrim(d.frequent(texts, 2000)), tokens=3), reject),
         "staged": lambda: (d.Staged(small, d.PromptLookup(tokens=3), match, tokens=4), reject),
-        "SVIP": lambda: chosen(d.SVIP()),
-        "UCB": lambda: chosen(d.BanditLength((0, 1, 3))),
+        "SVIP": lambda: (d.DraftModel(small, tree=d.Chain(6, kind="deterministic"), length=d.SVIP()), match),
+        "UCB": lambda: (d.DraftModel(small, tree=d.Chain(6, kind="deterministic"), length=d.BanditLength((0, 1, 3))), match),
         "skipped layers": lambda: (d.skip_layers(model, range(4, 26, 3)), match),
         "SWIFT": lambda: (d.SWIFT(model, window=8, context=8, length=d.Confidence(0.8, most=4)), match),
         "early exit": lambda: (d.early_exit(model, 20), match),
@@ -82,10 +86,11 @@ def setups(lm: LanguageModel, texts: list[list[int]]) -> dict[str, Callable[[], 
         "bandit of drafters": lambda: (d.BanditDrafter([d.PromptLookup(), d.TokenRecycling(nodes=12)]), match),
         "auto": lambda: (d.Auto(), match),
     }
-    if not eight:
-        found["quantised"] = lambda: (d.quantised(model), match)
-        found["quantised with 4-bit keys"] = lambda: (d.quantised(model, kv_bits=4), match)
-    return found
+    quantised = {
+        "quantised": lambda: (d.quantised(model), match),
+        "quantised with 4-bit keys": lambda: (d.quantised(model, kv_bits=4), match),
+    }
+    return found if eight else found | quantised
 
 
 def decoder(lm: LanguageModel, x: es.Prefix, stats: Stats, tokens: int, setup: Setup | None) -> Decoder[es.Prefix]:

@@ -122,6 +122,7 @@ class SchemaMachine final : public Machine {
   std::vector<Split> split(Formula);
   void split(Formula, Formula child, Formula rest, std::vector<Split>&, int& budget);
   int relation(Schema, Schema);
+  Formula decided(Formula, Formula child);
   void uses(Formula, bool negative, std::uint32_t number, std::map<Formula, Use>&) const;
   Formula child(Schema);
   bool signature(const Value&, std::string&, int depth) const;

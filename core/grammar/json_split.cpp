@@ -116,6 +116,22 @@ void SchemaMachine::uses(Formula f, bool negative, std::uint32_t number, std::ma
   }
 }
 
+// A formula where the child is known to satisfy another: that decides some of its atoms.
+Formula SchemaMachine::decided(Formula f, Formula child) {
+  const std::vector<Formula> known = f_[child].is == Is::All ? f_.operands(child) : std::vector{child};
+  return f_.map(f, [&](Formula atom) {
+    if (f_[atom].is != Is::Child) return atom;
+    for (const Formula k : known) {
+      if (k == atom) return kTrue;
+      if (k == f_.negate(atom)) return kFalse;
+      if (f_[k].is != Is::Child) continue;
+      const int r = relation(f_[k].a, f_[atom].a);
+      if (r != 0) return r > 0 ? kTrue : kFalse;
+    }
+    return atom;
+  });
+}
+
 void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Split>& out, int& budget) {
   if (f == kFalse || child == kFalse || rest == kFalse) return;
   if (--budget < 0) throw GrammarError(schemas_.where(root_) + ": its alternatives (oneOf, anyOf, not) have too many combinations to follow");
@@ -131,20 +147,8 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
   if (rest == kFalse || child == kFalse) return;
   if (open.empty()) return out.push_back({child, rest});
 
-  // What the child is known to satisfy decides other atoms.
-  const std::vector<Formula> known = f_[child].is == Is::All ? f_.operands(child) : std::vector{child};
   const Formula before = f_.all(open);
-  const Formula after = f_.map(before, [&](Formula atom) {
-    if (f_[atom].is != Is::Child) return atom;
-    for (const Formula k : known) {
-      if (k == atom) return kTrue;
-      if (k == f_.negate(atom)) return kFalse;
-      if (f_[k].is != Is::Child) continue;
-      const int r = relation(f_[k].a, f_[atom].a);
-      if (r != 0) return r > 0 ? kTrue : kFalse;
-    }
-    return atom;
-  });
+  const Formula after = decided(before, child);
   if (after != before) return split(after, child, rest, out, budget);
 
   std::map<Formula, Use> used;

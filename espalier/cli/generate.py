@@ -71,6 +71,15 @@ def as_text(completion: Completion, constrained: Mapping[str, Any]) -> str:
     return "\n".join(f"[{number}]\n{one.text}" for number, one in enumerate(completion, 1))
 
 
+def question(text: str, raw_prompt: bool, system: str | None) -> Any:
+    """The prompt as `complete` takes it; `InvalidInput` for a system message without the chat template."""
+    if raw_prompt and system is not None:
+        raise InvalidInput("--system needs the chat template, which --raw leaves out; drop one of them")
+    if system is not None:
+        return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+    return raw(text) if raw_prompt else text
+
+
 def generate(
     prompt: PromptText = None,
     file: PromptFile = None,
@@ -119,15 +128,10 @@ def generate(
     }
     checked = Options(**options)  # before a model is loaded: a wrong value is told at once
     checked.rngs()
-    text = read_prompt(prompt, file)
-    if raw_prompt and system is not None:
-        raise InvalidInput("--system needs the chat template, which --raw leaves out; drop one of them")
+    ask = question(read_prompt(prompt, file), raw_prompt, system)
     from espalier.models.load import load
 
     lm = load(model, dtype=dtype, device=device)
-    ask: Any = raw(text) if raw_prompt else text
-    if system is not None:
-        ask = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     if n == 1 and not json_line and not constrained and sys.stdout.isatty():
         for piece in lm.stream(ask, **options):
             print(piece, end="", flush=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from layered import Layers
 from toys import tokenizer
 
 import espalier as es
@@ -23,32 +23,17 @@ from espalier.text.vocab import Vocab
 MERGED = ("ab", "ra", "bra", "abra")
 
 
-class Layers(es.Model):
-    """Tables that add up: a model of layers over bytes, some longer tokens and an end, that likes a few letters."""
-
-    def __init__(self, vocab: Vocab, kept: Sequence[int] = (0, 1, 2)) -> None:
-        self.vocab, self.vocab_size, self.kept, self.layers = vocab, vocab.size, tuple(kept), len(kept)
-        self._likely = torch.zeros(vocab.size, dtype=torch.float64)
-        liked = [i for i in range(vocab.size) if set(vocab[i]) & set(b"abr ") or i in vocab.end]
-        self._likely[liked] = 5.0 / 3
-        self._tables = [es.models.Table.random(vocab.size, 1 + layer % 2, seed=40 + layer, scale=1.2) for layer in self.kept]
-
-    def partial(self, layers: Sequence[int]) -> Layers:
-        return Layers(self.vocab, [self.kept[layer] for layer in layers])
-
-    def read(self, hidden: Tensor) -> Tensor:
-        return hidden
-
-    def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
-        added = torch.stack([table.forward(prefixes, frozenset()).logits + self._likely for table in self._tables], 1)
-        stream = torch.cat([torch.zeros_like(added[:, :1]), added.cumsum(1)], 1)
-        return es.Rows(stream[:, -1], prefixes, {"hidden": stream[:, -1], "layers": stream})
-
-
 def language_model() -> LanguageModel:
-    """The target of the programs."""
+    """The target of the programs: layers over bytes, some longer tokens and an end, that like a few letters."""
     tok = tokenizer(MERGED)
-    return LanguageModel(Layers(tok.vocab), tok, "programs")
+    vocab, likely = tok.vocab, torch.zeros(tok.vocab.size, dtype=torch.float64)
+    likely[[i for i in range(vocab.size) if set(vocab[i]) & set(b"abr ") or i in vocab.end]] = 5.0 / 3
+
+    def table(layer: int) -> es.models.Table:
+        noise = es.models.Table.random(vocab.size, 1 + layer % 2, seed=40 + layer, scale=1.2)
+        return es.models.Table(vocab.size, noise.depth, lambda context: noise.row(context) + likely)
+
+    return LanguageModel(Layers([table(layer) for layer in range(3)], vocab), tok, "programs")
 
 
 LM = language_model()
@@ -154,15 +139,7 @@ def drawn() -> list[Callable[[], d.Drafter]]:
     ]
 
 
-RULES: list[v.Verifier] = [
-    v.SampleMatch(),
-    v.GreedyMatch(),
-    v.MultiCandidate(),
-    v.Rejection(),
-    v.Recursive(),
-    v.KSeq(),
-    v.Block(),
-]
+EXACT = [v.SampleMatch(), v.GreedyMatch(), v.MultiCandidate(), v.Rejection(), v.Recursive(), v.KSeq(), v.Block()]
 LOSSY: list[v.Verifier] = [
     v.Lenient(0.4),
     v.Ensemble(0.3),
@@ -201,7 +178,7 @@ class Trap:
     def allowed(self, state: tuple[int, ...], token: int) -> bool:
         return state not in {(97, 98), (257, 257)}
 
-    def mask(self, state: tuple[int, ...]) -> Tensor:
+    def mask(self, state: tuple[int, ...]) -> torch.Tensor:
         return torch.full((LM.vocab.size,), self.allowed(state, 0))
 
 
@@ -225,7 +202,7 @@ def program(seed: int) -> Program:
     rng = random.Random(seed)
     drafter = any_drafter(rng)
     kind = drafter().kind
-    rule = rng.choice([rule for rule in [*RULES, v.SampleMatch(), v.SampleMatch(), *LOSSY] if kind in rule.accepts])
+    rule = rng.choice([rule for rule in [*EXACT, v.SampleMatch(), v.SampleMatch(), *LOSSY] if kind in rule.accepts])
     options: dict[str, Any] = {
         "temperature": rng.choice([0.0, 0.0, 0.7, 1.0, 1.3]),
         "max_tokens": rng.choice([1, 2, 3, 7, 12, 20]),
