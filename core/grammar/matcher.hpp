@@ -45,6 +45,7 @@ class Matcher {
     std::vector<Item> items;
     bool accepts;
   };
+  std::size_t glide(std::span<const Item> from, std::string_view bytes, std::vector<Item>& out);
   State intern(std::vector<Item>&, bool accepts);
   void settle(std::vector<Item>&);   // sorted, each once, joined where the machine can
   std::shared_ptr<Machine> machine_;

@@ -76,6 +76,23 @@ class Store {
   template <class Then>
   void next(Re r, const Then& then);
 
+  // A place within finitely many words. In a list of words it is a part of the list: to look ahead makes no expressions.
+  struct Spelling {
+    Re re = kEmpty;
+    std::span<const WordId> list;   // alike up to `depth`, in order
+    std::uint32_t depth = 0;
+  };
+  Spelling spelling(Re r) const {
+    if (nodes_[r].kind != Kind::Words) return {r, {}, 0};
+    const std::vector<WordId>& list = word_lists_[nodes_[r].a];   // in a deque: stays where it is
+    return {kEmpty, list, nodes_[r].b};
+  }
+  bool spelled(const Spelling& s) const { return !s.list.empty() || spelled(s.re); }
+  template <class Then>
+  void next(const Spelling&, const Then& then);   // then(byte, spelling)
+  template <class Then>
+  void ends(const Spelling&, const Then& then) const;   // then(tag)
+
   // r = front · back, where no text can be cut in two ways: what tokens do to the front does not depend on the back.
   struct Cut { Re front, back; };
   Cut cut(Re);
@@ -88,7 +105,10 @@ class Store {
     if (row.pending && !live(to)) to = kEmpty;
     return to;
   }
-  // The same for a state that may never be asked again: without a row where it can do without.
+  // How many of these bytes only lead on within a list of words or the body of a string, with no end on the way, and where to.
+  std::size_t plain(Re r, std::string_view bytes) const;
+  Re skip(Re r, std::string_view bytes);
+  // step() for a state that may never be asked again: without a row where it can do without.
   Re follow(Re r, std::uint8_t byte) {
     if (rows_[r]) return step(r, byte);
     const Re to = lone(r, byte);
@@ -126,6 +146,10 @@ class Store {
   Re lone(Re, std::uint8_t);
   const Row* unlisted_row(Re);
   Re words_after(std::span<const WordId>, std::uint32_t depth);
+  template <class Then>
+  void fork(const Spelling& words, const Then& then) const;
+  std::span<const WordId> narrow(std::span<const WordId>, std::uint32_t depth, std::uint8_t byte) const;
+  bool unlisted(Re body) const;
   std::uint32_t words_ends(const Node&);
   std::uint8_t words_flags(const Node&) const;
   const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
@@ -177,20 +201,38 @@ void Store::next(Re r, const Then& then) {
   if (n.kind == Kind::Alt) {
     for (std::uint32_t i = 0; i < n.b; ++i) next(pool_[n.a + i], then);
   } else if (n.kind == Kind::Words) {
-    const std::vector<WordId>& list = word_lists_[n.a];   // in a deque: stays where it is
-    std::size_t i = 0, j;
-    while (words_[list[i]].text.size() == n.b) ++i;
-    for (; i < list.size(); i = j) {
-      const char byte = words_[list[i]].text[n.b];
-      for (j = i + 1; j < list.size() && words_[list[j]].text[n.b] == byte;) ++j;
-      then(static_cast<std::uint8_t>(byte), words_after(std::span(list).subspan(i, j - i), n.b + 1));
-    }
+    fork(spelling(r), [&](std::uint8_t byte, const Spelling& rest) { then(byte, words_after(rest.list, rest.depth)); });
   } else if (nodes_[head].kind == Kind::Bytes) {
     const ByteSet set = sets_[nodes_[head].a];
     for (unsigned w = 0; w < 4; ++w) {
       for (std::uint64_t bits = set.w[w]; bits; bits &= bits - 1) then(static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits))), n.kind == Kind::Cat ? n.b : kEpsilon);
     }
   }
+}
+
+template <class Then>
+void Store::next(const Spelling& s, const Then& then) {
+  if (!s.list.empty()) return fork(s, then);
+  next(s.re, [&](std::uint8_t byte, Re rest) { then(byte, spelling(rest)); });
+}
+
+template <class Then>
+void Store::fork(const Spelling& s, const Then& then) const {
+  std::size_t i = 0, j;
+  while (i < s.list.size() && words_[s.list[i]].text.size() == s.depth) ++i;
+  for (; i < s.list.size(); i = j) {
+    const char byte = words_[s.list[i]].text[s.depth];
+    for (j = i + 1; j < s.list.size() && words_[s.list[j]].text[s.depth] == byte;) ++j;
+    then(static_cast<std::uint8_t>(byte), Spelling{kEmpty, s.list.subspan(i, j - i), s.depth + 1});
+  }
+}
+
+template <class Then>
+void Store::ends(const Spelling& s, const Then& then) const {
+  if (s.list.empty()) {
+    for (const Tag tag : ends(s.re)) then(tag);
+  }
+  for (std::size_t i = 0; i < s.list.size() && words_[s.list[i]].text.size() == s.depth; ++i) then(words_[s.list[i]].tag);
 }
 
 }  // namespace espalier::re

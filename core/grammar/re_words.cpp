@@ -48,6 +48,15 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
   return intern({.kind = Kind::Words, .a = id, .b = depth});
 }
 
+// Those of the words that go on with this byte.
+std::span<const WordId> Store::narrow(std::span<const WordId> list, std::uint32_t depth, std::uint8_t byte) const {
+  const auto at = [&](WordId w) { return words_[w].text.size() == depth ? -1 : static_cast<int>(static_cast<std::uint8_t>(words_[w].text[depth])); };
+  if (list.size() == 1) return at(list[0]) == byte ? list : list.first(0);
+  const int wanted = byte;
+  const auto [begin, end] = std::ranges::equal_range(list, wanted, {}, at);
+  return {begin, end};
+}
+
 const Row& Store::words_row(Re r) {
   Partition classes{};
   std::vector<Re> to{kEmpty};

@@ -37,22 +37,23 @@ constexpr std::size_t kFewNodes = 5000;      // below a set of nodes: for more i
 constexpr std::uint32_t kWorthAsking = 24;   // nodes of a subtree: for fewer the walk is cheaper
 
 // The tokens below one node that go on with the bytes with which r begins.
-void Slices::spelled(Walk& walk, Re r, std::uint32_t node) {
+void Slices::spelled(Walk& walk, const re::Store::Spelling& words, std::uint32_t node) {
   re::Store& store = re::Store::get();
-  store.next(r, [&](std::uint8_t byte, Re rest) {
+  store.next(words, [&](std::uint8_t byte, const re::Store::Spelling& rest) {
     const std::uint32_t c = trie_.child(node, byte);
-    if (c == 0 || !store.live(rest)) return;
+    if (c == 0 || (rest.list.empty() && !store.live(rest.re))) return;
     if (walk.keep_tokens) walk.tokens.insert(walk.tokens.end(), trie_.tokens() + trie_.node(c).tokens, trie_.tokens() + trie_.node(c + 1).tokens);
     if (trie_.leaf(c)) return;
-    for (const Tag tag : store.ends(rest)) walk.ends.push_back({tag, c});
-    if (rest != re::kEpsilon) flat(walk, rest, c);
+    store.ends(rest, [&](Tag tag) { walk.ends.push_back({tag, c}); });
+    if (store.spelled(rest)) return spelled(walk, rest, c);
+    if (rest.re != re::kEpsilon) flat(walk, rest.re, c);
   });
 }
 
 // All tokens below one node of the trie.
 void Slices::flat(Walk& walk, Re r, std::uint32_t node) {
   re::Store& store = re::Store::get();
-  if (store.spelled(r)) return spelled(walk, r, node);
+  if (store.spelled(r)) return spelled(walk, store.spelling(r), node);
   const Trie::Node* const nodes = trie_.nodes();
   const Token* const tokens = trie_.tokens();
   const std::uint32_t base = nodes[node].depth, end = nodes[node].skip;

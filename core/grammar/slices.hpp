@@ -59,7 +59,7 @@ class Slices {
   void take_away(const std::vector<std::uint32_t>& nodes, Slice&);
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
-  void spelled(Walk&, Re r, std::uint32_t node);
+  void spelled(Walk&, const re::Store::Spelling&, std::uint32_t node);
   void onward(Walk&, Trie::Child, Re to);
   Trie trie_;
   std::unordered_map<std::uint64_t, Slice> known_;

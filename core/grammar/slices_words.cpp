@@ -23,20 +23,24 @@ class WordEnds {
 
   // Appends the nodes of the quotes after a word; false if `words` is not a union of words, or if they are very many.
   bool find(Re words, std::uint32_t node) {
-    walk(words, node, 0);
+    walk(store_.spelling(words), node, 0);
     return plain_ && work_ < 20000;
   }
   std::vector<std::uint32_t> quotes;
 
  private:
+  using Spelling = re::Store::Spelling;
+
   // pending: how many more bytes of a code point are to come.
-  void walk(Re words, std::uint32_t node, std::uint32_t pending) {
-    plain_ &= words <= re::kEpsilon || store_.spelled(words);   // at the end of a token too: it may leave nothing
+  void walk(const Spelling& words, std::uint32_t node, std::uint32_t pending) {
+    plain_ &= (words.list.empty() && words.re <= re::kEpsilon) || store_.spelled(words);   // at the end of a token too: it may leave nothing
     if (!plain_ || trie_.leaf(node)) return;
-    if (store_.ended(words)) {
+    bool ended = false;
+    store_.ends(words, [&](Tag) { ended = true; });
+    if (ended) {
       if (const std::uint32_t quote = trie_.child(node, '"')) quotes.push_back(quote);
     }
-    store_.next(words, [&](std::uint8_t byte, Re rest) {
+    store_.next(words, [&](std::uint8_t byte, const Spelling& rest) {
       if (++work_ > 20000 || (byte < 0x80 && (byte < 0x20 || byte == '"' || byte == '\\'))) return;
       if (const std::uint32_t next = trie_.child(node, byte)) walk(rest, next, byte < 0xc0 ? pending - (pending > 0) : continuation(byte));
     });
@@ -44,7 +48,7 @@ class WordEnds {
     if (const std::uint32_t backslash = trie_.child(node, '\\')) escape(words, backslash);
   }
 
-  void escape(Re words, std::uint32_t backslash) {
+  void escape(const Spelling& words, std::uint32_t backslash) {
     for (std::size_t k = 0; k < kEscapes.size(); ++k) {
       const std::uint32_t next = trie_.child(backslash, static_cast<std::uint8_t>(kEscapes[k]));
       if (next) decoded(words, std::string(1, kEscaped[k]), next);
@@ -53,7 +57,7 @@ class WordEnds {
   }
 
   // Four hexadecimal digits, and four more after a high surrogate.
-  void digits(Re words, std::uint32_t node, int count, std::uint32_t value, std::uint32_t high) {
+  void digits(const Spelling& words, std::uint32_t node, int count, std::uint32_t value, std::uint32_t high) {
     if (count < 4) {
       for (std::uint32_t c = node + 1; c < trie_.node(node).skip; c = trie_.node(c).skip) {
         const int d = hex(trie_.node(c).byte);
@@ -78,9 +82,9 @@ class WordEnds {
     decoded(words, bytes, node);
   }
 
-  void decoded(Re words, std::string_view bytes, std::uint32_t node) {
+  void decoded(const Spelling& words, std::string_view bytes, std::uint32_t node) {
     if (bytes.empty()) return walk(words, node, 0);
-    store_.next(words, [&](std::uint8_t byte, Re rest) {
+    store_.next(words, [&](std::uint8_t byte, const Spelling& rest) {
       if (byte == static_cast<std::uint8_t>(bytes[0])) decoded(rest, bytes.substr(1), node);
     });
   }
