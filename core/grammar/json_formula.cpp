@@ -14,14 +14,11 @@ Formulas::Formulas() {
 Formula Formulas::intern(FormulaNode n, std::span<const Formula> operands) {
   std::size_t h = static_cast<std::size_t>(n.is) * 0x9e3779b97f4a7c15ull + n.a * 0xff51afd7ed558ccdull + n.b * 0xc4ceb9fe1a85ec53ull;
   for (const Formula f : operands) h = (h ^ f) * 0x100000001b3ull + (h >> 29);
-  const auto [from, to] = ids_.equal_range(h);
-  for (auto i = from; i != to; ++i) {
-    const FormulaNode& m = nodes_[i->second];
-    if (m.is == n.is && m.a == n.a && m.b == n.b && m.count == operands.size() &&
-        std::equal(operands.begin(), operands.end(), pool_.begin() + m.first)) {
-      return i->second;
-    }
-  }
+  const auto same = [&](std::uint32_t i) {
+    const FormulaNode& m = nodes_[i];
+    return m.is == n.is && m.a == n.a && m.b == n.b && std::ranges::equal(operands, std::span(pool_).subspan(m.first, m.count));
+  };
+  if (const Formula known = ids_.find(h, same); known != Index::kNone) return known;
   Budget::charge(1, sizeof n + operands.size_bytes() + 48);
   n.first = static_cast<std::uint32_t>(pool_.size());
   n.count = static_cast<std::uint32_t>(operands.size());
@@ -30,7 +27,7 @@ Formula Formulas::intern(FormulaNode n, std::span<const Formula> operands) {
   pool_.insert(pool_.end(), operands.begin(), operands.end());
   const auto id = static_cast<Formula>(nodes_.size());
   nodes_.push_back(n);
-  ids_.emplace(h, id);
+  ids_.add(h, id);
   return id;
 }
 

@@ -10,6 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "grammar/index.hpp"
+
 namespace espalier::json {
 
 using Formula = std::uint32_t;
@@ -70,7 +72,7 @@ class Formulas {
   std::size_t mapping_ = 0;
   std::vector<FormulaNode> nodes_;
   std::vector<Formula> pool_;
-  std::unordered_multimap<std::size_t, Formula> ids_;
+  Index ids_;
 };
 
 }  // namespace espalier::json

@@ -25,12 +25,12 @@ std::size_t SchemaMachine::FrameHash::operator()(const Frame& f) const {
 }
 
 Cont SchemaMachine::frame(Frame f) {
-  const auto [at, fresh] = frame_ids_.try_emplace(f, static_cast<Cont>(frames_.size()));
-  if (fresh) {
-    Budget::charge(1, 2 * sizeof(Frame) + 64);
-    frames_.push_back(f);
-  }
-  return at->second;
+  const std::uint64_t h = FrameHash{}(f);
+  if (const Cont known = frame_ids_.find(h, [&](std::uint32_t i) { return frames_[i] == f; }); known != Index::kNone) return known;
+  Budget::charge(1, sizeof(Frame) + 32);
+  frames_.push_back(f);
+  frame_ids_.add(h, static_cast<Cont>(frames_.size() - 1));
+  return static_cast<Cont>(frames_.size() - 1);
 }
 
 const Expansion& SchemaMachine::start() {
@@ -45,7 +45,7 @@ const Expansion& SchemaMachine::start() {
 
 const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   const After key{cont, tag, text};
-  if (const auto at = after_.find(key); at != after_.end()) return at->second;
+  if (const Expansion* known = after_.find(key)) return *known;
   Expansion out;
   const Frame f = frames_[cont];
   switch (f.at) {
@@ -74,7 +74,7 @@ const Expansion& SchemaMachine::after(Cont cont, Tag tag, Text text) {
   }
   if (f.at != At::NumberEnd && f.at != At::Gap && f.at != At::Member) with_blanks(f, text, out);
   Budget::charge(1, 64 + sizeof(Item) * out.items.size());
-  return after_.emplace(key, std::move(out)).first->second;
+  return after_.add(key, std::move(out));
 }
 
 // Where what follows an end is not certain: possible_object and possible_array leave some questions open, and numbers and names

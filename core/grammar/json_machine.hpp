@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "grammar/index.hpp"
 #include "grammar/json_formula.hpp"
 #include "grammar/json_number.hpp"
 #include "grammar/json_schema.hpp"
@@ -208,7 +209,7 @@ class SchemaMachine final : public Machine {
   std::deque<Frame> frames_;
   std::vector<signed char> refuses_;   // the same
   std::vector<signed char> blind_;   // of a continuation: -1 = not asked yet
-  std::unordered_map<Frame, Cont, FrameHash> frame_ids_;
+  Index frame_ids_;
   struct After {
     Cont cont;
     Tag tag;
@@ -221,7 +222,7 @@ class SchemaMachine final : public Machine {
       return h ^ (h >> 32);
     }
   };
-  std::unordered_map<After, Expansion, AfterHash> after_;
+  Table<After, Expansion, AfterHash> after_;
   std::deque<std::vector<Item>> gaps_;
   std::map<std::vector<Item>, std::uint32_t> gap_ids_;
   Expansion start_;

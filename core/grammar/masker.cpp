@@ -87,14 +87,13 @@ void Masker::gather_part(const Item& item, Trie::Place place, Recipe& out) {
 void Masker::onward(const Item& item, Trie::Place place, Recipe& out) {
   if (!(re::Store::get().node(item.re).flags & re::kTagged)) return gather(item, place, out);
   const Key key{item.re, item.cont, item.text, place};
-  const auto known = onward_.find(key);
-  if (known != onward_.end()) return out.add(known->second);
+  if (const Recipe* known = onward_.find(key)) return out.add(*known);
   Recipe r;
   gather(item, place, r);
   settle(r);
   memory_ += r.bytes() + 64;
   Budget::charge(0, r.bytes() + 64);
-  out.add(onward_.emplace(key, std::move(r)).first->second);
+  out.add(onward_.add(key, std::move(r)));
 }
 
 // An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is so long
@@ -154,7 +153,7 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
 
 const Masker::Recipe& Masker::beyond(Cont cont, Tag tag, Text text, Trie::Place place) {
   const Key key{cont, tag, text, place};
-  if (const auto at = beyond_.find(key); at != beyond_.end()) return at->second;
+  if (const Recipe* known = beyond_.find(key)) return *known;
   const Expansion& next = matcher_->machine().after(cont, tag, text);
   Recipe r;
   r.unsure = next.unsure;
@@ -162,7 +161,7 @@ const Masker::Recipe& Masker::beyond(Cont cont, Tag tag, Text text, Trie::Place 
   settle(r);
   memory_ += r.bytes() + 64;
   Budget::charge(0, r.bytes() + 64);
-  return beyond_.emplace(key, std::move(r)).first->second;
+  return beyond_.add(key, std::move(r));
 }
 
 const Masker::Recipe& Masker::recipe(State s) {

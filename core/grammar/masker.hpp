@@ -49,7 +49,7 @@ class Masker {
   std::shared_ptr<Slices> slices_;
   std::vector<Token> end_;
   std::vector<std::unique_ptr<Recipe>> recipes_;
-  std::unordered_map<Key, Recipe, KeyHash> beyond_, onward_;
+  Table<Key, Recipe, KeyHash> beyond_, onward_;
   std::size_t memory_ = 0;
 };
 

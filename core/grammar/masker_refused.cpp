@@ -23,7 +23,7 @@ ByteSet last_bytes(Re r) {
 const std::vector<Slices::End>& Slices::finals(Re r, Trie::Place p) {
   const Re same = re::Store::get().clamp(r, static_cast<std::uint32_t>(trie_.longest()));
   const std::uint64_t key = static_cast<std::uint64_t>(same) << 32 | p;
-  if (const auto at = finals_.find(key); at != finals_.end()) return at->second;
+  if (const auto* known = finals_.find(key)) return *known;
   std::vector<End> found;
   if (p & Trie::kSingle) {
     complete(same, p & ~Trie::kSingle, found);
@@ -32,7 +32,7 @@ const std::vector<Slices::End>& Slices::finals(Re r, Trie::Place p) {
   }
   std::ranges::stable_sort(found, {}, &End::tag);
   memory_ += 64 + sizeof(End) * found.size();
-  return finals_.emplace(key, std::move(found)).first->second;
+  return finals_.add(key, std::move(found));
 }
 
 void Slices::complete(Re r, std::uint32_t node, std::vector<End>& found) {

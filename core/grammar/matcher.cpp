@@ -32,15 +32,12 @@ State Matcher::intern(std::vector<Item>& items, bool accepts) {
   if (items.empty() && !accepts) return 0;
   settle(items);
   const std::size_t h = hash(items, accepts);
-  const auto [begin, end] = ids_.equal_range(h);
-  for (auto at = begin; at != end; ++at) {
-    const Data& d = states_[at->second];
-    if (d.accepts == accepts && d.items == items) return at->second;
-  }
+  const auto same = [&](std::uint32_t i) { return states_[i].accepts == accepts && states_[i].items == items; };
+  if (const State known = ids_.find(h, same); known != Index::kNone) return known;
   Budget::charge(1, sizeof(Data) + sizeof(Item) * items.size() + 48);
   states_.push_back({items, accepts});
   const State s = static_cast<State>(states_.size() - 1);
-  ids_.emplace(h, s);
+  ids_.add(h, s);
   return s;
 }
 
@@ -190,8 +187,9 @@ class RegularMachine final : public Machine {
 
 struct Texts {
   struct Node { Text shorter; std::uint32_t size; std::uint8_t last; };
-  std::vector<Node> nodes{{}, {}, {}};
-  std::unordered_map<std::uint64_t, Text> longer;   // shorter text and byte
+  Run<Node> nodes;
+  Index ids;
+  Texts() { for (int i = 0; i < 3; ++i) nodes.push_back({}); }
 };
 
 Texts& texts() {
@@ -207,10 +205,12 @@ Text text_append(Text t, std::uint8_t byte) {
   if (t == kAnyText) return t;
   const EngineGuard guard(engine_lock());
   Texts& all = texts();
-  const auto [at, fresh] = all.longer.try_emplace(static_cast<std::uint64_t>(t) << 8 | byte, static_cast<Text>(all.nodes.size()));
-  if (!fresh) return at->second;
+  const std::uint64_t key = static_cast<std::uint64_t>(t) << 8 | byte;
+  const auto same = [&](std::uint32_t i) { return all.nodes[i].shorter == t && all.nodes[i].last == byte; };
+  if (const Text known = all.ids.find(key, same); known != Index::kNone) return known;
+  Budget::charge(0, sizeof(Texts::Node) + 24);
   all.nodes.push_back({t, all.nodes[t].size + 1, byte});
-  Budget::charge(0, sizeof(Texts::Node) + 48);
+  all.ids.add(key, static_cast<Text>(all.nodes.size() - 1));
   return static_cast<Text>(all.nodes.size() - 1);
 }
 

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "grammar/budget.hpp"
+#include "grammar/index.hpp"
 #include "grammar/machine.hpp"
 
 namespace espalier {
@@ -52,7 +53,7 @@ class Matcher {
   std::string name_;
   Limits limits_;
   std::deque<Data> states_;
-  std::unordered_multimap<std::size_t, State> ids_;
+  Index ids_;
   State start_ = 0;
 };
 

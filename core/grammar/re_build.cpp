@@ -21,10 +21,15 @@ struct Deeper {
 
 Re Store::bytes(const ByteSet& s) {
   if (s == ByteSet{}) return kEmpty;
-  const std::string key(reinterpret_cast<const char*>(s.w), sizeof s.w);
-  const auto [at, fresh] = set_ids_.try_emplace(key, static_cast<std::uint32_t>(sets_.size()));
-  if (fresh) sets_.push_back(s);
-  return intern({.kind = Kind::Bytes, .a = at->second});
+  std::uint64_t h = 0;
+  for (const std::uint64_t w : s.w) h = (h ^ w) * 0xff51afd7ed558ccdull, h ^= h >> 31;
+  std::uint32_t id = set_ids_.find(h, [&](std::uint32_t i) { return sets_[i] == s; });
+  if (id == Index::kNone) {
+    id = static_cast<std::uint32_t>(sets_.size());
+    sets_.push_back(s);
+    set_ids_.add(h, id);
+  }
+  return intern({.kind = Kind::Bytes, .a = id});
 }
 
 Re Store::tag(Tag t) { return t == 0 ? kEpsilon : intern({.kind = Kind::Tag, .a = t}); }

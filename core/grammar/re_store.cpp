@@ -32,7 +32,7 @@ Store& Store::get() {
   return *store;
 }
 
-Store::Store() : slots_(1 << 12) {
+Store::Store() {
   end_set({});
   end_set({0});
   intern({.kind = Kind::Empty});
@@ -132,43 +132,27 @@ bool Store::endless(std::span<const Re> operands) const {
 bool Store::same(const Node& x, std::span<const Re> operands, const Node& y) const {
   if (x.kind != y.kind) return false;
   if (x.kind == Kind::Alt || x.kind == Kind::And) {
-    return y.b == operands.size() && std::equal(operands.begin(), operands.end(), pool_.begin() + y.a);
+    return y.b == operands.size() && std::equal(operands.begin(), operands.end(), pool_.data() + y.a);
   }
   return x.a == y.a && x.b == y.b && x.lo == y.lo && x.hi == y.hi;
 }
 
-void Store::grow() {
-  std::vector<std::uint32_t> slots(slots_.size() * 2);
-  for (const std::uint32_t s : slots_) {
-    if (!s) continue;
-    const Node& n = nodes_[s - 1];
-    const bool nary = n.kind == Kind::Alt || n.kind == Kind::And;
-    std::size_t i = hash(n, nary ? operands(n) : std::span<const Re>{}) & (slots.size() - 1);
-    while (slots[i]) i = (i + 1) & (slots.size() - 1);
-    slots[i] = s;
-  }
-  slots_ = std::move(slots);
-}
-
 // `operands` must not point into pool_.
 Re Store::intern(Node n, std::span<const Re> operands) {
-  if (nodes_.size() * 2 > slots_.size()) grow();
-  std::size_t i = hash(n, operands) & (slots_.size() - 1);
-  for (; slots_[i]; i = (i + 1) & (slots_.size() - 1)) {
-    if (same(n, operands, nodes_[slots_[i] - 1])) return slots_[i] - 1;
-  }
-  Budget::charge(1, sizeof(Node) + sizeof(Row*) + 8 + 4 * operands.size());
+  const std::uint64_t h = hash(n, operands);
+  if (const std::uint32_t at = ids_.find(h, [&](std::uint32_t i) { return same(n, operands, nodes_[i]); }); at != Index::kNone) return at;
+  Budget::charge(1, sizeof(Node) + sizeof(Row*) + 16 + 4 * operands.size());
   if (nodes_.size() >= 0xfffffff0u || pool_.size() + operands.size() >= 0xfffffff0u) throw GrammarError("the store of expressions is full");
   n.ends = ends_of(n, operands);
   n.flags = flags_of(n, operands);
   if (!operands.empty()) {
     n.a = static_cast<std::uint32_t>(pool_.size());
     n.b = static_cast<std::uint32_t>(operands.size());
-    pool_.insert(pool_.end(), operands.begin(), operands.end());
+    pool_.append(operands.data(), operands.size());
   }
   nodes_.push_back(n);
   rows_.push_back(nullptr);
-  slots_[i] = static_cast<std::uint32_t>(nodes_.size());
+  ids_.add(h, static_cast<Re>(nodes_.size() - 1));
   return static_cast<Re>(nodes_.size() - 1);
 }
 

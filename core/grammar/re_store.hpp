@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "grammar/index.hpp"
 #include "grammar/re.hpp"
 
 namespace espalier::re {
@@ -135,7 +136,6 @@ class Store {
   std::uint32_t ends_of(const Node&, std::span<const Re>);
   std::uint8_t flags_of(const Node&, std::span<const Re>) const;
   bool endless(std::span<const Re> operands) const;
-  void grow();
   std::pair<Re, Re> split(Re r) const { return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon}; }
   bool merge_heads(std::vector<Re>&);
   bool factor(std::vector<Re>&);
@@ -166,16 +166,15 @@ class Store {
   bool reaches(Re, std::uint32_t from, std::uint32_t to);
   Re shorter(Re);
 
-  std::vector<Node> nodes_;
-  std::vector<Row*> rows_;
+  Run<Node> nodes_;
+  Run<Row*> rows_;
   std::deque<Row> row_pool_;
   std::vector<std::unique_ptr<Re[]>> target_pool_;
   Re* next_target_ = nullptr;
   std::size_t targets_left_ = 0;
-  std::vector<std::uint32_t> slots_;          // open addressing: node + 1
-  std::vector<Re> pool_;
-  std::vector<ByteSet> sets_;
-  std::unordered_map<std::string, std::uint32_t> set_ids_;
+  Run<Re> pool_;
+  Run<ByteSet> sets_;
+  Index ids_, set_ids_;
   std::unordered_map<std::string_view, const std::uint8_t*> partitions_;
   std::deque<Partition> partition_pool_;
   std::deque<std::vector<Tag>> end_sets_;
@@ -187,9 +186,8 @@ class Store {
   std::unordered_map<Re, ByteSet> alphabets_;
   struct Word { std::string text; Tag tag; bool text_only; };
   std::deque<Word> words_;
-  std::unordered_map<std::string, WordId> word_ids_;
   std::deque<std::vector<WordId>> word_lists_;
-  std::unordered_multimap<std::size_t, std::uint32_t> word_list_ids_;
+  Index word_ids_, word_list_ids_;
   Re text_ = kEmpty, codepoint_ = kEmpty;
   std::uint32_t factor_depth_ = 0;
 };

@@ -8,16 +8,15 @@
 namespace espalier::re {
 
 WordId Store::word(std::string_view text, Tag tag) {
-  std::string key(text);
-  key.append(reinterpret_cast<const char*>(&tag), sizeof tag);
-  const auto [at, fresh] = word_ids_.try_emplace(std::move(key), static_cast<WordId>(words_.size()));
-  if (fresh) {
-    Budget::charge(0, 2 * text.size() + 96);
-    Re rest = text_;
-    for (const char c : text) rest = step(rest, static_cast<std::uint8_t>(c));
-    words_.push_back({std::string(text), tag, rest != kEmpty && nullable(rest)});
-  }
-  return at->second;
+  const std::uint64_t h = std::hash<std::string_view>{}(text) + tag * 0xff51afd7ed558ccdull;
+  const auto same = [&](std::uint32_t i) { return words_[i].tag == tag && words_[i].text == text; };
+  if (const std::uint32_t id = word_ids_.find(h, same); id != Index::kNone) return id;
+  Budget::charge(0, text.size() + 96);
+  Re rest = text_;
+  for (const char c : text) rest = step(rest, static_cast<std::uint8_t>(c));
+  words_.push_back({std::string(text), tag, rest != kEmpty && nullable(rest)});
+  word_ids_.add(h, static_cast<WordId>(words_.size() - 1));
+  return static_cast<WordId>(words_.size() - 1);
 }
 
 Re Store::words(std::vector<WordId> list) {
@@ -37,14 +36,12 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
   }
   std::size_t h = list.size();
   for (const WordId w : list) h = (h ^ w) * 0x9e3779b97f4a7c15ull, h ^= h >> 29;
-  const auto [begin, end] = word_list_ids_.equal_range(h);
-  for (auto at = begin; at != end; ++at) {
-    if (std::ranges::equal(word_lists_[at->second], list)) return intern({.kind = Kind::Words, .a = at->second, .b = depth});
-  }
+  const std::uint32_t known = word_list_ids_.find(h, [&](std::uint32_t i) { return std::ranges::equal(word_lists_[i], list); });
+  if (known != Index::kNone) return intern({.kind = Kind::Words, .a = known, .b = depth});
   Budget::charge(0, 4 * list.size() + 64);
   word_lists_.emplace_back(list.begin(), list.end());
   const auto id = static_cast<std::uint32_t>(word_lists_.size() - 1);
-  word_list_ids_.emplace(h, id);
+  word_list_ids_.add(h, id);
   return intern({.kind = Kind::Words, .a = id, .b = depth});
 }
 

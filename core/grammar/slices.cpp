@@ -17,12 +17,12 @@ struct Slices::Walk {
 const Slice& Slices::get(Re r, Trie::Place p) {
   const Re same = re::Store::get().clamp(r, static_cast<std::uint32_t>(trie_.longest()));
   const std::uint64_t key = static_cast<std::uint64_t>(same) << 32 | p;
-  if (const auto at = known_.find(key); at != known_.end()) return at->second;
+  if (const Slice* s = known_.find(key)) return *s;
   Slice s = compute(same, p);
   const std::size_t bytes = sizeof(Slice) + 64 + 4 * s.sparse.size() + (s.dense ? 4 * s.dense->size() : 0) + sizeof(Slice::Exit) * s.exits.size();
   Budget::charge(0, bytes);
   memory_ += bytes;
-  return known_.emplace(key, std::move(s)).first->second;
+  return known_.add(key, std::move(s));
 }
 
 void Slices::trim(std::size_t bytes) {
@@ -134,12 +134,12 @@ void Slices::onward(Walk& walk, const Trie::Child child, Re to) {
 
 const std::vector<Slices::End>& Slices::ends(Re r, std::uint32_t node) {
   const std::uint64_t key = static_cast<std::uint64_t>(r) << 32 | node;
-  if (const auto at = ends_.find(key); at != ends_.end()) return at->second;
+  if (const auto* known = ends_.find(key)) return *known;
   Walk walk;
   walk.keep_tokens = false;
   flat(walk, r, node);
   memory_ += 64 + sizeof(End) * walk.ends.size();
-  return ends_.emplace(key, std::move(walk.ends)).first->second;
+  return ends_.add(key, std::move(walk.ends));
 }
 
 // The slice of r over all tokens as that of `base` and where the two differ: where both have come to the same expression

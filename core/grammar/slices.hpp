@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "grammar/index.hpp"
 #include "grammar/re_store.hpp"
 #include "grammar/trie.hpp"
 
@@ -62,8 +63,8 @@ class Slices {
   void spelled(Walk&, const re::Store::Spelling&, std::uint32_t node);
   void onward(Walk&, Trie::Child, Re to);
   Trie trie_;
-  std::unordered_map<std::uint64_t, Slice> known_;
-  std::unordered_map<std::uint64_t, std::vector<End>> ends_, finals_;
+  Table<std::uint64_t, Slice> known_;
+  Table<std::uint64_t, std::vector<End>> ends_, finals_;
   std::unordered_map<Re, Alike> alike_;
   Measured measured_;
   std::size_t memory_ = 0;
