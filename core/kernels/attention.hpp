@@ -1,8 +1,6 @@
 // Attention of one row; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
 // Up to four heads that share keys and values are done at once; each head's sums are the same as if it were done alone.
 
-constexpr int heads_together = 4;
-
 // Sixteen keys or values from number `at` on, a multiple of sixteen.
 template <Kept kept>
 INLINE V load_kv(const void* base, std::size_t at) {

@@ -60,7 +60,7 @@ struct Step {
       each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
       multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
       each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
-      each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
+      each(team, thread, attend_tasks<kept>(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
       const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
       each(team, thread, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
       multiply(layer.out, layer.gate_up, heads, scratch.delta, hidden);
@@ -166,24 +166,76 @@ struct Step {
     }
   }
 
-  // Task i of the attention: one row, one head of keys and values, and some of the heads of queries that share it. The rows of
+  // Task i of the attention: some rows, one head of keys and values, and some of the heads of queries that share it. The rows of
   // a head follow each other: those of a tree read the same keys and values, which then lie in the cache.
   template <Kept kept>
   void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
-    const int group = shape.heads / shape.kv_heads, pieces = (group + heads_together - 1) / heads_together;
-    const int row = i % pass.rows, kv_head = i / pass.rows / pieces, skip = i / pass.rows % pieces * heads_together;
+    const int group = shape.heads / shape.kv_heads, pieces = pieces_of(group), each = rows_each<kept>();
+    const int groups = (pass.rows + each - 1) / each, kv_head = i / groups / pieces, skip = i / groups % pieces * heads_together;
     const int heads = group - skip < heads_together ? group - skip : heads_together, dim = shape.head_dim;
-    const int end = pass.positions[row] + 1, first = layer.window && end > layer.window ? end - layer.window : 0;
-    const Past past{keys, values, pass.paths[row], first, end, static_cast<std::size_t>(key),
-                    static_cast<std::size_t>(kv_head) * dim, dim, shape.attention_cap};
-    const int at = (kv_head * group + skip) * dim;
-    float* scores = scratch.scores + scratch.scores_each * heads_together * thread;
-    attend<kept>(past, heads, qkv(row) + at, scores, scratch.scores_each, mixed(row) + at);
+    const Share share{keys, values, static_cast<std::size_t>(kv_head) * dim, (kv_head * group + skip) * dim, heads};
+    const int row = i % groups * each, end = row + each < pass.rows ? row + each : pass.rows;
+#if defined(ESPALIER_AVX512)
+    if constexpr (kept == Kept::bf16)
+      if (dim % 32 == 0 && dim <= widest) return attend_rows(layer, share, row, end);
+#endif
+    for (int r = row; r < end; ++r) attend_row<kept>(layer, share, r);
   }
 
+  // Keys and values, where a head's begin in a slot, where the queries begin in a row, and how many heads of them there are.
+  struct Share {
+    const void *keys, *values;
+    std::size_t at;
+    int query, heads;
+  };
+
+  int first_seen(const Layer& layer, int row) const {
+    const int end = pass.positions[row] + 1;
+    return layer.window && end > layer.window ? end - layer.window : 0;
+  }
+
+  template <Kept kept>
+  void attend_row(const Layer& layer, const Share& share, int row) const {
+    const Past past{share.keys, share.values, pass.paths[row], first_seen(layer, row), pass.positions[row] + 1,
+                    static_cast<std::size_t>(key), share.at, shape.head_dim, shape.attention_cap};
+    float* scores = scratch.scores + scratch.scores_each * heads_together * rows_together * thread;
+    attend<kept>(past, share.heads, qkv(row) + share.query, scores, scratch.scores_each, mixed(row) + share.query);
+  }
+
+#if defined(ESPALIER_AVX512)
+  void attend_rows(const Layer& layer, const Share& share, int row, int end) const {
+    Viewer rows[rows_together];
+    for (int r = row; r < end; ++r) {
+      Viewer& viewer = rows[r - row];
+      viewer.slots = pass.paths[r];
+      viewer.first = first_seen(layer, r);
+      viewer.end = pass.positions[r] + 1;
+      viewer.scores = scratch.scores + scratch.scores_each * heads_together * (rows_together * thread + r - row);
+      viewer.out = mixed(r) + share.query;
+      for (int k = 0; k < share.heads * shape.head_dim; k += 16)
+        store_bf16(reinterpret_cast<std::uint16_t*>(viewer.q) + k, load(qkv(r) + share.query + k));
+    }
+    const Group group{static_cast<const std::uint16_t*>(share.keys), static_cast<const std::uint16_t*>(share.values),
+                      static_cast<std::size_t>(key), share.at, shape.head_dim, shape.attention_cap, rows, end - row};
+    attend_together(group, share.heads, scratch.scores_each);
+  }
+#endif
+
+  static int pieces_of(int group) { return (group + heads_together - 1) / heads_together; }
+
+  // How many rows a task has: as many as leave two tasks for every thread, all tasks alike.
+  template <Kept kept>
+  int rows_each() const {
+    if (kept != Kept::bf16) return 1;
+    const int pieces = shape.kv_heads * pieces_of(shape.heads / shape.kv_heads), fair = pass.rows * pieces / (2 * team.size());
+    const int most = fair < 1 ? 1 : fair < rows_together ? fair : rows_together, groups = (pass.rows + most - 1) / most;
+    return (pass.rows + groups - 1) / groups;
+  }
+
+  template <Kept kept>
   int attend_tasks() const {
-    const int group = shape.heads / shape.kv_heads;
-    return pass.rows * shape.kv_heads * ((group + heads_together - 1) / heads_together);
+    const int each = rows_each<kept>();
+    return (pass.rows + each - 1) / each * shape.kv_heads * pieces_of(shape.heads / shape.kv_heads);
   }
 };
 

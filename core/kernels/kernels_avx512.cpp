@@ -13,6 +13,7 @@ namespace avx512 {
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
+#include "kernels/attention_bf16.hpp"
 #include "kernels/forward.hpp"
 }  // namespace avx512
 

@@ -13,6 +13,7 @@ constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
 constexpr int group_bytes = group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
 constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 16 lanes
+constexpr int heads_together = 4, rows_together = 8;  // attended to at once: heads that share keys and values, rows of a text
 
 enum class Kind : int { f32, bf16, i8 };
 
@@ -89,7 +90,7 @@ struct Tiles {
 // Memory of one pass, reused by the next; all of it zero at first, what pads rows stays zero.
 struct Scratch {
   float *x = nullptr, *qkv = nullptr, *mixed = nullptr, *delta = nullptr, *fed = nullptr, *turns = nullptr;
-  float* scores = nullptr;  // per thread: one score per position
+  float* scores = nullptr;  // per thread, row and head attended to at once: one score per position
   std::size_t scores_each = 0;
   std::byte* tiles = nullptr;
   float* scales = nullptr;

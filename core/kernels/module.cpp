@@ -178,7 +178,7 @@ class Engine {
     const auto width = [](int w) { return static_cast<std::size_t>(padded(w)); };
     const std::size_t hidden = width(shape_.hidden), query = width(shape_.heads * shape_.head_dim), ff = width(shape_.ff);
     const std::size_t deepest = std::max({hidden, query, ff});
-    const std::size_t scores = static_cast<std::size_t>(longest) + 32;
+    const std::size_t scores = static_cast<std::size_t>(longest) + 64;
     Scratch s;
     const auto floats = [](Buffer& buffer, std::size_t count) {
       buffer.need(count * sizeof(float));
@@ -190,7 +190,7 @@ class Engine {
     s.mixed = floats(mixed_, n * query);
     s.fed = floats(fed_, n * ff);
     s.turns = floats(turns_, n * ropes_.size() * static_cast<std::size_t>(shape_.head_dim));
-    s.scores = floats(scores_, scores * 4 * static_cast<std::size_t>(crew().size()));  // four heads at once
+    s.scores = floats(scores_, scores * heads_together * rows_together * static_cast<std::size_t>(crew().size()));
     s.scores_each = scores;
     s.tiles = reinterpret_cast<std::byte*>(floats(tiles_, n * deepest));
     s.scales = floats(scales_, n * deepest / group_width);
@@ -223,6 +223,10 @@ NB_MODULE(_kernels, m) {
   m.def("chosen", [] { return std::string(chosen->name); });
   m.def("threads", [] { return crew().size(); });
   m.def("set_threads", [](int count) { team = std::make_unique<Team>(count); }, "count"_a);
+
+  m.def("wish_large_pages", [](std::uintptr_t memory, std::size_t bytes) {
+    wish_large_pages(reinterpret_cast<std::byte*>(memory), bytes);
+  }, "memory"_a, "bytes"_a);
 
   nb::class_<Packed>(m, "Matrix")
       .def("__init__", [](Packed* self, const std::string& kind, int out, int in) { new (self) Packed(kind_of(kind), out, in); },

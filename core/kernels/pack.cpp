@@ -28,6 +28,13 @@ void Buffer::need(std::size_t bytes) {
   size_ = bytes;
 }
 
+void wish_large_pages([[maybe_unused]] std::byte* memory, [[maybe_unused]] std::size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + 4095) / 4096 * 4096, end = reinterpret_cast<std::uintptr_t>(memory) + bytes;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+#endif
+}
+
 std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes) {
   constexpr std::size_t page = std::size_t{2} << 20, piece = std::size_t{32} << 20;
   static std::weak_ptr<std::byte> current;
@@ -38,9 +45,7 @@ std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes) {
     size = std::max(piece, (bytes + page - 1) / page * page);
     from.reset(static_cast<std::byte*>(std::aligned_alloc(page, size)), [](std::byte* p) { std::free(p); });
     if (!from) throw std::bad_alloc();
-#if defined(MADV_HUGEPAGE)
-    madvise(from.get(), size, MADV_HUGEPAGE);  // a wish: without it everything works, slower
-#endif
+    wish_large_pages(from.get(), size);
     current = from;
     used = 0;
   }

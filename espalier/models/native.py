@@ -21,7 +21,7 @@ try:
 except ImportError:  # not built: the eager reference does the work
     _kernels = None
 
-__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads"]
+__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads", "zeros"]
 
 KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
@@ -55,6 +55,14 @@ def threads() -> int:
 def set_threads(count: int) -> None:
     """Shares every later pass among `count` threads; ESPALIER_THREADS does so from the start. No pass may be running."""
     _kernels.set_threads(count)
+
+
+def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Zeroed memory, on large pages where the system has them: streams through it need not look up so many addresses."""
+    memory = torch.empty(shape, dtype=dtype)
+    if _kernels is not None:
+        _kernels.wish_large_pages(memory.data_ptr(), memory.nbytes)
+    return memory.zero_()
 
 
 if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from espalier.models import fourbit
+from espalier.models import fourbit, native
 from espalier.prefix import Prefix
 
 __all__ = ["Pool", "Run", "Slots", "common"]
@@ -112,10 +112,10 @@ class Pool:
     def _tensors(self, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
         layers, width, dtype, device = self._shape
         with torch.inference_mode(False):
-            return (
-                torch.zeros(layers, capacity, width, dtype=dtype, device=device),
-                torch.zeros(layers, capacity, width, dtype=dtype, device=device),
-            )
+            if torch.device(device).type == "cpu":
+                return native.zeros(layers, capacity, width, dtype=dtype), native.zeros(layers, capacity, width, dtype=dtype)
+            shape = (layers, capacity, width)
+            return torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

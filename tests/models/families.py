@@ -48,6 +48,19 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }
 
+HEADS: dict[str, dict[str, Any]] = {  # heads of other sizes, and how many of them share keys and values
+    "3 of 64": {"model_type": "llama", "head_dim": 64, "num_attention_heads": 6, "num_key_value_heads": 2},
+    "5 of 96": {
+        "model_type": "mistral",
+        "sliding_window": 40,
+        "head_dim": 96,
+        "num_attention_heads": 5,
+        "num_key_value_heads": 1,
+    },
+    "1 of 16": {"model_type": "llama", "head_dim": 16, "num_attention_heads": 2, "num_key_value_heads": 2},
+    "2 of 288": {"model_type": "llama", "head_dim": 288, "num_attention_heads": 4, "num_key_value_heads": 2},
+}
+
 
 def peer(name: str) -> Any:
     """Returns transformers' model of the family with random weights whose logits are of order one; the caller's to change."""
@@ -58,7 +71,7 @@ def peer(name: str) -> Any:
 def _made(name: str) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    kind = dict(FAMILIES[name])
+    kind = dict((FAMILIES | HEADS)[name])
     config = AutoConfig.for_model(kind.pop("model_type"), **{**COMMON, **kind})
     config._attn_implementation = "eager"
     model = AutoModelForCausalLM.from_config(config).eval()

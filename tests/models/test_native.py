@@ -20,6 +20,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.testing import check_kv
 
+from .families import HEADS
 from .test_transformer import chain, ours, peer, tokens
 
 if not native.available():
@@ -49,6 +50,23 @@ def test_every_height_of_tile_gives_the_same_bits(rows: int, dtype: str) -> None
     together = model.forward([x + i for i in range(rows)], frozenset()).logits
     alone = model.forward([x + (rows - 1)], frozenset()).logits
     assert torch.equal(together[-1], alone[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("heads", HEADS)
+def test_trees_over_long_texts_have_the_same_bits_and_are_close_to_the_reference(
+    heads: str, dtype: torch.dtype, instructions: str
+) -> None:
+    model, text = peer(heads), Prefix(tokens(70))
+    tree = [text, text + 1, text + 1 + 2, text + 1 + 3, text + 4, *chain(text.ids() + tokens(30, seed=2), 71), text + 1 + 2 + 9]
+    fast = ours(model, "native", dtype)
+    together = fast.forward(tree, frozenset()).logits
+    for i in (0, 3, 17, len(tree) - 1):
+        assert torch.equal(ours(model, "native", dtype).forward([tree[i]], frozenset()).logits[0], together[i])
+        assert torch.equal(fast.forward([tree[i]], frozenset()).logits[0], together[i])
+    exact = ours(model).forward(tree, frozenset()).logits
+    reference = ours(model, "eager", dtype).forward(tree, frozenset()).logits
+    assert float((together - exact).abs().mean()) <= 1.5 * float((reference - exact).abs().mean()) + 1e-4
 
 
 def quantised(weight: Tensor) -> Tensor:
