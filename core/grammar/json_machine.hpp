@@ -38,7 +38,7 @@ class SchemaMachine final : public Machine {
   SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry, Options);
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
-  bool blind(Cont, Text) override;
+  std::vector<Item> sorts(const Item&) override;
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
   bool exact() const override { return inexact_.empty(); }
@@ -82,7 +82,6 @@ class SchemaMachine final : public Machine {
     std::vector<std::uint32_t> listed; // all names of the shape, sorted
     Re others = re::kEmpty;            // decoded names beyond the shape's
     bool plain = true;                 // all names beyond the shape's
-    bool uniform = true;               // they lead to one and the same formula
   };
 
   // json_expand.cpp: schema -> formula, per type
@@ -139,9 +138,20 @@ class SchemaMachine final : public Machine {
   Formula member_formula(Formula, std::uint32_t name);
   Formula children_of(Schema, std::string_view name);
   bool evaluates(Schema, std::string_view name);
+  // json_names.cpp
+  struct Names {                       // what the names that no schema lists lead to
+    bool apart = false;                // it depends on more than …
+    std::vector<Re> patterns;          // … which of these they match
+  };
+  const Names& names(Formula);
+  bool apart(Formula, std::vector<Re>& patterns, bool top = true);
+  std::uint32_t any_name(const Names&, std::uint32_t matched);
+  static bool stands_for_many(std::string_view name) { return name.starts_with('\xff'); }
+  static bool fits(Re pattern, std::string_view name);
+  std::vector<Item> sorts_of_names(const Item&);
+  bool blind(Cont, Text);
   std::shared_ptr<const Plan> plan(Formula, std::uint32_t shape);
   Re other_names(Formula);
-  bool uniform(Formula, bool top = true) const;
   Re member_names(Schema);
   Re evaluated_names(Schema);
   bool plain_demands(Formula) const;
@@ -253,6 +263,7 @@ class SchemaMachine final : public Machine {
   std::size_t lowest_ = static_cast<std::size_t>(-1);
   std::unordered_map<Formula, Formula> ended_;
   std::unordered_map<Formula, bool> any_other_;
+  std::unordered_map<Formula, Names> unlisted_;
   std::unordered_map<std::uint32_t, Re> scalar_texts_;   // of items under uniqueItems, by canonical text
   std::unordered_map<std::uint64_t, bool> has_value_;   // continuation of the name and formula
   std::unordered_map<std::uint64_t, Formula> member_formulas_;   // formula and name

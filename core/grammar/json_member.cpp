@@ -105,9 +105,10 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   c.at = At::Colon;
   if (tag) {
     c.offset = shapes_[f.shape].names[tag - 1];
-  } else if (text == kAnyText) {
-    c.offset = kAnyName;
-    out.unsure = unknown(f.seen);   // twice: they may be the same
+  } else if (any_text(text)) {
+    const Names& all = names(f.formula);
+    c.offset = text == kAnyText ? kAnyName : any_name(all, text - kAnyText - 1);
+    out.unsure = unknown(f.seen) || (text == kAnyText && (all.apart || !all.patterns.empty()));   // twice: they may be the same
   } else {
     const std::string all = text_from(text, f.offset);
     std::string_view written = all;
@@ -118,7 +119,7 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   }
   if (options_.in_order) c.index = tag ? tag : static_cast<std::uint32_t>(shapes_[f.shape].names.size());
   const Cont cont = frame(c);
-  const Text kept = f.capture ? text : 0;
+  const Text kept = !f.capture ? 0 : any_text(text) ? kAnyText : text;
   if (tag || has_value(f, cont, kept)) out.items.push_back({colon(), cont, kept});
 }
 
@@ -136,7 +137,7 @@ void SchemaMachine::member(const Frame& f, Text text, Expansion& out) {
   const Formula after = member_formula(f.formula, id);
   n.at = At::ObjectNext;
   n.offset = 0;
-  n.seen = set_with(f.seen, id);
+  n.seen = set_with(f.seen, stands_for_many(names_[id]) ? kAnyName : id);
   for (const Split& s : split(after)) {
     n.formula = s.rest;
     if (!possible_object(n)) continue;

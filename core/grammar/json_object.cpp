@@ -5,15 +5,6 @@
 
 namespace espalier::json {
 
-namespace {
-bool matches(Re r, std::string_view s) {
-  for (const char c : s) {
-    if ((r = re::step(r, static_cast<std::uint8_t>(c))) == re::kEmpty) return false;
-  }
-  return re::nullable(r);
-}
-}  // namespace
-
 // Keywords of objects that speak about presence and counts; properties and its kin are one atom (Members).
 Formula SchemaMachine::objectual(Schema s, std::string_view name, const Value& v) {
   if (name == "minProperties") return f_.atom(Is::More, count(s, name, v));
@@ -50,7 +41,7 @@ Formula SchemaMachine::children_of(Schema s, std::string_view name) {
   }
   if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
     for (const auto& m : p->members) {
-      if (matches(key_pattern(s, m.first), name)) listed = true, all.push_back(child(schemas_.inside(s, m.second)));
+      if (fits(key_pattern(s, m.first), name)) listed = true, all.push_back(child(schemas_.inside(s, m.second)));
     }
   }
   if (const Value* p = v.get("additionalProperties"); p && !listed) all.push_back(child(schemas_.inside(s, p)));
@@ -64,7 +55,7 @@ bool SchemaMachine::evaluates(Schema evaluator, std::string_view name) {
   if (v.get("additionalProperties") || (s == evaluator && v.get("unevaluatedProperties"))) return true;
   if (const Value* p = v.get("properties"); p && p->get(name)) return true;
   if (const Value* p = v.get("patternProperties"); p && p->is(Kind::Object)) {
-    return std::any_of(p->members.begin(), p->members.end(), [&](const auto& m) { return matches(key_pattern(s, m.first), name); });
+    return std::any_of(p->members.begin(), p->members.end(), [&](const auto& m) { return fits(key_pattern(s, m.first), name); });
   }
   return false;
 }
@@ -77,7 +68,7 @@ Formula SchemaMachine::member_formula(Formula f, std::uint32_t id) {
     const FormulaNode n = f_[atom];
     switch (n.is) {
       case Is::Members: return f_.both(atom, children_of(n.a, name));
-      case Is::Names: return id == kAnyName || text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
+      case Is::Names: return stands_for_many(name) || text_holds(expand(n.a, Kind::String), name) ? atom : kFalse;
       case Is::Has: return n.a == id ? kTrue : atom;
       case Is::More: return f_.atom(Is::More, n.a - 1);
       case Is::Unevaluated: {
@@ -193,23 +184,6 @@ Re SchemaMachine::other_names(Formula f) {
   }
 }
 
-// Whether all names beyond the shape's (that other_names lets through) lead to the same formula.
-bool SchemaMachine::uniform(Formula f, bool top) const {
-  const FormulaNode n = f_[f];
-  const auto patterns = [&](Schema s) { return schemas_[s & ~kHolder].value->get("patternProperties") != nullptr; };
-  switch (n.is) {
-    case Is::Members: return !patterns(n.a);
-    case Is::Names: return top;
-    case Is::Unevaluated: {
-      const std::vector<Schema>& all = evaluators_[n.b];
-      return std::none_of(all.begin(), all.end(), patterns);
-    }
-    default: break;
-  }
-  const std::vector<Formula> parts = f_.operands(f);
-  return std::all_of(parts.begin(), parts.end(), [&](Formula p) { return uniform(p, top && n.is == Is::All); });
-}
-
 std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
   std::vector<Formula> constant;   // what does not change as names are seen
   for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
@@ -242,7 +216,6 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
   std::sort(p.listed.begin(), p.listed.end());
   p.others = other_names(key);
   p.plain = p.others == re::text();
-  p.uniform = uniform(key);
   if (p.others != re::kEmpty && !all.empty()) p.others = re::both(p.others, re::negate(re::words(std::move(all))));
   if (p.others != re::kEmpty && re::empty(p.others)) p.others = re::kEmpty;
   if (!assuming.used()) plans_[{key, shape}] = made;

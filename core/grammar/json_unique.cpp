@@ -71,11 +71,19 @@ bool SchemaMachine::new_item(std::string_view text, std::uint32_t seen) const {
   });
 }
 
+std::vector<Item> SchemaMachine::sorts(const Item& item) {
+  if (!blind(item.cont, item.text)) return {};
+  const Frame& f = frames_[item.cont];
+  if (f.at == At::Member && !names(f.formula).patterns.empty() && !re::marked(item.re)) return sorts_of_names(item);
+  return {{item.re, item.cont, kAnyText}};
+}
+
+// Whether what follows is the same for every text that begins with this one, or, of names, for all that match the same patterns.
 bool SchemaMachine::blind(Cont cont, Text text) {
   const Frame f = frames_[cont];
   if (f.at == At::Gap) return std::ranges::all_of(gaps_[f.formula], [&](const Item& i) { return blind(i.cont, text); });
   if (blind_.size() <= cont) blind_.resize(frames_.size(), -1);
-  if (blind_[cont] < 0) blind_[cont] = f.at == At::Member ? plan(f.formula, f.shape)->uniform : f.at != At::NumberEnd;
+  if (blind_[cont] < 0) blind_[cont] = f.at == At::Member ? !names(f.formula).apart : f.at != At::NumberEnd;
   if (!blind_[cont] || f.at == At::End) return blind_[cont];
   for (Cont c = cont; frames_[c].at != At::End; c = frames_[c].around) {   // the arrays that remember this text
     const Frame around = frames_[c];

@@ -17,6 +17,8 @@ namespace espalier {
 using Cont = std::uint32_t;   // what follows; hash-consed by the machine that made it; 0 is never used
 using Text = std::uint32_t;   // captured bytes, hash-consed; 0 = this item captures nothing, 1 = captured "" so far
 constexpr Text kAnyText = 2;  // stands for every text: masks ask what follows without saying after which
+constexpr Text kSorts = 8;    // kAnyText + 1 … kAnyText + kSorts stand for every text of a sort that the machine knows
+inline bool any_text(Text t) { return t - kAnyText <= kSorts; }
 
 struct Item {
   Re re;
@@ -28,7 +30,7 @@ struct Item {
 struct Expansion {
   std::vector<Item> items;  // closed: an item whose `re` may be empty is accompanied by what follows it
   bool accepts = false;     // the whole text may end here
-  bool unsure = false;      // asked with kAnyText, or after it was: some texts may not go on like this
+  bool unsure = false;      // asked with any text, or after it was: some texts may not go on like this
 };
 
 class Machine {
@@ -42,9 +44,9 @@ class Machine {
   // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed set that
   // agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
-  // What follows an item of this continuation is the same for every text that begins with this one: `after` may be asked with
-  // kAnyText. Where it then needs the text after all, its answer is unsure.
-  virtual bool blind(Cont, Text) { return false; }
+  // An item that remembers its bytes as items that together have its texts, each with a text that stands for all of them: what
+  // follows is the same. Where `after` then needs the text after all, its answer is unsure. None: every text counts for itself.
+  virtual std::vector<Item> sorts(const Item&) { return {}; }
   // `after` may say of some end of an item of this continuation (whose expression is marked: `tagged`) that nothing follows.
   virtual bool refuses(Cont, bool /*tagged*/) { return false; }
   // Where in the schema or in which rule of the grammar a continuation stands, for messages; "" if that is not known.

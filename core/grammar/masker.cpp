@@ -54,7 +54,7 @@ void Masker::take(const Slice& slice, Recipe& out) {
 
 // Tokens of `place` that the item allows, those that leave its expression included.
 void Masker::gather(const Item& item, Trie::Place place, Recipe& out) {
-  if (item.text && item.text != kAnyText) {
+  if (item.text && !any_text(item.text)) {
     if (!gather_blind(item, place, out)) gather_captured(item, place, out);
     return;
   }
@@ -99,10 +99,10 @@ void Masker::onward(const Item& item, Trie::Place place, Recipe& out) {
 // An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is so long
 // that they may.
 bool Masker::gather_blind(const Item& item, Trie::Place place, Recipe& out) {
-  if (!matcher_->machine().blind(item.cont, item.text)) return false;
+  const std::vector<Item> sorts = matcher_->machine().sorts(item);
   Recipe all;
-  gather({item.re, item.cont, kAnyText}, place, all);
-  if (all.unsure) return false;
+  for (const Item& sort : sorts) gather(sort, place, all);
+  if (sorts.empty() || all.unsure) return false;
   out.add(all);
   return true;
 }

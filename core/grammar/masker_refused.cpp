@@ -71,7 +71,7 @@ std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
   const auto take_out = [&](std::uint32_t node) { out.insert(out.end(), order + nodes[node].tokens, order + nodes[node + 1].tokens); };
-  if (item.text == 0 || item.text == kAnyText) {   // one answer for all ends with the same tag
+  if (item.text == 0 || any_text(item.text)) {   // one answer for all ends with the same tag
     if (const Expansion* next = tagged ? nullptr : &machine.after(item.cont, 0, item.text); next && !next->unsure && !nothing(*next)) return out;
     const std::vector<Slices::End>& ends = slices_->finals(front, place);
     for (std::size_t i = 0, j; i < ends.size(); i = j) {

@@ -189,7 +189,7 @@ struct Texts {
   struct Node { Text shorter; std::uint32_t size; std::uint8_t last; };
   Run<Node> nodes;
   Index ids;
-  Texts() { for (int i = 0; i < 3; ++i) nodes.push_back({}); }
+  Texts() { for (Text t = 0; t <= kAnyText + kSorts; ++t) nodes.push_back({}); }
 };
 
 Texts& texts() {
@@ -202,7 +202,7 @@ Texts& texts() {
 std::shared_ptr<Machine> regular_machine(Re r) { return std::make_shared<RegularMachine>(r); }
 
 Text text_append(Text t, std::uint8_t byte) {
-  if (t == kAnyText) return t;
+  if (any_text(t)) return t;
   const EngineGuard guard(engine_lock());
   Texts& all = texts();
   const std::uint64_t key = static_cast<std::uint64_t>(t) << 8 | byte;

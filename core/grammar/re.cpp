@@ -20,6 +20,8 @@ Re negate(Re r) { const EngineGuard guard(engine_lock()); return store().negate(
 Re repeat(Re r, std::uint32_t lo, std::uint32_t hi) { const EngineGuard guard(engine_lock()); return store().repeat(r, lo, hi); }
 Re mark(Re r, Tag t) { const EngineGuard guard(engine_lock()); return store().mark(r, t); }
 Re json_string(Re r) { const EngineGuard guard(engine_lock()); return store().json(r); }
+bool within(Re lexeme, Re body, Re& out) { const EngineGuard guard(engine_lock()); return store().within(lexeme, body, out); }
+bool marked(Re r) { const EngineGuard guard(engine_lock()); return store().node(r).flags & kTagged; }
 WordId word(std::string_view s, Tag t) { const EngineGuard guard(engine_lock()); return store().word(s, t); }
 Re words(std::vector<WordId> list) { const EngineGuard guard(engine_lock()); return store().words(std::move(list)); }
 Re codepoint() { const EngineGuard guard(engine_lock()); return store().codepoint(); }

@@ -61,6 +61,9 @@ Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ranges); 
 // Bodies of JSON strings (without the quotes, escapes allowed everywhere) that stand for a text of `r`: apply it to what the
 // schema says about the decoded text, lengths and patterns included. json_string(x) & json_string(y) = json_string(x & y).
 Re json_string(Re);
+// The texts of a lexeme whose string (or what remains of it), decoded, is of `body`. False within an escape.
+bool within(Re lexeme, Re body, Re& out);
+bool marked(Re);   // some end carries a tag
 
 // A pattern of the dialect of docs/constraints.md. `search` = unanchored unless ^ / $ say otherwise (JSON Schema's `pattern`).
 Re parse(std::string_view pattern, bool search = false);

@@ -98,6 +98,23 @@ Store::Cut Store::cut(Re r) {
   return cuts_[r] = out;
 }
 
+bool Store::within(Re lexeme, Re body, Re& out) {
+  const auto [head, tail] = split(lexeme);
+  const Node n = nodes_[head];
+  if (n.kind == Kind::Json && n.lo) return false;
+  if (n.kind == Kind::Json) {
+    out = cat(json(both({n.a, body})), tail);
+    return true;
+  }
+  if (tail == kEpsilon) {   // its end: all was read
+    out = nullable(body) ? lexeme : kEmpty;
+    return true;
+  }
+  const bool known = within(tail, body, out);
+  out = cat(head, out);
+  return known;
+}
+
 // In front of a marked expression: its blanks, or what stands before the next blanks or before the mark. They are the same in
 // many places of a grammar, and what follows them is not. (The two parts need not be apart: masks take all ways to cut.)
 Store::Cut Store::cut_lexeme(Re r) {

@@ -91,4 +91,25 @@ bool Store::search(Re root) {
   return false;
 }
 
+// Every state of it has one after it, so that no finite set of texts can be taken away such that nothing is left somewhere.
+bool Store::goes_on(Re root) {
+  if (root == text_) return true;
+  const auto [at, fresh] = goes_on_.try_emplace(root, false);
+  if (!fresh) return at->second;
+  constexpr std::size_t kMost = 64;
+  std::vector<Re> all{root};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Row& row = this->row(all[i]);
+    bool more = false;
+    for (std::uint32_t c = 0; c < row.classes; ++c) {
+      const Re to = row.to[c];
+      if (to == kEmpty || !live(to)) continue;
+      more = true;
+      if (std::find(all.begin(), all.end(), to) == all.end()) all.push_back(to);
+    }
+    if (!more || all.size() > kMost) return false;
+  }
+  return goes_on_[root] = true;
+}
+
 }  // namespace espalier::re

@@ -63,7 +63,9 @@ class Store {
   Re json(Re, std::uint32_t phase = 0, std::uint32_t read = 0);
   WordId word(std::string_view, Tag);
   Re words(std::vector<WordId>);
+  bool within(Re lexeme, Re body, Re& out);
   Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>>);
+  bool goes_on(Re);   // wherever it is, there is a longer text: known, not guessed
   Re text() const { return text_; }
   Re codepoint() const { return codepoint_; }
   Re clamp(Re, std::uint32_t length);   // agrees with r on all strings up to `length` bytes; few values for counted repeats
@@ -184,6 +186,7 @@ class Store {
   std::unordered_map<Re, Cut> cuts_;
   std::unordered_map<Re, std::vector<Re>> alternatives_;
   std::unordered_map<Re, ByteSet> alphabets_;
+  std::unordered_map<Re, bool> goes_on_;
   struct Word { std::string text; Tag tag; bool text_only; };
   std::deque<Word> words_;
   std::deque<std::vector<WordId>> word_lists_;

@@ -49,9 +49,8 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
 std::span<const WordId> Store::narrow(std::span<const WordId> list, std::uint32_t depth, std::uint8_t byte) const {
   const auto at = [&](WordId w) { return words_[w].text.size() == depth ? -1 : static_cast<int>(static_cast<std::uint8_t>(words_[w].text[depth])); };
   if (list.size() == 1) return at(list[0]) == byte ? list : list.first(0);
-  const int wanted = byte;
-  const auto [begin, end] = std::ranges::equal_range(list, wanted, {}, at);
-  return {begin, end};
+  const auto begin = std::partition_point(list.begin(), list.end(), [&](WordId w) { return at(w) < byte; });
+  return {begin, std::partition_point(begin, list.end(), [&](WordId w) { return at(w) == byte; })};
 }
 
 const Row& Store::words_row(Re r) {

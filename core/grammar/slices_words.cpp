@@ -1,5 +1,5 @@
 // Slices of "the body of a string, but not one of these words", with the closing quote: names of members that no schema lists.
-// They are those of any body except where a token holds the end of a word, and these places are found along the words.
+// They are those of the body without the exception, except where a token holds the end of a word, and these places are found along the words.
 #include <algorithm>
 
 #include "grammar/slices.hpp"
@@ -104,21 +104,25 @@ bool Slices::all_but_words(Re r, Trie::Place p, Slice& out) {
   quote.add('"');
   if (body.kind != re::Kind::Json || body.lo || store.node(body.a).kind != re::Kind::And || whole.b != store.bytes(quote)) return false;
   const auto parts = store.operands(store.node(body.a));
-  if (std::find(parts.begin(), parts.end(), store.text()) == parts.end()) return false;
+  std::vector<Re> others, words;
+  for (const Re part : parts) {
+    const bool but = store.node(part).kind == re::Kind::Not && store.node(store.node(part).a).flags & re::kFinite;
+    but ? words.push_back(store.node(part).a) : others.push_back(part);
+  }
+  if (words.empty() || others.empty()) return false;
+  const Re any = store.both(std::move(others));
+  if (!store.goes_on(any)) return false;
   WordEnds ends(trie_);
-  for (const Re part : std::vector<Re>(parts.begin(), parts.end())) {
-    if (part == store.text()) continue;
-    if (store.node(part).kind != re::Kind::Not) return false;
-    const Re words = store.node(part).a;
+  for (const Re list : words) {
     if (p & Trie::kSingle) {
-      if (!ends.find(words, p & ~Trie::kSingle)) return false;
+      if (!ends.find(list, p & ~Trie::kSingle)) return false;
     } else {
       for (const std::uint32_t node : trie_.members(p)) {
-        if (!ends.find(words, node)) return false;
+        if (!ends.find(list, node)) return false;
       }
     }
   }
-  out = get(store.cat(store.json(store.text()), whole.b), p);
+  out = get(store.cat(store.json(any), whole.b), p);
   if (ends.quotes.empty()) return true;
   std::sort(ends.quotes.begin(), ends.quotes.end());
   take_away(ends.quotes, out);
