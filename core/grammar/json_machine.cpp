@@ -201,7 +201,8 @@ void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Fram
     Frame inner{at, capture, formula, after};
     inner.depth = of.depth + 1;
     if (at == At::ObjectBegin) inner.shape = shape_of(formula);
-    if (!(at == At::ObjectBegin ? possible_object(inner) : possible_array(inner))) return;
+    const bool only = v.scalars == re::kEmpty && v.checked_number == re::kEmpty && (v.object == kFalse || v.array == kFalse);
+    if (!(only && evident(child)) && !(at == At::ObjectBegin ? possible_object(inner) : possible_array(inner))) return;
     out.items.push_back({re::cat(before, re::literal({&bracket, 1})), frame(inner), text});
   };
   if (v.scalars != re::kEmpty) {

@@ -154,6 +154,7 @@ class SchemaMachine final : public Machine {
   Re other_names(Formula);
   Re member_names(Schema);
   Re evaluated_names(Schema);
+  bool obvious_member(Formula, std::string_view name);
   bool plain_demands(Formula) const;
   bool plain_items(Formula) const;
   bool names_decide(Formula) const;
@@ -276,6 +277,7 @@ class SchemaMachine final : public Machine {
   std::set<std::string> inexact_;   // keywords for which a beginning without an end may be allowed
 };
 
+bool writable(std::string_view decoded);   // lone surrogates: no document has them
 std::vector<std::string> spellings(std::string_view decoded);   // of an enumerated string or a listed name, with the quotes
 Re format_texts(std::string_view name, bool& exact);   // kEmpty: not a format that is asserted
 

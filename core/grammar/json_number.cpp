@@ -1,6 +1,7 @@
 #include "grammar/json_number.hpp"
 
 #include <array>
+#include <unordered_map>
 
 namespace espalier::json {
 
@@ -166,7 +167,9 @@ Re number_beyond() {
   return r;
 }
 
-Re number_texts(const NumberAtom& a, bool& exact) {
+namespace {
+
+Re made(const NumberAtom& a, bool& exact) {
   switch (a.op) {
     case Op::Ge: return at_least(a.value, false);
     case Op::Gt: return at_least(a.value, true);
@@ -185,6 +188,22 @@ Re number_texts(const NumberAtom& a, bool& exact) {
   }
   exact = false;
   return number_plain_or_scientific();
+}
+
+}  // namespace
+
+Re number_texts(const NumberAtom& a, bool& exact) {
+  struct Known { Re texts; bool exact; };
+  static std::unordered_map<std::string, Known> all;   // of the process: the same bounds stand in many schemas
+  const std::string key = static_cast<char>(a.op) + spell(a.value);
+  auto at = all.find(key);
+  if (at == all.end()) {
+    Known k{re::kEmpty, true};
+    k.texts = made(a, k.exact);
+    at = all.emplace(key, k).first;
+  }
+  exact &= at->second.exact;
+  return at->second.texts;
 }
 
 bool holds(const NumberAtom& a, const Decimal& v, std::string_view text) {

@@ -184,6 +184,24 @@ Re SchemaMachine::other_names(Formula f) {
   }
 }
 
+// One schema at most speaks about the member of this name, and some value satisfies it: known without the formulas of members that
+// the text may never have.
+bool SchemaMachine::obvious_member(Formula f, std::string_view name) {
+  std::size_t speak = 0;
+  for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
+    if (p == kTrue) continue;
+    if (f_[p].is != Is::Members) return false;
+    const Schema s = f_[p].a;
+    const Value& v = *schemas_[s].value;
+    const Value *listed = v.get("properties"), *rest = v.get("additionalProperties");
+    if (v.get("patternProperties") || (listed && !listed->is(Kind::Object))) return false;
+    const Value* own = listed ? listed->get(name) : nullptr;
+    if (!own) own = rest;
+    if (own && (++speak > 1 || !obvious(schemas_.inside(s, own)))) return false;
+  }
+  return true;
+}
+
 std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
   std::vector<Formula> constant;   // what does not change as names are seen
   for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
@@ -199,11 +217,13 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
   std::vector<std::pair<std::string, std::size_t>> spelled;
   for (std::uint32_t i = 0; i < names.size(); ++i) {
     all.push_back(re::word(names_[names[i]]));
-    const Formula after = member_formula(key, names[i]);
-    if (after == kFalse) continue;
-    if (f_[after].child && !evident(after)) {
-      const std::vector<Split> splits = split(after);
-      if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
+    if (!obvious_member(key, names_[names[i]])) {
+      const Formula after = member_formula(key, names[i]);
+      if (after == kFalse) continue;
+      if (f_[after].child && !evident(after)) {
+        const std::vector<Split> splits = split(after);
+        if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
+      }
     }
     std::vector<std::string> texts = spellings(names_[names[i]]);
     if (texts.empty()) continue;

@@ -60,6 +60,7 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
     const Value *list = v.get("enum"), *one = v.get("const");
     if ((all & ~static_cast<unsigned>(kEnum | kClosed | kRequired)) || (list && one) || (list && list->items.empty())) return false;
     const Kind kind = list ? list->items[0]->kind : one->kind;
+    if (kind == Kind::String && !writable(list ? list->items[0]->text : one->text)) return false;
     return kind != Kind::Object && kind != Kind::Array && (!type || (type->text == "string" && kind == Kind::String) || (type->text == "number" && kind == Kind::Number));
   }
   if (!type) return true;   // every keyword left speaks of one type: null satisfies it
@@ -67,6 +68,7 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
     const Value *required = v.get("required"), *properties = v.get("properties");
     if (!required || !required->is(Kind::Array) || required->items.empty()) return true;
     return std::all_of(required->items.begin(), required->items.end(), [&](const Value* name) {
+      if (name->is(Kind::String) && !writable(name->text)) return false;
       const Value* p = properties && name->is(Kind::String) ? properties->get(name->text) : nullptr;
       return p ? !v.get("patternProperties") && obvious(schemas_.inside(s, p), depth + 1) : !(all & kClosed);
     });

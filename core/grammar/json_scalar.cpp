@@ -9,6 +9,14 @@ namespace {
 
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
 
+// The texts of a pattern. Schemas share them: the same patterns stand in many.
+Re matching(std::string_view pattern) {
+  static std::unordered_map<std::string, Re> all;
+  const std::string key(pattern);
+  if (const auto at = all.find(key); at != all.end()) return at->second;
+  return all[key] = re::both(re::text(), re::parse(pattern, true));
+}
+
 bool matches(Re r, std::string_view s) {
   for (const char c : s) {
     r = re::step(r, static_cast<std::uint8_t>(c));
@@ -46,9 +54,13 @@ std::string ascii(std::string_view quoted) {   // as json.dumps writes it by def
 
 }  // namespace
 
-std::vector<std::string> spellings(std::string_view decoded) {
+bool writable(std::string_view decoded) {
   const bool ascii_only = std::all_of(decoded.begin(), decoded.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-  if (!ascii_only && !matches(re::text(), decoded)) return {};   // lone surrogates: no document has them
+  return ascii_only || matches(re::text(), decoded);
+}
+
+std::vector<std::string> spellings(std::string_view decoded) {
+  if (!writable(decoded)) return {};
   std::vector<std::string> out{quote(decoded)};
   std::string escaped = ascii(out[0]);
   if (escaped != out[0]) out.push_back(std::move(escaped));
@@ -59,7 +71,7 @@ Re SchemaMachine::pattern(Schema s, const Value& v) {
   const auto [at, fresh] = patterns_.try_emplace(&v, re::kEmpty);
   if (!fresh) return at->second;
   try {
-    return patterns_[&v] = re::both(re::text(), re::parse(v.text, true));
+    return patterns_[&v] = matching(v.text);
   } catch (const GrammarError& e) {
     patterns_.erase(&v);
     throw GrammarError(schemas_.where(s, &v) + ": " + e.what());
@@ -70,7 +82,7 @@ Re SchemaMachine::key_pattern(Schema s, std::string_view text) {
   const auto at = key_patterns_.find(text);
   if (at != key_patterns_.end()) return at->second;
   try {
-    return key_patterns_[text] = re::both(re::text(), re::parse(text, true));
+    return key_patterns_[text] = matching(text);
   } catch (const GrammarError& e) {
     fail(s, "patternProperties", e.what());
   }

@@ -185,6 +185,15 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
 
 std::vector<Split> SchemaMachine::split(Formula f) {
   if (const auto at = splits_.find(f); at != splits_.end()) return at->second;
+  if (f_[f].is == Is::All) {   // one demand on the child beside what remains
+    std::vector<Formula> rest = f_.operands(f);
+    const auto speaks = std::partition(rest.begin(), rest.end(), [&](Formula p) { return !f_[p].child; });
+    if (rest.end() - speaks == 1 && f_[*speaks].is == Is::Child) {
+      const Formula child = *speaks;
+      rest.pop_back();
+      return splits_[f] = {{child, f_.all(std::move(rest))}};
+    }
+  }
   std::vector<Split> all, out;
   const Assuming assuming(lowest_);
   int budget = kMostAlternatives;
