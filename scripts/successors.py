@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 import espalier as es
-from espalier.drafting.recycle import top_weights
 from espalier.drafting.successors import Seen, Successors
 from espalier.lm import LanguageModel
+from espalier.models import native
 
 WARM = Path(__file__).resolve().parents[1] / "espalier" / "drafting" / "warm"
 BATCH, MESSAGE, ANSWER, TOP = 56, 80, 128, 8
@@ -52,7 +52,7 @@ def collect(lm: LanguageModel, seconds: float, seed: int) -> dict[str, np.ndarra
     def trace(kind: str, what: Any) -> None:
         if kind == "pass":
             _, _, rows = what
-            values, ids = top_weights(rows.logits, TOP)
+            values, ids = native.top(rows.logits, TOP)
             law = (values - rows.logits.logsumexp(-1, keepdim=True)).exp()
             tails.extend(prefix.tail(2) for prefix in rows.prefixes)
             tokens.append(ids.numpy().astype(np.int32))

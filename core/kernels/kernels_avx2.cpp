@@ -14,10 +14,11 @@ namespace avx2 {
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
+#include "kernels/top.hpp"
 }  // namespace avx2
 
 const Kernels& kernels_avx2() {
-  static const Kernels kernels{"avx2", avx2::forward, avx2::head};
+  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top};
   return kernels;
 }
 

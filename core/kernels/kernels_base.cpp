@@ -8,10 +8,11 @@ namespace base {
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
+#include "kernels/top.hpp"
 }  // namespace base
 
 const Kernels& kernels_base() {
-  static const Kernels kernels{"base", base::forward, base::head};
+  static const Kernels kernels{"base", base::forward, base::head, base::top};
   return kernels;
 }
 

@@ -105,6 +105,7 @@ struct Kernels {
   void (*forward)(Team&, int thread, const Shape&, const Pass&, const Scratch&, Kind);
   void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows, float* logits,
                const Scratch&);
+  void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);
 };
 
 const Kernels& kernels_base();

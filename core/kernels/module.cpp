@@ -29,6 +29,7 @@ namespace {
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Table = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+using Places = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ints = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Pool = nb::ndarray<nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
@@ -224,6 +225,13 @@ NB_MODULE(_kernels, m) {
   m.def("threads", [] { return crew().size(); });
   m.def("set_threads", [](int count) { team = std::make_unique<Team>(count); }, "count"_a);
 
+  m.def("top", [](const Table& rows, const Output& values, const Places& places) {
+    const std::size_t n = rows.shape(0), k = values.shape(1);
+    check(values.shape(0) == n && places.shape(0) == n && places.shape(1) == k && k <= rows.shape(1), "no room for the greatest");
+    for (std::size_t i = 0; k > 0 && i < n; ++i)
+      chosen->top(rows.data() + i * rows.shape(1), static_cast<int>(rows.shape(1)), static_cast<int>(k), values.data() + i * k,
+                  places.data() + i * k);
+  }, "rows"_a, "values"_a, "places"_a);
   m.def("wish_large_pages", [](std::uintptr_t memory, std::size_t bytes) {
     wish_large_pages(reinterpret_cast<std::byte*>(memory), bytes);
   }, "memory"_a, "bytes"_a);

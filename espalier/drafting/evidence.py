@@ -8,8 +8,8 @@ from typing import TypeAlias, TypeVar
 
 import torch
 
-from espalier.drafting.recycle import top_weights
-from espalier.drafting.successors import NONE, Entry, Successors, class_of
+from espalier.drafting.successors import CLASSES, NONE, Entry, Successors, class_of
+from espalier.models import native
 from espalier.rows import Rows
 
 Cursor: TypeAlias = "tuple[list[int], int, int, int]"  # a text, a place in it, how many tokens match before, whose it is
@@ -56,14 +56,14 @@ class Memory:
 
     def learn(self, rows: Rows, most: int) -> None:
         """Notes what the target said after the last one and two tokens of each of the first `most` rows' prefixes."""
-        logits = rows.logits[:most]
-        values, tokens = top_weights(logits, _TOP)
+        values, tokens = native.top(rows.logits[:most], _TOP)
         p = torch.softmax(values.float(), -1).tolist()
         for prefix, ids, weights in zip(rows.prefixes, tokens.tolist(), p, strict=False):
             tail = prefix.tail(2)
             if not tail:
                 continue
-            entry = tuple((token, kind) for token, w in zip(ids, weights, strict=True) if (kind := class_of(w)) < NONE)
+            kinds = [class_of(w) for w in weights if w >= CLASSES[-1]]  # weights descend
+            entry = tuple(zip(ids, kinds, strict=False))
             self.singles[tail[-1]] = entry
             if len(tail) == 2:
                 self.pairs[tail[0], tail[1]] = entry

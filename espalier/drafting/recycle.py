@@ -11,12 +11,11 @@ from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
 from espalier.drafting.ranks import grow, rank_template
 from espalier.drafting.reading import Reading, Session
 from espalier.errors import require
+from espalier.models import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Scorer
-
-_CHUNK = 256
 
 
 class TokenRecycling(PerText):
@@ -73,33 +72,12 @@ class _Recycling(ModelFree):
 def top_tokens(logits: Tensor, k: int) -> list[list[int]]:
     """The k most probable tokens of each row of logits [N, V], best first; fewer if V < k or a token is impossible.
 
-    A selection by chunks: only the k chunks with the largest maxima can hold one of the k largest, which is several
-    times as fast as sorting out all of V.
-
     >>> top_tokens(torch.tensor([[0.0, 2.0, 1.0]]), 2)
     [[1, 2]]
     """
-    values, index = top_weights(logits, k)
+    values, index = native.top(logits, k)
     if bool((values[:, -1] > -torch.inf).all()):
         return index.tolist()
     return [
         [t for t, w in zip(*row, strict=True) if w > -torch.inf] for row in zip(index.tolist(), values.tolist(), strict=True)
     ]
-
-
-def top_weights(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest entries of each row [N, V] and where they are, both [N, min(k, V)], largest first."""
-    n, v = logits.shape
-    chunks, rest = divmod(v, _CHUNK)
-    if chunks < 4 * k:
-        top = logits.topk(min(k, v))
-        return top.values, top.indices
-    parts = logits[:, : chunks * _CHUNK].reshape(n, chunks, _CHUNK)
-    best = parts.amax(-1).topk(k).indices
-    found = parts.gather(1, best[:, :, None].expand(-1, -1, _CHUNK)).reshape(n, -1)
-    where = (best[:, :, None] * _CHUNK + torch.arange(_CHUNK, device=logits.device)).reshape(n, -1)
-    if rest:
-        tail = torch.arange(chunks * _CHUNK, v, device=logits.device).expand(n, -1)
-        found, where = torch.cat([found, logits[:, chunks * _CHUNK :]], 1), torch.cat([where, tail], 1)
-    top = found.topk(k)
-    return top.values, where.gather(1, top.indices)

@@ -10,8 +10,8 @@ from torch import Tensor
 from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree, PerText
 from espalier.drafting.ranks import rank_template
 from espalier.drafting.reading import Reading, Session
-from espalier.drafting.recycle import top_weights
 from espalier.errors import require
+from espalier.models import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -114,7 +114,7 @@ class _Stand(ModelFree):
         if not at:
             return
         logits = rows.logits[at].float()
-        values, tokens = top_weights(logits, self.settings.top)
+        values, tokens = native.top(logits, self.settings.top)
         p = (values - logits.logsumexp(-1, keepdim=True)).exp().tolist()
         for i, ids, weights in zip(at, tokens.tolist(), p, strict=True):
             tail = rows.prefixes[i].tail(self.settings.order - 1)

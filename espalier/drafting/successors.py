@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -21,6 +22,7 @@ Seen: TypeAlias = "tuple[Sequence[int], Mapping[int, float]]"  # the last one or
 
 CLASSES = (0.9, 0.7, 0.5, 0.3, 0.15, 0.07, 0.03)  # least probability of each class; less is not worth a node
 NONE = len(CLASSES)
+_FALLING = [-least for least in CLASSES]
 
 
 def class_of(p: float) -> int:
@@ -29,7 +31,7 @@ def class_of(p: float) -> int:
     >>> class_of(0.95), class_of(0.5), class_of(0.01)
     (0, 2, 7)
     """
-    return next((i for i, least in enumerate(CLASSES) if p >= least), NONE)
+    return bisect_left(_FALLING, -p)
 
 
 class Successors:
@@ -46,6 +48,7 @@ class Successors:
     def __init__(self, contexts: npt.NDArray[np.int32], tokens: npt.NDArray[np.int32], classes: npt.NDArray[np.uint8]) -> None:
         self.contexts, self.tokens, self.classes = contexts, tokens, classes  # [N, 2] (-1 first if one token), [N, K], [N, K]
         self._at = {pair: i for i, pair in enumerate(zip(*contexts.T.tolist(), strict=True))}
+        self._read: dict[int, Entry] = {}  # entries that were asked for, out of the arrays
 
     def __len__(self) -> int:
         return len(self._at)
@@ -55,8 +58,10 @@ class Successors:
         at = self._at.get(context if len(context) == 2 else (-1, *context))
         if at is None:
             return None
-        found = zip(self.tokens[at].tolist(), self.classes[at].tolist(), strict=True)
-        return tuple((token, kind) for token, kind in found if kind < NONE)
+        if at not in self._read:
+            found = zip(self.tokens[at].tolist(), self.classes[at].tolist(), strict=True)
+            self._read[at] = tuple((token, kind) for token, kind in found if kind < NONE)
+        return self._read[at]
 
     @classmethod
     def of(cls, seen: Iterable[Seen], width: int = 5, limit: int = 100_000) -> Successors:

@@ -21,7 +21,7 @@ try:
 except ImportError:  # not built: the eager reference does the work
     _kernels = None
 
-__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads", "zeros"]
+__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads", "top", "zeros"]
 
 KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
@@ -63,6 +63,21 @@ def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
     if _kernels is not None:
         _kernels.wish_large_pages(memory.data_ptr(), memory.nbytes)
     return memory.zero_()
+
+
+def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k greatest numbers of each row [N, V] and where they are, both [N, min(k, V)], the greatest first.
+
+    >>> top(torch.tensor([[0.0, 2.0, 1.0]]), 2)
+    (tensor([[2., 1.]]), tensor([[1, 2]]))
+    """
+    k = min(k, rows.shape[1])
+    if _kernels is None or not rows.is_cpu or rows.dtype != torch.float32:
+        found = rows.topk(k)
+        return found.values, found.indices
+    values, places = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int32)
+    _kernels.top(rows.detach().contiguous(), values, places)
+    return values, places.long()
 
 
 if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():

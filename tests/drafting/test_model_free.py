@@ -23,7 +23,6 @@ from espalier.drafting import (
 )
 from espalier.drafting.glance import glance
 from espalier.drafting.ranks import rank_template
-from espalier.drafting.recycle import top_tokens, top_weights
 from espalier.testing import assert_same_law, exact_law
 from espalier.verification import SampleMatch
 
@@ -148,16 +147,6 @@ def test_glance_is_exact_without_a_limit_and_guesses_with_one():
     assert len(early.thought) < 13
     assert early.guessed
     assert early.answer.origin.ids() == [*early.thought.ids(), *early.guessed, 3]
-
-
-@pytest.mark.parametrize("v", [7, 300, 8192 + 5, 49_152])
-def test_the_selection_by_chunks_is_top_k(v):
-    logits = torch.randn(3, v, generator=torch.Generator().manual_seed(v))
-    values, index = top_weights(logits, 8)
-    assert torch.equal(values, logits.topk(min(8, v)).values)
-    assert torch.equal(logits.gather(1, index), values)
-    logits[0, 1:] = -torch.inf
-    assert top_tokens(logits, 4)[0] == [0]
 
 
 def test_a_template_holds_the_most_probable_paths():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import espalier as es
+from espalier.drafting.recycle import top_tokens
 from espalier.errors import InvalidInput
 from espalier.models import fourbit, native
 from espalier.models.packing import Pass
@@ -50,6 +51,19 @@ def test_every_height_of_tile_gives_the_same_bits(rows: int, dtype: str) -> None
     together = model.forward([x + i for i in range(rows)], frozenset()).logits
     alone = model.forward([x + (rows - 1)], frozenset()).logits
     assert torch.equal(together[-1], alone[0])
+
+
+@pytest.mark.parametrize("v", [7, 300, 8192 + 5, 49_152])
+def test_the_greatest_of_a_row(v: int, instructions: str) -> None:
+    logits = torch.randn(3, v, generator=torch.Generator().manual_seed(v))
+    logits[1] = torch.arange(v)  # every one is greater than all before it
+    logits[2] = (logits[2] * 2).round()  # many are equal: the first ones count
+    values, places = native.top(logits, 8)
+    assert torch.equal(values, logits.topk(min(8, v)).values)
+    assert torch.equal(logits.gather(1, places), values)
+    assert places[2].tolist() == logits[2].sort(descending=True, stable=True).indices[:8].tolist()
+    logits[0, 1:] = -torch.inf
+    assert top_tokens(logits, 4)[0] == [0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

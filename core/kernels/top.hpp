@@ -1,0 +1,35 @@
+// The greatest numbers of a row; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+
+INLINE bool any(I mask) {
+#if defined(ESPALIER_AVX512)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#else
+  std::int32_t all = 0;
+  for (int i = 0; i < 16; ++i) all |= mask[i];
+  return all != 0;
+#endif
+}
+
+// values, places: the k greatest of n numbers and where they are, the greatest first, of equals the first one first; k ≤ n.
+// Sixty-four numbers at a time are compared with the least of those held: few blocks have one that is greater.
+void top(const float* row, int n, int k, float* values, std::int32_t* places) {
+  int held = 0;
+  const auto look = [&](int i) {
+    if (held == k && !(row[i] > values[k - 1])) return;
+    int at = held < k ? held++ : k - 1;
+    for (; at > 0 && values[at - 1] < row[i]; --at) {
+      values[at] = values[at - 1];
+      places[at] = places[at - 1];
+    }
+    values[at] = row[i];
+    places[at] = i;
+  };
+  int i = 0;
+  for (; i < k; ++i) look(i);
+  for (; i + 64 <= n; i += 64) {
+    const V most = vmax(vmax(load(row + i), load(row + i + 16)), vmax(load(row + i + 32), load(row + i + 48)));
+    if (any(most > splat(values[k - 1])))
+      for (int j = i; j < i + 64; ++j) look(j);
+  }
+  for (; i < n; ++i) look(i);
+}
