@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from espalier.drafting.draft import Draft, Drafter
+from espalier.models import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -96,7 +97,7 @@ class Meter(Wrapper):
         """The log-probability of x's one token, from the row of its parent in the last pass."""
         assert x.parent is not None
         row = self._rows[x.parent]
-        return float(row[x.last] - torch.logsumexp(row, -1))
+        return float(row[x.last]) - native.log_sum_exp(row)
 
     def note(self) -> None:
         """Books the tokens that came out of the last pass."""

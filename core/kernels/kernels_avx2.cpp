@@ -14,11 +14,11 @@ namespace avx2 {
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
-#include "kernels/top.hpp"
+#include "kernels/rows.hpp"
 }  // namespace avx2
 
 const Kernels& kernels_avx2() {
-  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top};
+  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top, avx2::log_sum_exp};
   return kernels;
 }
 

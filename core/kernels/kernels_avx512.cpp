@@ -15,11 +15,11 @@ namespace avx512 {
 #include "kernels/attention.hpp"
 #include "kernels/attention_bf16.hpp"
 #include "kernels/forward.hpp"
-#include "kernels/top.hpp"
+#include "kernels/rows.hpp"
 }  // namespace avx512
 
 const Kernels& kernels_avx512() {
-  static const Kernels kernels{"avx512", avx512::forward, avx512::head, avx512::top};
+  static const Kernels kernels{"avx512", avx512::forward, avx512::head, avx512::top, avx512::log_sum_exp};
   return kernels;
 }
 

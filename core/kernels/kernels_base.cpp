@@ -8,11 +8,11 @@ namespace base {
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
-#include "kernels/top.hpp"
+#include "kernels/rows.hpp"
 }  // namespace base
 
 const Kernels& kernels_base() {
-  static const Kernels kernels{"base", base::forward, base::head, base::top};
+  static const Kernels kernels{"base", base::forward, base::head, base::top, base::log_sum_exp};
   return kernels;
 }
 

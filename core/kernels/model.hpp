@@ -106,6 +106,7 @@ struct Kernels {
   void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows, float* logits,
                const Scratch&);
   void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);
+  float (*log_sum_exp)(const float* row, int n);
 };
 
 const Kernels& kernels_base();

@@ -232,6 +232,10 @@ NB_MODULE(_kernels, m) {
       chosen->top(rows.data() + i * rows.shape(1), static_cast<int>(rows.shape(1)), static_cast<int>(k), values.data() + i * k,
                   places.data() + i * k);
   }, "rows"_a, "values"_a, "places"_a);
+  m.def("log_sum_exp", [](const Floats& row) {
+    check(row.shape(0) > 0, "a row without numbers has no sum");
+    return chosen->log_sum_exp(row.data(), static_cast<int>(row.shape(0)));
+  }, "row"_a);
   m.def("wish_large_pages", [](std::uintptr_t memory, std::size_t bytes) {
     wish_large_pages(reinterpret_cast<std::byte*>(memory), bytes);
   }, "memory"_a, "bytes"_a);

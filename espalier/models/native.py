@@ -21,7 +21,7 @@ try:
 except ImportError:  # not built: the eager reference does the work
     _kernels = None
 
-__all__ = ["Engine", "available", "choose", "kernels", "runs", "set_threads", "threads", "top", "zeros"]
+__all__ = ["Engine", "available", "choose", "kernels", "log_sum_exp", "runs", "set_threads", "threads", "top", "zeros"]
 
 KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
@@ -65,6 +65,13 @@ def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
     return memory.zero_()
 
 
+def log_sum_exp(row: Tensor) -> float:
+    """log Σ exp over a row of logits [V]."""
+    if _kernels is None or not row.is_cpu or row.dtype != torch.float32:
+        return float(row.logsumexp(-1))
+    return float(_kernels.log_sum_exp(row.detach().contiguous().numpy()))
+
+
 def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k greatest numbers of each row [N, V] and where they are, both [N, min(k, V)], the greatest first.
 
@@ -76,7 +83,7 @@ def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
         found = rows.topk(k)
         return found.values, found.indices
     values, places = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int32)
-    _kernels.top(rows.detach().contiguous(), values, places)
+    _kernels.top(rows.detach().contiguous().numpy(), values.numpy(), places.numpy())
     return values, places.long()
 
 
@@ -140,14 +147,24 @@ class Engine:
             keys, values = keys.view(torch.int16), values.view(torch.int16)
         hidden = torch.empty(answered, c.hidden)
         tapped = torch.empty(answered, self.layers + 1, c.hidden) if taps else None
-        self._engine.run(
-            embedded, rows.positions, rows.slots, rows.bounds, rows.paths, rows.starts, rows.out, keys, values, hidden, tapped
+        self._engine.run(  # arrays are handed over in a tenth of the time that tensors take
+            embedded.numpy(),
+            rows.positions,
+            rows.slots,
+            rows.bounds,
+            rows.paths,
+            rows.starts,
+            rows.out,
+            keys.numpy(),
+            values.numpy(),
+            hidden.numpy(),
+            None if tapped is None else tapped.numpy(),
         )
         return hidden, tapped
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
         logits = torch.empty(len(hidden), self._outputs)
-        self._engine.read(hidden.float().contiguous(), norm, logits)
+        self._engine.read(hidden.float().contiguous().numpy(), norm, logits.numpy())
         return logits
 
     def trimmed(self, keep: Tensor) -> Engine | None:

@@ -54,7 +54,7 @@ def test_every_height_of_tile_gives_the_same_bits(rows: int, dtype: str) -> None
 
 
 @pytest.mark.parametrize("v", [7, 300, 8192 + 5, 49_152])
-def test_the_greatest_of_a_row(v: int, instructions: str) -> None:
+def test_the_greatest_of_a_row_and_their_sum(v: int, instructions: str) -> None:
     logits = torch.randn(3, v, generator=torch.Generator().manual_seed(v))
     logits[1] = torch.arange(v)  # every one is greater than all before it
     logits[2] = (logits[2] * 2).round()  # many are equal: the first ones count
@@ -64,6 +64,8 @@ def test_the_greatest_of_a_row(v: int, instructions: str) -> None:
     assert places[2].tolist() == logits[2].sort(descending=True, stable=True).indices[:8].tolist()
     logits[0, 1:] = -torch.inf
     assert top_tokens(logits, 4)[0] == [0]
+    for row in (*logits, logits[2] * 20, logits[2] - 500):
+        assert native.log_sum_exp(row) == pytest.approx(float(row.double().logsumexp(-1)), rel=1e-6, abs=2e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,4 +1,4 @@
-// The greatest numbers of a row; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+// What is asked of a row of logits: the greatest, and what all of them add up to; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
 
 INLINE bool any(I mask) {
 #if defined(ESPALIER_AVX512)
@@ -32,4 +32,20 @@ void top(const float* row, int n, int k, float* values, std::int32_t* places) {
       for (int j = i; j < i + 64; ++j) look(j);
   }
   for (; i < n; ++i) look(i);
+}
+
+// log Σ e^x over n numbers, of which one at least is finite.
+float log_sum_exp(const float* row, int n) {
+  float most = row[0];
+  V high = splat(most), total[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+  int i = 0;
+  for (; i + 16 <= n; i += 16) high = vmax(high, load(row + i));
+  for (most = greatest(high); i < n; ++i) most = row[i] > most ? row[i] : most;
+  for (i = 0; i + 64 <= n; i += 64)
+    for (int j = 0; j < 4; ++j) total[j] += exp(load(row + i + 16 * j) - splat(most));
+  double sum = 0;
+  for (int j = 0; j < 4; ++j)
+    for (int lane = 0; lane < 16; ++lane) sum += total[j][lane];
+  for (; i < n; ++i) sum += __builtin_exp(static_cast<double>(row[i]) - most);
+  return static_cast<float>(most + __builtin_log(sum));
 }
