@@ -34,8 +34,13 @@ Masker::Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<Slices> slices,
 
 void Masker::settle(Recipe& r) {
   if (r.sparse.size() > 256) {   // the same token is often reached in several ways
-    std::sort(r.sparse.begin(), r.sparse.end());
-    r.sparse.erase(std::unique(r.sparse.begin(), r.sparse.end()), r.sparse.end());
+    met_.resize(trie().words());
+    std::erase_if(r.sparse, [&](Token t) {
+      const std::uint32_t bit = 1u << (t & 31), before = met_[t >> 5];
+      met_[t >> 5] |= bit;
+      return (before & bit) != 0;
+    });
+    for (const Token t : r.sparse) met_[t >> 5] = 0;
   }
   if (r.sparse.size() > 1024 + trie().vocab_size() / 64) {
     Bits bits(trie().words());

@@ -44,6 +44,7 @@ class Masker {
   void gather_below(const Item&, std::uint32_t node, Recipe&);
   const Recipe& beyond(Cont, Tag, Text, Trie::Place);
   void settle(Recipe&);
+  Bits met_;   // scratch for settle(): all zero between calls
   void trim();
   std::shared_ptr<Matcher> matcher_;
   std::shared_ptr<Slices> slices_;
