@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
-import torch
-
 from espalier.drafting.successors import CLASSES, NONE, Entry, Successors, class_of
 from espalier.models import native
 from espalier.rows import Rows
@@ -57,13 +55,13 @@ class Memory:
     def learn(self, rows: Rows, most: int) -> None:
         """Notes what the target said after the last one and two tokens of each of the first `most` rows' prefixes."""
         values, tokens = native.top(rows.logits[:most], _TOP)
-        p = torch.softmax(values.float(), -1).tolist()
-        for prefix, ids, weights in zip(rows.prefixes, tokens.tolist(), p, strict=False):
+        for prefix, ids, logits in zip(rows.prefixes, tokens.tolist(), values.tolist(), strict=False):
             tail = prefix.tail(2)
             if not tail:
                 continue
-            kinds = [class_of(w) for w in weights if w >= CLASSES[-1]]  # weights descend
-            entry = tuple(zip(ids, kinds, strict=False))
+            weights = [math.exp(logit - logits[0]) for logit in logits]  # they descend, and what is beyond them is little
+            total = sum(weights)
+            entry = tuple(zip(ids, [class_of(w / total) for w in weights if w >= CLASSES[-1] * total], strict=False))
             self.singles[tail[-1]] = entry
             if len(tail) == 2:
                 self.pairs[tail[0], tail[1]] = entry

@@ -29,14 +29,23 @@ class PassCost:
         self._ratios: dict[int, float] = {}
         self._seen: dict[int, int] = {}
         self._knots: list[int] = [1]
+        self._table: list[float] = []  # of all sizes; empty when something was learned since
 
     def ratio(self, n: int) -> float:
         """What a pass over n nodes costs, in plain passes; 1 for n = 1."""
-        size = size_of(n)
+        if not self._table:
+            least = float("inf")
+            for size in reversed(_SIZES):
+                if size in self._ratios:  # a larger pass that took less says that this one was disturbed when it was measured
+                    least = min(least, self._ratios[size])
+                self._table.append(least if size in self._ratios else self._between(size))
+            self._table.reverse()
+        return self._table[min(bisect_left(_SIZES, n), len(_SIZES) - 1)]
+
+    def _between(self, size: int) -> float:
+        """The ratio of a size that was not measured."""
         if size == 1:
             return 1.0
-        if size in self._ratios:  # a larger pass that took less says that this one was disturbed when it was measured
-            return min(self._ratios[knot] for knot in self._knots[bisect_left(self._knots, size) :])
         if self._curve is not None:
             return self._curve(size) / self._curve(1)
         at = bisect_left(self._knots, size)
@@ -63,10 +72,12 @@ class PassCost:
             self.plain += max(1 / (seen + 1), 0.3) * (seconds - self.plain)
             if seen % 64 == 0:
                 self._ratios = {knot: 1 + 0.9 * (ratio - 1) for knot, ratio in self._ratios.items()}
+                self._table = []
             return
         if size not in self._ratios:
             self._knots.insert(bisect_left(self._knots, size), size)
         self._ratios[size] = max(known + max(1 / seen, 0.05) * (seconds / self.plain - known), 0.5)
+        self._table = []
         if seen > 2:
             self.plain += 0.1 * (seconds / self.ratio(size) - self.plain)
 

@@ -73,18 +73,18 @@ def log_sum_exp(row: Tensor) -> float:
 
 
 def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k greatest numbers of each row [N, V] and where they are, both [N, min(k, V)], the greatest first.
+    """The k greatest numbers of each row [N, V] and where they are (int32), both [N, min(k, V)], the greatest first.
 
     >>> top(torch.tensor([[0.0, 2.0, 1.0]]), 2)
-    (tensor([[2., 1.]]), tensor([[1, 2]]))
+    (tensor([[2., 1.]]), tensor([[1, 2]], dtype=torch.int32))
     """
     k = min(k, rows.shape[1])
     if _kernels is None or not rows.is_cpu or rows.dtype != torch.float32:
         found = rows.topk(k)
-        return found.values, found.indices
+        return found.values, found.indices.int()
     values, places = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int32)
     _kernels.top(rows.detach().contiguous().numpy(), values.numpy(), places.numpy())
-    return values, places.long()
+    return values, places
 
 
 if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():

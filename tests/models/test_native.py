@@ -60,7 +60,7 @@ def test_the_greatest_of_a_row_and_their_sum(v: int, instructions: str) -> None:
     logits[2] = (logits[2] * 2).round()  # many are equal: the first ones count
     values, places = native.top(logits, 8)
     assert torch.equal(values, logits.topk(min(8, v)).values)
-    assert torch.equal(logits.gather(1, places), values)
+    assert torch.equal(logits.gather(1, places.long()), values)
     assert places[2].tolist() == logits[2].sort(descending=True, stable=True).indices[:8].tolist()
     logits[0, 1:] = -torch.inf
     assert top_tokens(logits, 4)[0] == [0]
