@@ -32,7 +32,7 @@ class _Spot(NamedTuple):
 
 
 _LOOK = 4  # nodes between two looks at whether more of them could pay
-_PLAIN_EVERY = 64  # rounds between two plain passes that are made only to know what they cost
+_PLAIN_EVERY = 64  # passes without a plain one after which one is made only to know what it costs
 
 
 class Auto(Drafter):
@@ -74,7 +74,6 @@ class Auto(Drafter):
         self.memory = Memory(None if table == "shipped" else table)
         self.free, self.guided = Calibration(), Calibration()
         self._shipped = table == "shipped"
-        self.rounds = 0
         self._costs: dict[int, PassCost] = {}
         self._open = WeakSet[_Text]()  # texts whose draft is being scored now: passes of batches have a cost of their own
         self._session = Session()
@@ -154,8 +153,7 @@ class _Text(Drafter):
         s = self.session
         nodes, gains = self._grow(draft.prefixes[0])
         cost = s.cost(self)
-        s.rounds += 1
-        if cost.plain is None or (s.rounds % _PLAIN_EVERY == 0 and not self._first):
+        if cost.plain is None or (cost.stale >= _PLAIN_EVERY and not self._first):
             return
         size, _ = cost.best(gains, s.nodes)
         while size and not self._ledger.allows(cost.ratio(size + 1) - 1):

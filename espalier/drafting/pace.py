@@ -25,6 +25,7 @@ class PassCost:
 
     def __init__(self, curve: Callable[[int], float] | None = None) -> None:
         self.plain: float | None = None
+        self.stale = 0  # passes since the last plain one
         self._curve = curve
         self._ratios: dict[int, float] = {}
         self._seen: dict[int, int] = {}
@@ -61,6 +62,7 @@ class PassCost:
         """Takes in that a pass over n nodes took so long. A pass that took far longer than expected counts as twice that
         (four times, when the size is new); what is known of sizes is doubted a little after each 64 plain passes."""
         size = size_of(n)
+        self.stale = 0 if size == 1 else self.stale + 1
         if self.plain is None:  # nothing to compare with yet
             if size == 1:
                 self.plain = max(seconds, 1e-9)
