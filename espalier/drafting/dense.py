@@ -74,8 +74,9 @@ class ApproximateIndex:
         self._graph = Graph(ndim=size, metric="cos", dtype="f32")
 
     def add(self, keys: np.ndarray) -> None:
-        """Adds vectors [N, D]."""
-        self._graph.add(np.arange(len(self._graph), len(self._graph) + len(keys)), np.ascontiguousarray(keys))
+        """Adds vectors [N, D]. By one thread: with several the graph is another one each time."""
+        new = np.arange(len(self._graph), len(self._graph) + len(keys))
+        self._graph.add(new, np.ascontiguousarray(keys), threads=1)
 
     def nearest(self, key: np.ndarray, k: int) -> list[tuple[int, float]]:
         """Up to k (number, cosine similarity), most similar to key [D] first; as a rule the nearest, not always."""
