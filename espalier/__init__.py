@@ -6,17 +6,17 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 
 from espalier import drafting, models, shaping, stop, verification
 from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
-from espalier.decode import sample, speculate
-from espalier.drafting.glance import glance
+from espalier.decoders.beam import beam
+from espalier.decoders.fastcot import glance
+from espalier.decoders.sample import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel, raw
-from espalier.models.load import load
+from espalier.models.load.open import load
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
 from espalier.run import Keep, Loop, run, settle
 from espalier.scorer import Ask, Model, Scorer, Shaper
-from espalier.search.beam import beam
 from espalier.shaping import bias, frequency, min_p, presence, repetition, temperature, top_k, top_p
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.models import native
+from espalier.models.executors import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows

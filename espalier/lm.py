@@ -12,10 +12,10 @@ from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.constraints.guide import Guide
 from espalier.constraints.heal import heal
-from espalier.decode import sample, speculate
+from espalier.decoders.sample import sample, speculate
+from espalier.drafting.catalogue import named
 from espalier.drafting.draft import Drafter
-from espalier.drafting.named import named
-from espalier.drafting.outlook import Outlook
+from espalier.drafting.guided.forced_tokens import Outlook
 from espalier.errors import ContextOverflow, InvalidInput, expect, require
 from espalier.options import Options
 from espalier.prefix import Prefix

@@ -77,7 +77,7 @@ class Options:
             "would have no effect; write temperature=0, or verifier=es.verification.SampleMatch()",
         )
         if isinstance(self.drafter, str) and self.drafter != "default":
-            from espalier.drafting.named import NAMED
+            from espalier.drafting.catalogue import NAMED
 
             known = f"use one of {', '.join(NAMED)}, None, or a drafter such as es.drafting.PromptLookup()"
             require(self.drafter in NAMED, f"drafter={self.drafter!r}: {known}")

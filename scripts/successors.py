@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 import espalier as es
-from espalier.drafting.successors import Seen, Successors
+from espalier.drafting.model_free.successors import Seen, Successors
 from espalier.lm import LanguageModel
-from espalier.models import native
+from espalier.models.executors import native
 
-WARM = Path(__file__).resolve().parents[1] / "espalier" / "drafting" / "warm"
+WARM = Path(__file__).resolve().parents[1] / "espalier" / "drafting" / "model_free" / "warm"
 BATCH, MESSAGE, ANSWER, TOP = 56, 80, 128, 8
 
 

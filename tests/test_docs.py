@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-ROOMS = ["", ".constraints", ".constraints.grammars", ".drafting", ".models", ".search", ".shaping", ".text", ".verification"]
+ROOMS = [
+    "",
+    ".constraints",
+    ".constraints.cfg.grammars",
+    ".drafting",
+    ".models",
+    ".decoders",
+    ".shaping",
+    ".text",
+    ".verification",
+]
 # Interfaces whose implementations have examples, and parts of what another name's example shows.
 SHOWN_ELSEWHERE = {"Capacity", "Healed", "LengthPolicy", "Predictor", "SkipSearch", "TreePolicy"}
 

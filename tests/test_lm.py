@@ -10,7 +10,7 @@ from toys import random_lm, speaks, tokenizer
 
 import espalier as es
 from espalier.bench.passes import random_weights
-from espalier.models.config import Config
+from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 
 SONG = "row row row your boat gently down the stream. merrily merrily merrily merrily life is but a dream."

@@ -18,8 +18,8 @@ def peak_mb(system: str, dtype: str, model: str | None) -> float | None:
 
 def main(system: str, dtype: str, model: str | None = None) -> None:
     """Runs the system and prints its peak."""
-    from espalier.bench.decode import TORCH
-    from espalier.models.load import load, locate
+    from espalier.bench.decoding import TORCH
+    from espalier.models.load.open import load, locate
 
     peer: Peer
     if system == "espalier":

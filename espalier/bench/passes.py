@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import espalier as es
-from espalier.bench.decode import NODES
+from espalier.bench.decoding import NODES
 from espalier.bench.peers import generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import require
-from espalier.models.config import Config
+from espalier.models.families import Config
 from espalier.models.transformer import DTYPES, Transformer
 
 SHAPES: dict[str, dict[str, int]] = {  # hidden, intermediate, layers, heads, kv heads, vocabulary

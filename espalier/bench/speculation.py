@@ -15,10 +15,10 @@ from zlib import crc32
 from rich.console import Console
 from rich.progress import track
 
-from espalier.bench.decode import TORCH, timed
+from espalier.bench.decoding import TORCH, timed
 from espalier.bench.peers import Ours, Peer, Transformers
 from espalier.bench.report import emit, machine, median, show
-from espalier.drafting.named import NAMED
+from espalier.drafting.catalogue import NAMED
 from espalier.errors import InvalidInput, require
 from espalier.lm import LanguageModel
 

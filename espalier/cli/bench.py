@@ -24,8 +24,8 @@ def decode(
     openvino: Annotated[Optional[Path], typer.Option(help="folder of an OpenVINO GenAI model, as a further peer")] = None,  # noqa: UP045
 ) -> None:
     """Plain decoding and prompt lookup against transformers (and OpenVINO GenAI), ms per pass against tree nodes, the loop."""
-    from espalier.bench.decode import decode_bench
-    from espalier.models.load import load, locate
+    from espalier.bench.decoding import decode_bench
+    from espalier.models.load.open import load, locate
 
     dtypes = [name.strip() for name in dtype.split(",")]
     require(set(dtypes) <= {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use a list of fp32, bf16 and int8")
@@ -73,8 +73,8 @@ def speculation(
 ) -> None:
     """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
     from espalier.bench.speculation import speculation_bench
-    from espalier.drafting.named import NAMED
-    from espalier.models.load import load, locate
+    from espalier.drafting.catalogue import NAMED
+    from espalier.models.load.open import load, locate
 
     require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
     require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
@@ -98,7 +98,7 @@ def constraints(
 ) -> None:
     """Extraction under JSON schemas, greedy: ours against transformers with xgrammar's and llguidance's masks."""
     from espalier.bench.extraction import extraction_bench
-    from espalier.models.load import load, locate
+    from espalier.models.load.open import load, locate
 
     require(limit >= 1 and tokens >= 2, "--limit must be at least 1 and --tokens at least 2")
     extraction_bench(load(model, dtype=dtype), locate(model), dtype, data, limit, tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from espalier.cli.options import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
+from espalier.cli.flags import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
 from espalier.cli.text import decoded
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel
@@ -59,7 +59,7 @@ def chat(
         "seed": seed,
     }
     Options(**options).rngs()
-    from espalier.models.load import load
+    from espalier.models.load.open import load
 
     lm = load(model, dtype=dtype, device=device)
     if lm.tokenizer.template is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from espalier.cli.options import (
+from espalier.cli.flags import (
     Choice,
     Device,
     Drafter,
@@ -129,7 +129,7 @@ def generate(
     checked = Options(**options)  # before a model is loaded: a wrong value is told at once
     checked.rngs()
     ask = question(read_prompt(prompt, file), raw_prompt, system)
-    from espalier.models.load import load
+    from espalier.models.load.open import load
 
     lm = load(model, dtype=dtype, device=device)
     if n == 1 and not json_line and not constrained and sys.stdout.isatty():

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from espalier.models import cache
-from espalier.models.sources import BUILTIN, DEFAULT
+from espalier.models.load import cache
+from espalier.models.load.builtin import BUILTIN, DEFAULT
 
 
 def _known() -> Iterator[dict[str, Any]]:

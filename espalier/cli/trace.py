@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espalier.cli.options import (
+from espalier.cli.flags import (
     Choice,
     Device,
     Drafter,
@@ -62,7 +62,7 @@ def trace(
     }
     Options(**options)  # before a model is loaded: a wrong value is told at once
     text = read_prompt(prompt, file)
-    from espalier.models.load import load
+    from espalier.models.load.open import load
 
     lm, said = load(model, dtype=dtype, device=device), Conversation()
     lm.complete_all([raw(text) if raw_prompt else text], trace=said, **options)

@@ -1,18 +1,18 @@
 """Guides: what a model may say. They combine (`&`, `|`, `+`, `.repeat`, `~`) and restrict a scorer: `scorer * guide`."""
 
-from espalier.constraints import grammars
-from espalier.constraints.cfg import cfg
+from espalier.constraints.adapters.transformers import logits_processor
+from espalier.constraints.cfg import grammars
+from espalier.constraints.cfg.cfg import cfg
 from espalier.constraints.choices import choices
-from espalier.constraints.explain import explain
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal
-from espalier.constraints.json_schema import json, json_schema, parse
 from espalier.constraints.lexical import avoids, contains
-from espalier.constraints.masks import Masks, masks
 from espalier.constraints.regex import regex
+from espalier.constraints.schema.explain import explain
+from espalier.constraints.schema.json_schema import json, json_schema, parse
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
-from espalier.constraints.transformers_adapter import logits_processor
+from espalier.constraints.vocab_masks import Masks, masks
 
 __all__ = [
     "Guide",

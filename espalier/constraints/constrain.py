@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from espalier.attached import Attached
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
+from espalier.prefix_state import PrefixState
 from espalier.rows import Limit, Rows
 from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer, Wrapper
 
@@ -31,7 +31,7 @@ class TokenLaw(Protocol):
     def mask(self, state: Any) -> Tensor: ...  # bool [V]
 
 
-def states(law: TokenLaw) -> Attached[Any]:
+def states(law: TokenLaw) -> PrefixState[Any]:
     """The state of a constraint after each prefix, counted from the prefix's origin; None once it has left the constraint."""
 
     def step(node: Prefix, above: Any) -> Any:
@@ -40,7 +40,7 @@ def states(law: TokenLaw) -> Attached[Any]:
             state = law.advance(state, token) if state is not None else None
         return state
 
-    return Attached(step, written=True)
+    return PrefixState(step, written=True)
 
 
 class Constrained(Wrapper):

@@ -94,28 +94,28 @@ class Guide(ABC):
         return state is not None and self.accepts(state)
 
     def __and__(self, other: Guide) -> Guide:
-        from espalier.constraints.algebra import both
+        from espalier.constraints.compile import both
 
         return both(self, other) if isinstance(other, Guide) else NotImplemented
 
     def __or__(self, other: Guide) -> Guide:
-        from espalier.constraints.algebra import either
+        from espalier.constraints.compile import either
 
         return either(self, other) if isinstance(other, Guide) else NotImplemented
 
     def __add__(self, other: Guide) -> Guide:
-        from espalier.constraints.algebra import then
+        from espalier.constraints.compile import then
 
         return then(self, other) if isinstance(other, Guide) else NotImplemented
 
     def __invert__(self) -> Guide:
-        from espalier.constraints.algebra import complement
+        from espalier.constraints.compile import complement
 
         return complement(self)
 
     def repeat(self, lo: int = 0, hi: int | None = None) -> Guide:
         """This guide's texts, one after the other, from `lo` to `hi` of them (None: any number)."""
-        from espalier.constraints.algebra import repeat
+        from espalier.constraints.compile import repeat
 
         return repeat(self, lo, hi)
 
@@ -171,7 +171,7 @@ class MachineGuide(Guide):
 
     def masker(self, vocab: Any) -> Any:
         """The native masks of this guide over a vocabulary, made once."""
-        from espalier.constraints.masks import trie
+        from espalier.constraints.vocab_masks import trie
 
         key = vocab.fingerprint
         if key not in self._maskers:

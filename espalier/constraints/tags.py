@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from espalier.constraints.cfg import of_rules
-from espalier.constraints.grammar_readers.rules import Instruction, Rule, Rules
-from espalier.constraints.grammar_readers.scan import complement
+from espalier.constraints.cfg.cfg import of_rules
+from espalier.constraints.cfg.readers.rules import Instruction, Rule, Rules
+from espalier.constraints.cfg.readers.scan import complement
 from espalier.constraints.guide import Guide, Limits, MachineGuide
 from espalier.errors import require
 
@@ -96,7 +96,7 @@ def tool_calls(
     >>> guide.advance(guide.start(), b'<tool_call>\\n{"name": "sub') is None
     True
     """
-    from espalier.constraints.json_schema import json_schema
+    from espalier.constraints.schema.json_schema import json_schema
 
     require(len(tools) > 0, "no tools: give a mapping of names to what describes their arguments")
     regions = [

@@ -25,7 +25,7 @@ class TokenGuide:
     """
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
-        from espalier.constraints.masks import masks
+        from espalier.constraints.vocab_masks import masks
 
         self.guide, self.vocab = guide, vocab
         self.exactness = guide.exactness

@@ -18,7 +18,7 @@ from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer
 
 if TYPE_CHECKING:
-    from espalier.drafting.outlook import Outlook
+    from espalier.drafting.guided.forced_tokens import Outlook
 
 Kind: TypeAlias = Literal["deterministic", "with replacement", "without replacement"]
 
@@ -218,7 +218,7 @@ class Drafter(ABC):
 
     def under(self, outlook: Outlook) -> Drafter:
         """This drafter for texts under a guide: what the guide forces, and this drafter's drafts where it forces nothing."""
-        from espalier.drafting.forced import Forced
+        from espalier.drafting.guided.forced import Forced
 
         return Forced(outlook.guide, outlook.vocab, outlook.encode, self)
 

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from espalier.errors import InvalidInput
-from espalier.models import fourbit, native
-from espalier.models.config import Config, Sizes
-from espalier.models.cuda import Captured
-from espalier.models.eager import Eager, Executor
-from espalier.models.kv import KV
-from espalier.models.packing import Pass, Plan
-from espalier.models.weights import Ends, read_ends, read_layers
+from espalier.models.executors import native
+from espalier.models.executors.cuda import Captured
+from espalier.models.executors.eager import Eager, Executor
+from espalier.models.executors.weights import Ends, read_ends, read_layers
+from espalier.models.families import Config, Sizes
+from espalier.models.kv import fourbit
+from espalier.models.kv.layout import Pass, Plan
+from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.run import one_thread

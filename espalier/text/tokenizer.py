@@ -11,7 +11,7 @@ from typing import Any
 import tokenizers
 
 from espalier.errors import InvalidInput, LoadError, expect
-from espalier.text.template import Message, render
+from espalier.text.chat_template import Message, render
 from espalier.text.vocab import Vocab
 
 # Tokens that end a turn of a chat, although older configurations name only the end of a document as `eos`.

@@ -10,7 +10,7 @@ import pytest
 import espalier as es
 from espalier.bench.peers import Ours
 from espalier.bench.speculation import OWN, Tally, load_questions, measure, read_log, results, systems, tally
-from espalier.drafting.named import NAMED
+from espalier.drafting.catalogue import NAMED
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

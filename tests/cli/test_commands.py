@@ -18,7 +18,7 @@ import pytest
 from models.tiny import random_model, write_gguf
 
 from espalier.cli import call
-from espalier.models.convert import convert
+from espalier.models.load.convert import convert
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import espalier.constraints as es
-from espalier.constraints.grammar_readers import GrammarTextError, dialect_of, read
+from espalier.constraints.cfg.readers import GrammarTextError, dialect_of, read
 from espalier.errors import InvalidInput, LimitExceeded
 
 MEANINGS = [

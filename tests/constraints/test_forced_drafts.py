@@ -6,7 +6,7 @@ import pytest
 
 import espalier as es
 from espalier.drafting import Outlook
-from espalier.drafting.forced import Forced
+from espalier.drafting.guided.forced import Forced
 from espalier.models.table import Table
 from espalier.run import Decoder
 from espalier.testing import assert_same_law, exact_law

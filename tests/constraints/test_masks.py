@@ -7,7 +7,7 @@ import pytest
 
 from espalier import _grammar as g
 from espalier.constraints import Limits, TokenGuide, choices, json_schema, regex
-from espalier.constraints.masks import masks
+from espalier.constraints.vocab_masks import masks
 from espalier.errors import InvalidInput, LimitExceeded, Unsatisfiable
 from espalier.text.vocab import Vocab
 
@@ -114,7 +114,7 @@ def test_composed_machines_have_the_masks_of_their_expression(seed: int) -> None
 def test_products_restrict_both_sides() -> None:
     rng = random.Random(5)
     vocab = vocabulary(rng, 'ab"c, d1é')
-    from espalier.constraints.algebra import Product
+    from espalier.constraints.compile import Product
 
     product = Product(regex("[ab]*c"), regex(".{3,5}"))
     law = TokenGuide(product, vocab)

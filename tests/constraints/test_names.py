@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from espalier.constraints import json_schema
-from espalier.constraints.masks import masks
+from espalier.constraints.vocab_masks import masks
 from espalier.text.vocab import Vocab
 
 LETTERS = ["a", "b", "ab", "é", "\\", '"', "\n", "😀", "ba"]

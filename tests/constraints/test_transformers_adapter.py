@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import espalier.constraints as es
-from espalier.constraints.transformers_adapter import logits_processor
+from espalier.constraints.adapters.transformers import logits_processor
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

@@ -1,4 +1,4 @@
-"""Random walks over real schemas: a small sample; the full run is `python -m espalier.bench.walks`."""
+"""Random walks over real schemas: a small sample; the full run is `python -m espalier.bench.random_walks`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from espalier.bench.maskbench import load
-from espalier.bench.walks import Walker, choose, run
+from espalier.bench.random_walks import Walker, choose, run
 from espalier.text.vocab import Vocab
 
 PIECES = b'{"|": |": "|", "|"}|"}]|, "|}}|]}|[{"|  |\n|\n  |true|false|null|10|00|0.5|name|id|the|ing| of|http|://|20|-01|T00:|Z"|\xc3\xa9|\xe2\x82'

@@ -7,11 +7,11 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, DraftModel, KConfig
-from espalier.drafting.bass import BASS
-from espalier.drafting.confidence import SVIP
 from espalier.drafting.draft import Draft
-from espalier.drafting.heuristic import Heuristic
-from espalier.drafting.tetris import Capacity, Tetris
+from espalier.drafting.lengths.bass import BASS
+from espalier.drafting.lengths.confidence import SVIP
+from espalier.drafting.lengths.heuristic import Heuristic
+from espalier.drafting.lengths.tetris import Capacity, Tetris
 from espalier.verification import Recursive, Rejection, SampleMatch
 
 V, REQUESTS = 5, 8

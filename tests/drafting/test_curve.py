@@ -7,10 +7,10 @@ import time
 import pytest
 
 import espalier as es
-from espalier.drafting.curve import PassCurve, _key, measure, pass_curve
-from espalier.models.config import Config
+from espalier.drafting.draft_model.vocab_trim import trimmed
+from espalier.drafting.pass_cost import PassCurve, _key, measure, pass_curve
+from espalier.models.families import Config
 from espalier.models.transformer import Transformer
-from espalier.models.trimmed import trimmed
 
 
 class Slow(es.models.Table):
@@ -61,7 +61,7 @@ def test_a_model_is_measured_once_per_machine(tmp_path, monkeypatch):
 def test_models_that_cost_something_else_have_curves_of_their_own(tmp_path, monkeypatch):
     """Another size, type of numbers, executor, number of layers or of bits: no two of them share what was measured."""
     transformers = pytest.importorskip("transformers")
-    native = pytest.importorskip("espalier.models.native")
+    native = pytest.importorskip("espalier.models.executors.native")
     if not native.available():
         pytest.skip("the native kernels are not built")
     monkeypatch.setenv("ESPALIER_HOME", str(tmp_path))

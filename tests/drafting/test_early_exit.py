@@ -9,14 +9,14 @@ from policy_laws import PROMPT
 
 import espalier as es
 from espalier.drafting import Chain, Confidence, Constant, DraftModel
-from espalier.drafting.early import DEL, early_exit
-from espalier.drafting.policy import grow
-from espalier.drafting.quantised import quantised
-from espalier.drafting.short import Shortened, ends
-from espalier.drafting.siblings import CAPE, Siblings
-from espalier.drafting.skip import part, skip_layers
-from espalier.drafting.swift import SWIFT
-from espalier.drafting.tetris import Capacity, Tetris
+from espalier.drafting.draft_model.short_context import Shortened, ends
+from espalier.drafting.growth import grow
+from espalier.drafting.lengths.tetris import Capacity, Tetris
+from espalier.drafting.self_draft.early_exit import DEL, early_exit
+from espalier.drafting.self_draft.quantised import quantised
+from espalier.drafting.self_draft.skip_layers import part, skip_layers
+from espalier.drafting.self_draft.swift import SWIFT
+from espalier.drafting.trees.side_leaves import CAPE, Siblings
 from espalier.verification import Rejection, SampleMatch
 
 

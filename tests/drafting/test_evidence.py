@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import espalier as es
-from espalier.drafting.evidence import COPY, TABLE, Calibration, Evidence, Memory, prior
+from espalier.drafting.auto.candidates import COPY, TABLE, Calibration, Evidence, Memory, prior
 
 V = 64
 

@@ -8,7 +8,7 @@ import torch
 import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
-from espalier.drafting.vocabulary import Encode
+from espalier.drafting.draft_model.other_vocabulary import Encode
 from espalier.lm import LanguageModel
 
 PROMPTS = ["1, 2, 3, 4, 5, 6, 7,", "def add(a, b):\n    return"]

@@ -7,6 +7,7 @@ import torch
 from proposals import V, cycle, passes, proposed, tokens
 
 import espalier as es
+from espalier.decoders.fastcot import glance
 from espalier.drafting import (
     ADED,
     STAND,
@@ -21,8 +22,7 @@ from espalier.drafting import (
     gauss_seidel,
     hybrid,
 )
-from espalier.drafting.glance import glance
-from espalier.drafting.ranks import rank_template
+from espalier.drafting.trees.static_tree import rank_template
 from espalier.testing import assert_same_law, exact_law
 from espalier.verification import SampleMatch
 
@@ -93,7 +93,7 @@ def test_identical_source_and_output_take_one_pass_per_draft():
 
 
 def test_stand_averages_the_laws_it_saw():
-    from espalier.drafting.stand import _Table
+    from espalier.drafting.model_free.stand import _Table
 
     table = _Table(top=2)
     table.add((1,), [3, 4], [0.6, 0.4])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espalier.drafting.pace import Ledger, PassCost, size_of
+from espalier.drafting.pass_cost import Ledger, PassCost, size_of
 
 
 def test_the_cost_of_a_pass_is_learned_under_noise_and_drift():

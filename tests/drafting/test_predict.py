@@ -10,8 +10,8 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, Constant, DraftModel, KConfig
-from espalier.drafting.policy import Signals, grow
-from espalier.drafting.predict import (
+from espalier.drafting.growth import Signals, grow
+from espalier.drafting.lengths.predict import (
     DISCO,
     AdaEAGLE,
     Example,

@@ -7,7 +7,7 @@ import pytest
 import espalier as es
 from espalier.bench.peers import Ours
 from espalier.bench.speculation import OWN, load_questions
-from espalier.drafting.named import NAMED
+from espalier.drafting.catalogue import NAMED
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import DraftModel
-from espalier.drafting.short import Enriched, Shortened, ends, relevant
+from espalier.drafting.draft_model.short_context import Enriched, Shortened, ends, relevant
 from espalier.verification import Rejection
 
 

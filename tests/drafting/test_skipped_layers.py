@@ -11,11 +11,11 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, Confidence, Constant, DraftModel, KConfig
-from espalier.drafting.early import DEL, early_exit
-from espalier.drafting.short import Shortened, ends
-from espalier.drafting.siblings import Siblings
-from espalier.drafting.skip import SkipSearch, best_skip, most_promising, part, skip_layers, speed, without
-from espalier.drafting.swift import SWIFT
+from espalier.drafting.draft_model.short_context import Shortened, ends
+from espalier.drafting.self_draft.early_exit import DEL, early_exit
+from espalier.drafting.self_draft.skip_layers import SkipSearch, best_skip, most_promising, part, skip_layers, speed, without
+from espalier.drafting.self_draft.swift import SWIFT
+from espalier.drafting.trees.side_leaves import Siblings
 from espalier.verification import Recursive, Rejection, SampleMatch
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import espalier as es
 from espalier.drafting import Auto, Successors
-from espalier.drafting.evidence import Memory
-from espalier.drafting.successors import CLASSES, NONE, class_of
+from espalier.drafting.auto.candidates import Memory
+from espalier.drafting.model_free.successors import CLASSES, NONE, class_of
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

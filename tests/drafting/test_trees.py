@@ -10,13 +10,13 @@ import torch
 from policy_laws import PROMPT, Grown, all_trees, assert_lossless
 
 import espalier as es
-from espalier.drafting.beam import Beam, OptTree
-from espalier.drafting.dyspec import DySpec
-from espalier.drafting.policy import Chain, Constant, grow
-from espalier.drafting.propd import ProPD
-from espalier.drafting.sequoia import Acceptance, Sequoia, best_size, best_tree
-from espalier.drafting.stochastic import StochasticBeam
-from espalier.drafting.template import KConfig, Template
+from espalier.drafting.growth import Chain, Constant, grow
+from espalier.drafting.self_draft.propd import ProPD
+from espalier.drafting.trees.beam_tree import Beam, OptTree
+from espalier.drafting.trees.dyspec import DySpec
+from espalier.drafting.trees.fixed_tree import KConfig, Template
+from espalier.drafting.trees.random_tree import StochasticBeam
+from espalier.drafting.trees.sequoia import Acceptance, Sequoia, best_size, best_tree
 from espalier.verification import Recursive, Rejection, SampleMatch
 
 V = 3

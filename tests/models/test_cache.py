@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from espalier.errors import LoadError
-from espalier.models import cache
+from espalier.models.load import cache
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_too_little_space_is_told_before_anything_is_fetched() -> None:
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from espalier.models import cache
+from espalier.models.load import cache
 def fill(folder):
     with open(sys.argv[1], "a") as log: log.write("filled\\n")
     time.sleep(0.5)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from espalier.errors import LoadError
-from espalier.models.convert import Checkpoint, convert
-from espalier.models.folder import read_folder, read_gguf
+from espalier.models.load.convert import Checkpoint, convert
+from espalier.models.load.folder import read_folder, read_gguf
 
 from .tiny import FAMILIES, SHAPE, random_model, write_gguf
 

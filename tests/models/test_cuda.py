@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import espalier as es
-from espalier.models.config import Config
-from espalier.models.cuda import padded
-from espalier.models.eager import Eager, Inputs
+from espalier.models.executors.cuda import padded
+from espalier.models.executors.eager import Eager, Inputs
+from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 
 CONFIG = {

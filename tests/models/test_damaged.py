@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espalier.errors import LoadError
-from espalier.models.convert import convert
-from espalier.models.folder import read_folder, read_gguf
-from espalier.models.gguf import GGUF
-from espalier.models.load import load
+from espalier.models.load.convert import convert
+from espalier.models.load.folder import read_folder, read_gguf
+from espalier.models.load.gguf import GGUF
+from espalier.models.load.open import load
 
 from .tiny import random_model, write_gguf
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from espalier.errors import InvalidInput, LoadError
-from espalier.models.hf import from_transformers
+from espalier.models.executors.transformers import from_transformers
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.testing import check_kv

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espalier.errors import LimitExceeded
-from espalier.models.kv import KV
+from espalier.models.kv.store import KV
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 

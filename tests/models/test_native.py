@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 import espalier as es
-from espalier.drafting.recycle import top_tokens
+from espalier.drafting.model_free.token_recycling import top_tokens
 from espalier.errors import InvalidInput
-from espalier.models import fourbit, native
-from espalier.models.packing import Pass
+from espalier.models.executors import native
+from espalier.models.kv import fourbit
+from espalier.models.kv.layout import Pass
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -12,8 +12,8 @@ import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
 from espalier.errors import ContextOverflow, InvalidInput
-from espalier.models.hf import from_transformers
-from espalier.models.load import load
+from espalier.models.executors.transformers import from_transformers
+from espalier.models.load.open import load
 from espalier.prefix import Prefix
 from espalier.testing import check_scorer
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import espalier as es
-from espalier.models.load import locate
+from espalier.models.load.open import locate
 from espalier.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.real

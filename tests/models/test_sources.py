@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from espalier.errors import InvalidInput, LoadError
-from espalier.models import cache, sources
-from espalier.models.folder import end_tokens, read_folder
-from espalier.models.load import load, locate
-from espalier.models.sources import BUILTIN, Builtin, Wheel, fetch
+from espalier.models.load import builtin as sources
+from espalier.models.load import cache
+from espalier.models.load.builtin import BUILTIN, Builtin, Wheel, fetch
+from espalier.models.load.folder import end_tokens, read_folder
+from espalier.models.load.open import load, locate
 
 from .tiny import random_model, write_gguf
 
@@ -125,7 +126,7 @@ def test_a_name_that_leads_nowhere_says_what_to_write(name: str, says: str) -> N
 
 def test_a_folder_and_a_file_load_and_agree(tmp_path: Path) -> None:
     import espalier as es
-    from espalier.models.convert import convert
+    from espalier.models.load.convert import convert
 
     path = write_gguf(tmp_path / "tiny.gguf", "qwen3", random_model("qwen3"))
     (tmp_path / "tiny").mkdir()

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from espalier.errors import ContextOverflow, InvalidInput, LoadError
-from espalier.models import native
-from espalier.models.config import Config
+from espalier.models.executors import native
+from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -7,8 +7,8 @@ import torch
 
 import espalier as es
 from espalier.drafting import DraftModel, VocabTrim
+from espalier.drafting.draft_model.vocab_trim import trimmed
 from espalier.errors import InvalidInput
-from espalier.models.trimmed import trimmed
 
 from .test_transformer import ours, peer
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from espalier.errors import InvalidInput
-from espalier.text.template import render
+from espalier.text.chat_template import render
 
 USER = [{"role": "user", "content": "Hi & <bye>"}]
 

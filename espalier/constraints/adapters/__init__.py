@@ -1,0 +1,1 @@
+"""Our guides in other libraries."""

@@ -1,0 +1,1 @@
+"""Context-free grammars: readers of notations, and grammars to start from."""

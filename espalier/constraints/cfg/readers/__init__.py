@@ -1,0 +1,55 @@
+"""Readers of grammar notations: each turns a text into the same `Rules`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from espalier.constraints.cfg.readers.ebnf import read_ebnf, read_gbnf
+from espalier.constraints.cfg.readers.lark import read_lark
+from espalier.constraints.cfg.readers.rules import GrammarTextError, Rules, fail
+
+READERS = {"ebnf": read_ebnf, "gbnf": read_gbnf, "lark": read_lark}
+
+
+def dialect_of(text: str) -> str:
+    """The dialect a grammar seems to be written in: `lark` if its first rule is `name:`, `gbnf` if it has a rule `root` and
+    can be read as that, else `ebnf`.
+
+    >>> dialect_of('word ::= "a"'), dialect_of('word ::= "a"\\nroot ::= word'), dialect_of('// c\\n?start: "a"')
+    ('ebnf', 'gbnf', 'lark')
+    """
+    head = re.search(r"^\s*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE)
+    if head is None:
+        fail("no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...")
+    if head[1] == ":":
+        return "lark"
+    if re.search(r"^\s*root\s*::=", text, re.MULTILINE):
+        try:
+            read_gbnf(text)
+        except GrammarTextError:  # our own notation, with a start of this name
+            return "ebnf"
+        return "gbnf"
+    return "ebnf"
+
+
+def read(text: str, dialect: str = "auto", known: Collection[str] = ()) -> Rules:
+    """The rules of a grammar text, all names checked; those in `known` are defined elsewhere.
+
+    Errors: `GrammarTextError` naming line, column and rule.
+
+    >>> read('greeting ::= "hello" | "hi"').dialect
+    'ebnf'
+    """
+    if not isinstance(text, str):
+        fail(f"{text!r} is no text; give the grammar as a str, or path.read_text() for a file")
+    if dialect == "auto":
+        dialect = dialect_of(text)
+    if dialect not in READERS:
+        fail(f"there is no dialect {dialect!r}; write one of auto, {', '.join(READERS)}")
+    rules = READERS[dialect](text)
+    rules.check_names(known)
+    return rules
+
+
+__all__ = ["READERS", "GrammarTextError", "Rules", "dialect_of", "read"]

@@ -1,0 +1,143 @@
+"""JSON Schema as a guide."""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from espalier import _grammar
+from espalier.constraints.guide import Limits, MachineGuide, teaching
+from espalier.constraints.schema.types import schema_of, value_of
+from espalier.errors import InvalidInput
+
+_BLANKS = {"flexible": 0, "compact": 1, "pretty": 2}
+
+
+def json_schema(
+    schema: Any,
+    *,
+    formats: Literal["assert", "annotate"] = "assert",
+    order: Literal["schema", "any", "strict"] = "schema",
+    registry: Mapping[str, Any] | None = None,
+    whitespace: Literal["flexible", "compact", "pretty"] = "flexible",
+    limits: Limits | None = None,
+) -> JsonGuide:
+    r"""The guide of all JSON texts whose value satisfies the schema.
+
+    `schema` is a dict, JSON text, True or False, or a Python type: Pydantic model, dataclass, TypedDict, Enum, Literal, union,
+    `list[int]` …, or a function (the object of its arguments). Drafts 4 to 2020-12; `$schema` chooses, without it 2020-12
+    with the older spellings of tuples, dependencies and exclusive bounds. `registry` holds what remote `$ref`s name.
+
+    Guarantees: a text that `matches` is valid; nothing is ignored (`explain` lists what each keyword does). `exactness` is
+    "over" where a beginning may be allowed that cannot be finished. Names of members do not repeat. Listed names, `enum` and
+    `const` strings have one spelling (characters as they are, or \uXXXX beyond ASCII); other strings may use any escape.
+    Numbers under a numeric keyword (`integer` too) are plain decimals with at most 6 zeros at the end of the fraction, or
+    have one digit before the point of d.ddde±x; exponents stay within the range of doubles.
+
+    `order`: "schema" and "any" are the same set: members in every order that the schema allows; "strict" accepts listed
+    members only in the schema's order. `whitespace`: "flexible" (runs of blanks are bounded), "compact" (none), "pretty" (two
+    blanks a level). `formats="annotate"` does not assert `format`.
+
+    Raises `InvalidInput`, naming the place, for what is no schema; `LimitExceeded` past a limit.
+    Reference: A. Wright et al., "JSON Schema: a media type for describing JSON documents" (draft 2020-12).
+
+    >>> guide = json_schema({"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]})
+    >>> guide.matches(b'{"n": 7}'), guide.matches(b'{"n": 10}'), guide.matches(b'{}')
+    (True, False, False)
+    """
+    for name, value, known in (
+        ("formats", formats, ("assert", "annotate")),
+        ("order", order, ("schema", "any", "strict")),
+        ("whitespace", whitespace, tuple(_BLANKS)),
+    ):
+        if value not in known:
+            raise InvalidInput(f"{name}={value!r}: write one of {', '.join(map(repr, known))}")
+    if registry is not None and not isinstance(registry, Mapping):
+        raise InvalidInput(f"registry={registry!r}: write the addresses and their schemas, {{'https://example.org/s': schema}}")
+    limits = limits or Limits()
+    texts = [(uri, schema_text(s)) for uri, s in (registry or {}).items()]
+    _publish()
+    text = schema_text(schema)
+    with teaching():
+        machine = _grammar.schema_machine(
+            text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
+        )
+    return JsonGuide(machine, [text, *(t for _, t in texts)], limits)
+
+
+class JsonGuide(MachineGuide):
+    """The guide of a schema. `texts` are the schemas it was made of."""
+
+    def __init__(self, machine: Any, texts: Sequence[str], limits: Limits) -> None:
+        super().__init__(machine, "the schema", limits=limits)
+        self._texts, self._machine = texts, machine
+
+    @cached_property
+    def inexact(self) -> frozenset[str]:
+        """The keywords for which a beginning without an end may be allowed; see `explain`."""
+        from espalier.constraints.schema.explain import late
+
+        return frozenset().union(*(late(text) for text in self._texts))
+
+    @property
+    def exactness(self) -> str:
+        return "over" if self.inexact else "exact"
+
+    def native(self) -> Any:
+        self._machine.inexact = self.inexact  # what is made of this machine is as exact as it is
+        return super().native()
+
+
+def json(*, whitespace: Literal["flexible", "compact", "pretty"] = "flexible", limits: Limits | None = None) -> JsonGuide:
+    """The guide of all JSON texts.
+
+    >>> json().matches(b'[1, {"a": null}]'), json().matches(b"[1,]")
+    (True, False)
+    """
+    return json_schema(True, whitespace=whitespace, limits=limits)
+
+
+def schema_text(schema: Any) -> str:
+    """The JSON text of a schema given in any of the forms that `json_schema` takes.
+
+    >>> schema_text(True), schema_text({"minimum": 1})
+    ('true', '{"minimum": 1}')
+    """
+    if isinstance(schema, (str, bytes)):
+        try:
+            return schema.decode() if isinstance(schema, bytes) else schema.encode().decode()
+        except UnicodeError as error:
+            raise InvalidInput(f"the text of the schema is not UTF-8: {error}") from None
+    if not isinstance(schema, (Mapping, bool)):
+        schema = schema_of(schema)
+    try:
+        return _json.dumps(schema, ensure_ascii=False, allow_nan=False)
+    except RecursionError:
+        raise InvalidInput("the schema is nested deeper than Python can write, or contains itself") from None
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"the schema is not JSON: {error}; NaN, infinity and Python objects have no JSON form") from error
+
+
+def parse(schema: Any, text: str) -> Any:
+    """The value of a finished text: a `Person` for `schema=Person`, a JSON value for dicts and texts.
+
+    Raises `InvalidInput` if the text does not satisfy the schema; nothing invalid is returned.
+
+    >>> parse({"type": "array"}, "[1]"), parse(tuple[int, int], "[1, 2]")
+    ([1], (1, 2))
+    """
+    if not json_schema(schema).matches(text.encode()):
+        raise InvalidInput(f"the text does not satisfy the schema: {text[:200]!r}")
+    data = _json.loads(text)
+    return data if isinstance(schema, (Mapping, bool, str, bytes)) else value_of(schema, data)
+
+
+@lru_cache(maxsize=1)
+def _publish() -> None:
+    """Offers the published metaschemas to $ref."""
+    known = _json.loads(files("espalier.constraints.schema").joinpath("metaschemas.json").read_text())
+    for uri, metaschema in known.items():
+        _grammar.offer_schema(uri, _json.dumps(metaschema))

@@ -1,0 +1,1 @@
+"""The default drafter: candidates from everything seen, in drafts as large as they pay."""

@@ -1,0 +1,1 @@
+"""Drafts written by a smaller model."""

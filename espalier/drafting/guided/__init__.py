@@ -1,0 +1,1 @@
+"""Drafts from a guide: bytes that must come next, written as tokens."""

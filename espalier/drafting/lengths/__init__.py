@@ -1,0 +1,1 @@
+"""Length policies: how far a draft grows."""

@@ -1,0 +1,1 @@
+"""Drafts from stores of texts: by the last tokens, or by hidden states."""

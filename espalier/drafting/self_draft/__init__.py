@@ -1,0 +1,1 @@
+"""Self-speculation: a part or a rounded copy of the target drafts for the whole."""

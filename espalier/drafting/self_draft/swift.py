@@ -1,0 +1,126 @@
+"""Self-speculation whose skipped layers are chosen while the text is written."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from copy import copy
+from typing import Any
+
+from espalier.drafting.draft import Draft, Drafter
+from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
+from espalier.drafting.growth import LengthPolicy, TreePolicy, grow
+from espalier.drafting.lengths.confidence import Confidence
+from espalier.drafting.self_draft.skip_layers import Skip, depth, most_promising, random_skip, without
+from espalier.drafting.trees.side_leaves import Siblings
+from espalier.errors import require
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+from espalier.scorer import Ask, Model, Scorer
+
+
+class SWIFT(Drafter):
+    """Drafts by the model without some of its inner layers, and looks for a better choice of them as it goes.
+
+    Once `window` tokens are written, every `every`-th round tries a set of `ratio` of the inner layers: random ones, and
+    every `bayes`-th the one with the largest expected improvement. A trial is one pass of the part over the last `window`
+    tokens, behind `context` more; its score is the share of them that the part says too. The search ends at a score of
+    `enough`, after `trials`, or after `patience` without a better one. What is found serves all requests. The choice looks at
+    settled text only, so every verifier's guarantee stays. Xia et al. 2024, "SWIFT" (arXiv 2410.06916).
+
+    >>> lm.generate("Hi", drafter=SWIFT(lm.model))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        ratio: float = 0.45,
+        tree: TreePolicy | None = None,
+        length: LengthPolicy | None = None,
+        window: int = 32,
+        context: int = 32,
+        every: int = 1,
+        bayes: int = 25,
+        enough: float = 0.93,
+        trials: int = 1000,
+        patience: int = 300,
+    ) -> None:
+        layers = depth(model)
+        require(layers >= 3, f"the model has {layers} layers; the first and the last are kept, so none is left to skip")
+        require(0 < ratio < 1, f"ratio={ratio}: a share of the layers, between 0 and 1")
+        require(min(window, every, bayes) >= 1 and context >= 1, "window, context, every and bayes are at least 1")
+        self.tree, self.length = tree or Siblings(), length or Confidence(0.8, most=25)
+        self.kind, self.want = self.tree.kind, self.length.reads
+        self.choice = _Choice(model, layers, ratio, enough, trials, patience)
+        self.window, self.context, self.every, self.bayes = window, context, every, bayes
+        self._rounds = 0
+        self._target: Scorer = model
+
+    def check(self, scorer: Scorer) -> None:
+        same_vocabulary(self.choice.model, scorer)
+        self._target = scorer
+
+    def begin(self, x: Prefix) -> Drafter:
+        fresh = copy(self)  # the choice of layers is shared
+        fresh.tree, fresh.length = self.tree.begin(x), self.length.begin(x)
+        return fresh
+
+    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
+        self._rounds += 1
+        if len(x) - len(x.origin) > self.window and self._rounds % self.every == 0 and not self.choice.ended:
+            yield from self._trial(x, rng)
+        return (yield from grow(self._spoken(), x, self.tree, self.length, rng))
+
+    def _spoken(self) -> Scorer:
+        return in_place_of_model(self._target, self.choice.part, self.kind)
+
+    def _trial(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, None]:
+        skip = self.choice.next(rng, by_bayes=(len(self.choice.scores) + 1) % self.bayes == 0)
+        ids = x.tail(self.window + self.context)
+        at = len(ids) - self.window
+        prefixes = [Prefix(ids[:at])]
+        for token in ids[at:-1]:
+            prefixes.append(prefixes[-1] + token)
+        rows = yield Ask(without(self.choice.model, skip), prefixes)
+        said = rows.logits.argmax(-1).tolist()
+        self.choice.learn(skip, sum(a == b for a, b in zip(said, ids[at:], strict=True)) / self.window)
+
+    def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
+        self.tree.observe(x, draft, rows)
+        self.length.observe(x, draft, rows)
+
+
+class _Choice:
+    """The best skip set so far and all that were tried, shared by the requests. Starts with evenly spread layers, untried."""
+
+    def __init__(self, model: Model, layers: int, ratio: float, enough: float, trials: int, patience: int) -> None:
+        self.model, self.layers, self.ratio = model, layers, ratio
+        self.enough, self.trials, self.patience = enough, trials, patience
+        self.inner = list(range(1, layers - 1))
+        count = round(ratio * len(self.inner))
+        self.skip: Skip = frozenset(self.inner[i * len(self.inner) // count] for i in range(count)) if count else frozenset()
+        self.part = without(model, self.skip)
+        self.score, self.failures = -1.0, 0
+        self.scores: dict[Skip, float] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing more to look for."""
+        return self.score >= self.enough or len(self.scores) >= self.trials or self.failures >= self.patience
+
+    def next(self, rng: Rng, by_bayes: bool) -> Skip:
+        """The set to try now: first the one in use."""
+        if not self.scores:
+            return self.skip
+        options = [random_skip(self.inner, rng, self.ratio) for _ in range(32 if by_bayes else 1)]
+        return most_promising(options, self.scores, self.layers) if by_bayes else options[0]
+
+    def learn(self, skip: Skip, score: float) -> None:
+        """The score of a set; it is used from now on if it is the best."""
+        self.scores[skip] = score
+        if skip == self.skip:
+            self.score = score
+        elif score > self.score:
+            self.skip, self.score, self.failures, self.part = skip, score, 0, without(self.model, skip)
+        else:
+            self.failures += 1

@@ -1,0 +1,1 @@
+"""Tree policies: which slots of a draft are filled."""

@@ -1,0 +1,1 @@
+"""Executors: what computes a pass (plain torch, native CPU kernels, CUDA graphs, transformers)."""

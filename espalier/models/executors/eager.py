@@ -1,0 +1,189 @@
+"""The arithmetic of decoder-only transformers in plain torch: the readable reference, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espalier.models.executors.weights import Ends, Layer
+from espalier.models.families import Config
+from espalier.models.kv.layout import Pass
+
+__all__ = ["Eager", "Executor", "Inputs", "visible"]
+
+
+class Executor(Protocol):
+    """What runs the arithmetic of a pass. `eager` below is the readable one; `native.Engine` is the fast one on a CPU."""
+
+    layers: int
+    kv_dtype: torch.dtype
+    device: torch.device
+
+    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+        """For the rows in `rows.out` the residual stream after the final norm [n, D] and, with `taps`, before the first
+        and after every layer [n, L + 1, D]; writes the keys and values of all rows."""
+        ...
+
+    def read(self, hidden: Tensor, norm: bool) -> Tensor:
+        """Float32 logits [n, V] of rows of the residual stream, through the final norm first if `norm`."""
+        ...
+
+    def partial(self, layers: Sequence[int]) -> Executor:
+        """An executor of these layers only; weights are shared."""
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A pass as tensors: R rows, of which `out` are answered; row r sees column u (a slot) if 0 ≤ back[r, u] < window."""
+
+    tokens: Tensor  # [R]
+    positions: Tensor  # [R], float32
+    slots: Tensor  # [R], where each row's keys and values go
+    seen: Tensor  # [U], the slots that any row sees
+    back: Tensor  # [R, U], how many positions back each lies, -1 if it is not seen
+    out: Tensor  # [n]
+
+    @classmethod
+    def of(cls, rows: Pass) -> Inputs:
+        """The inputs of a packed pass, on the CPU."""
+        seen, back = visible(rows)
+        tokens, slots, out = (torch.from_numpy(a.astype(np.int64)) for a in (rows.tokens, rows.slots, rows.out))
+        positions = torch.from_numpy(rows.positions).to(torch.float32)
+        return cls(tokens, positions, slots, torch.from_numpy(seen), torch.from_numpy(back), out)
+
+    def tensors(self) -> list[Tensor]:
+        """All fields, in order."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    def to(self, device: torch.device) -> Inputs:
+        """The inputs on a device."""
+        return Inputs(*(tensor.to(device) for tensor in self.tensors()))
+
+
+class Eager:
+    """The reference executor: torch operations on any device, in float32, bfloat16 or float16.
+
+    The residual stream, norms, softmax and logits are float32; matrices and what they multiply are in the dtype of the model.
+    """
+
+    def __init__(self, config: Config, layers: Sequence[Layer], ends: Ends, kinds: Sequence[int] | None = None) -> None:
+        self.config = config
+        self._layers = layers
+        self._ends = ends
+        self._kinds = list(range(config.layers)) if kinds is None else list(kinds)
+        self.layers = len(layers)
+        self.device = ends.embed.device
+        self.kv_dtype = ends.embed.dtype
+        self._frequencies = {rope: rope.frequencies(config.head_dim).to(self.device) for rope in set(config.ropes)}
+
+    @torch.inference_mode()
+    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+        return self.compute(Inputs.of(rows).to(self.device), keys, values, taps)
+
+    def compute(self, rows: Inputs, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+        """What `run` returns, from tensors alone: nothing here looks at a value, so the pass can be captured and replayed."""
+        config = self.config
+        masks = {window: _window(rows.back, window) for window in set(config.windows)}
+        turns = {}
+        for rope, frequencies in self._frequencies.items():
+            angles = rows.positions[:, None, None] * frequencies
+            turns[rope] = (angles.cos() * rope.scale, angles.sin() * rope.scale)
+        x = F.embedding(rows.tokens, self._ends.embed).float() * config.embed_scale
+        tapped = [x[rows.out]] if taps else []
+        for index, (kind, layer) in enumerate(zip(self._kinds, self._layers, strict=True)):
+            h = _rms_norm(x, layer.norm, config.eps)
+            q, k, v = self._project(layer, h, turns[config.ropes[kind]])
+            keys[index, rows.slots] = k.flatten(1).to(keys.dtype)
+            values[index, rows.slots] = v.flatten(1).to(values.dtype)
+            h = self._attend(q, keys[index, rows.seen], values[index, rows.seen], masks[config.windows[kind]])
+            x = x + _post_norm(_linear(h, layer.out, layer.out_bias), layer.out_norm, config.eps)
+            gate, up = _linear(_rms_norm(x, layer.mlp_norm, config.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
+            h = (F.gelu(gate, approximate="tanh") if config.gelu else F.silu(gate)) * up
+            x = x + _post_norm(_linear(h, layer.down, layer.down_bias), layer.down_norm, config.eps)
+            if taps:
+                tapped.append(x[rows.out])
+        return _rms_norm(x[rows.out], self._ends.norm, config.eps), torch.stack(tapped, 1) if taps else None
+
+    def _project(self, layer: Layer, h: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [R, heads, head_dim], keys and values [R, kv_heads, head_dim], normed and turned."""
+        c = self.config
+        qkv = _linear(h, layer.qkv, layer.qkv_bias).view(len(h), c.heads + 2 * c.kv_heads, c.head_dim)
+        q, k, v = torch.split(qkv, [c.heads, c.kv_heads, c.kv_heads], 1)
+        if layer.q_norm is not None and layer.k_norm is not None:
+            q, k = _rms_norm(q, layer.q_norm, c.eps), _rms_norm(k, layer.k_norm, c.eps)
+        return _turn(q, *turn), _turn(k, *turn), v
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """[R, heads head_dim]: each row's mix of the values [U, width] that its row of `mask` [R, U] lets it see."""
+        c, rows = self.config, len(q)
+        group = c.heads // c.kv_heads
+        q = q.to(k.dtype).view(rows, c.kv_heads, group, c.head_dim).permute(1, 2, 0, 3)
+        k = k.view(1, -1, c.kv_heads, c.head_dim).permute(2, 0, 3, 1)
+        v = v.view(1, -1, c.kv_heads, c.head_dim).permute(2, 0, 1, 3)
+        scores = (q @ k).float() * c.scale
+        if c.attention_cap:
+            scores = (scores / c.attention_cap).tanh() * c.attention_cap
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+        return (weights.to(v.dtype) @ v).permute(2, 0, 1, 3).reshape(rows, -1)
+
+    @torch.inference_mode()
+    def read(self, hidden: Tensor, norm: bool) -> Tensor:
+        if norm:
+            hidden = _rms_norm(hidden.float(), self._ends.norm, self.config.eps)
+        logits = _linear(hidden, self._ends.head, self._ends.head_bias)
+        cap = self.config.logit_cap
+        return (logits / cap).tanh() * cap if cap else logits
+
+    def trimmed(self, keep: Tensor) -> Eager:
+        """The executor whose head has these rows only."""
+        bias = None if self._ends.head_bias is None else self._ends.head_bias[keep]
+        ends = replace(self._ends, head=self._ends.head[keep], head_bias=bias)
+        return Eager(self.config, self._layers, ends, self._kinds)
+
+    def partial(self, layers: Sequence[int]) -> Eager:
+        kinds = [self._kinds[layer] for layer in layers]
+        return Eager(self.config, [self._layers[layer] for layer in layers], self._ends, kinds)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x.to(weight.dtype), weight, bias).float()
+
+
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Root mean square layer normalisation (Zhang and Sennrich 2019, 1910.07467) over the last dimension."""
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+
+
+def _post_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    return x if weight is None else _rms_norm(x, weight, eps)
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the pairs (i, i + head_dim / 2) of each head by the angle of its position."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def visible(rows: Pass) -> tuple[np.ndarray, np.ndarray]:
+    """The slots seen by any row [U], and how far back each lies for each row [R, U] (0 is itself, -1 is not seen)."""
+    if len(rows.bounds) == 2:  # one span sees one path
+        back = rows.positions[:, None].astype(np.int32) - np.arange(len(rows.paths), dtype=np.int32)[None]
+        return rows.paths.astype(np.int64), np.maximum(back, -1)
+    columns, where = np.unique(rows.paths, return_inverse=True)
+    distance = np.full((len(rows.tokens), len(columns)), -1, np.int32)
+    for s in range(len(rows.bounds) - 1):
+        own = slice(rows.bounds[s], rows.bounds[s + 1])
+        path = where[rows.starts[s] : rows.starts[s + 1]]
+        distance[own, path] = np.maximum(rows.positions[own, None] - np.arange(len(path), dtype=np.int32)[None], -1)
+    return columns.astype(np.int64), distance
+
+
+def _window(back: Tensor, window: int | None) -> Tensor:
+    return (back >= 0) & (back < (window or torch.iinfo(back.dtype).max))

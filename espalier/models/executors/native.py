@@ -1,0 +1,221 @@
+"""The fast executor: packed weights, and a whole pass in one call of the native CPU kernels (core/kernels)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from espalier.errors import InvalidInput
+from espalier.models.executors.weights import Ends, Layer
+from espalier.models.families import Config
+from espalier.models.kv.layout import Pass
+
+try:
+    import espalier._kernels as _kernels
+except ImportError:  # not built: the eager reference does the work
+    _kernels = None
+
+__all__ = ["Engine", "available", "choose", "kernels", "log_sum_exp", "runs", "set_threads", "threads", "top", "zeros"]
+
+KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
+SLICE = 4096  # rows of a matrix that are converted at once while it is packed
+
+
+def available() -> bool:
+    """Whether the native kernels were built."""
+    return _kernels is not None
+
+
+def runs(config: Config) -> bool:
+    """Whether the kernels can run a model of this shape: heads must be whole vectors of sixteen."""
+    return available() and config.head_dim % 16 == 0
+
+
+def kernels() -> list[str]:
+    """The names of the instruction sets that this processor can run, the fastest first; the first is in use."""
+    return [] if _kernels is None else list(_kernels.kernels())
+
+
+def choose(name: str) -> None:
+    """Uses another instruction set from now on (for tests and measurements)."""
+    _kernels.choose(name)
+
+
+def threads() -> int:
+    """The number of threads that share a pass."""
+    return int(_kernels.threads())
+
+
+def set_threads(count: int) -> None:
+    """Shares every later pass among `count` threads; ESPALIER_THREADS does so from the start. No pass may be running."""
+    _kernels.set_threads(count)
+
+
+def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Zeroed memory, on large pages where the system has them: streams through it need not look up so many addresses."""
+    memory = torch.empty(shape, dtype=dtype)
+    if _kernels is not None:
+        _kernels.wish_large_pages(memory.data_ptr(), memory.nbytes)
+    return memory.zero_()
+
+
+def log_sum_exp(row: Tensor) -> float:
+    """log Σ exp over a row of logits [V]."""
+    if _kernels is None or not row.is_cpu or row.dtype != torch.float32:
+        return float(row.logsumexp(-1))
+    return float(_kernels.log_sum_exp(row.detach().contiguous().numpy()))
+
+
+def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k greatest numbers of each row [N, V] and where they are (int32), both [N, min(k, V)], the greatest first.
+
+    >>> top(torch.tensor([[0.0, 2.0, 1.0]]), 2)
+    (tensor([[2., 1.]]), tensor([[1, 2]], dtype=torch.int32))
+    """
+    k = min(k, rows.shape[1])
+    if _kernels is None or not rows.is_cpu or rows.dtype != torch.float32:
+        found = rows.topk(k)
+        return found.values, found.indices.int()
+    values, places = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int32)
+    _kernels.top(rows.detach().contiguous().numpy(), values.numpy(), places.numpy())
+    return values, places
+
+
+if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():
+    set_threads(max(1, int(count)))
+
+
+class Engine:
+    """The executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
+
+    The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
+    int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 8 bits likewise.
+    Guarantee: the sums of a row are taken in an order that depends on that row alone, so its bits do not depend on the pass.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, config: Config, layers: Iterable[Layer], ends: Ends, dtype: torch.dtype) -> None:
+        kind = KINDS[dtype]
+        self.config = config
+        self.kv_dtype = torch.float32 if kind == "float32" else torch.bfloat16
+        self._embed = ends.embed
+        self._norm = ends.norm.float()
+        self._ropes = list(dict.fromkeys(config.ropes))
+        self.kind, self._outputs = kind, config.vocab_size
+        self._rounded: tuple[Any, list[Any]] | None = None  # head and layers in int8, once they were asked for
+        self._head = _pack(kind, ends.head, ends.head_bias)
+        self._layers = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
+        self._build()
+
+    def _build(self) -> None:
+        c = self.config
+        sizes = [c.hidden, c.heads, c.kv_heads, c.head_dim, c.ff]
+        numbers = [c.eps, c.scale, c.attention_cap or 0.0, c.logit_cap or 0.0]
+        ropes = [(rope.frequencies(c.head_dim).numpy(), rope.scale) for rope in self._ropes]
+        norm = self._norm.numpy()
+        packed = [_kernels.layer(*parts) for parts in self._layers]
+        self._engine = _kernels.Engine(sizes, numbers, c.gelu, packed, ropes, norm, self._head)
+        self.layers = len(packed)
+
+    def _layer(self, kind: str, index: int, layer: Layer) -> tuple[Any, ...]:
+        """What a layer of the kernels is made of: norms, matrices, which rotary embedding, window."""
+        norms = (layer.norm, layer.q_norm, layer.k_norm, layer.out_norm, layer.mlp_norm, layer.down_norm)
+        gate_up, gate_up_bias = _interleave(layer.gate_up), layer.gate_up_bias
+        matrices = [
+            _pack(kind, layer.qkv, layer.qkv_bias),
+            _pack(kind, layer.out, layer.out_bias),
+            _pack(kind, gate_up, None if gate_up_bias is None else _interleave(gate_up_bias)),
+            _pack(kind, layer.down, layer.down_bias),
+        ]
+        rope = self._ropes.index(self.config.ropes[index])
+        flat = [None if norm is None else norm.float().contiguous().numpy() for norm in norms]
+        return flat, matrices, rope, self.config.windows[index] or 0
+
+    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+        c, answered = self.config, len(rows.out)
+        embedded = F.embedding(torch.from_numpy(rows.tokens), self._embed).float()
+        if c.embed_scale != 1.0:
+            embedded *= c.embed_scale
+        if keys.dtype == torch.bfloat16:
+            keys, values = keys.view(torch.int16), values.view(torch.int16)
+        hidden = torch.empty(answered, c.hidden)
+        tapped = torch.empty(answered, self.layers + 1, c.hidden) if taps else None
+        self._engine.run(  # arrays are handed over in a tenth of the time that tensors take
+            embedded.numpy(),
+            rows.positions,
+            rows.slots,
+            rows.bounds,
+            rows.paths,
+            rows.starts,
+            rows.out,
+            keys.numpy(),
+            values.numpy(),
+            hidden.numpy(),
+            None if tapped is None else tapped.numpy(),
+        )
+        return hidden, tapped
+
+    def read(self, hidden: Tensor, norm: bool) -> Tensor:
+        logits = torch.empty(len(hidden), self._outputs)
+        self._engine.read(hidden.float().contiguous().numpy(), norm, logits.numpy())
+        return logits
+
+    def trimmed(self, keep: Tensor) -> Engine | None:
+        """The executor whose head has these rows only, if they are at hand (those of a tied embedding)."""
+        if not self.config.tied:
+            return None
+        few = copy(self)
+        few._head, few._outputs, few._rounded = _pack(self.kind, self._embed[keep], None), len(keep), None
+        few._build()
+        return few
+
+    def partial(self, layers: Sequence[int]) -> Engine:
+        part = copy(self)
+        part._layers, part._rounded = [self._layers[layer] for layer in layers], None
+        part._build()
+        return part
+
+    def quantised(self, kv_bits: int = 16) -> Engine:
+        """The executor with these weights rounded to int8, and keys and values of `kv_bits` (16 or 4) bits.
+
+        Weights are rounded at the first call and kept. Raises InvalidInput if both are so coarse already.
+        """
+        if kv_bits not in (4, 16):
+            raise InvalidInput(f"kv_bits={kv_bits}: keys and values are kept in 16 bits or in 4")
+        if self.kind == "int8" and kv_bits == 16:
+            raise InvalidInput("the weights are int8 already; only keys and values are left to be rounded: kv_bits=4")
+        rough = copy(self)
+        rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
+        if self.kind != "int8":
+            if self._rounded is None:
+                layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+                self._rounded = self._head.rounded("int8"), layers
+            rough.kind, rough._rounded = "int8", None
+            rough._head, rough._layers = self._rounded
+        rough._build()
+        return rough
+
+
+def _pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:
+    matrix = _kernels.Matrix(kind, *weight.shape)
+    for first in range(0, len(weight), SLICE):
+        matrix.fill(first, weight[first : first + SLICE].detach().float().contiguous().numpy())
+    if bias is not None:
+        matrix.bias(bias.detach().float().contiguous().numpy())
+    return matrix
+
+
+def _interleave(gate_up: Tensor) -> Tensor:
+    """The rows in the order of the panels: sixteen gates, the sixteen ups that belong to them, and so on."""
+    gate, up = gate_up.chunk(2)
+    short = -len(gate) % 16
+    padding = (0, 0) * (gate.dim() - 1) + (0, short)
+    parts = [F.pad(part, padding).reshape(-1, 16, *part.shape[1:]) for part in (gate, up)]
+    return torch.stack(parts, 1).flatten(0, 2)

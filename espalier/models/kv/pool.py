@@ -1,0 +1,130 @@
+"""Slots of keys and values: one growing pool per model, slots counted by how many hold them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from espalier.models.executors import native
+from espalier.models.kv import fourbit
+from espalier.prefix import Prefix
+
+__all__ = ["Pool", "Run", "Slots", "common"]
+
+Slots = npt.NDArray[np.int32]
+SMALLEST = 256  # slots for which memory is always held
+
+
+@dataclass(eq=False, slots=True)
+class Run:
+    """The slots of one prefix node: of its first `len(slots)` tokens (fewer than it has while it is being prefilled)."""
+
+    key: int
+    prefix: weakref.ref[Prefix]
+    parent: int
+    first: int
+    slots: Slots
+    used: int
+    path: Slots | None = None  # slots of all ancestors and of this node; kept for what was asked last
+
+
+class Pool:
+    """A pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype (uint8: `fourbit`).
+
+    Grows by doubling up to `limit` slots; `resize` moves what lives to the front. A slot is free again when it has been
+    released as often as it was taken and shared.
+
+    >>> pool = Pool(layers=1, width=2, dtype=torch.float32, device="cpu", limit=1000)
+    >>> a = pool.take(3); pool.share(a[:2]); pool.release(a); pool.used
+    2
+    """
+
+    def __init__(self, layers: int, width: int, dtype: torch.dtype, device: torch.device | str, limit: int) -> None:
+        self._shape = (layers, width, dtype, torch.device(device))
+        self.limit = limit
+        self._counts: npt.NDArray[np.int32] = np.zeros(min(SMALLEST, limit), np.int32)
+        self._free = list(range(len(self._counts) - 1, -1, -1))
+        self.keys, self.values = self._tensors(len(self._counts))
+
+    @property
+    def capacity(self) -> int:
+        """The number of slots for which memory is held."""
+        return len(self._counts)
+
+    @property
+    def free(self) -> int:
+        """The number of slots that can be taken without growing."""
+        return len(self._free)
+
+    @property
+    def used(self) -> int:
+        """The number of slots that somebody holds."""
+        return len(self._counts) - len(self._free)
+
+    def take(self, count: int) -> Slots:
+        """`count` slots, in ascending order where the pool is fresh; there must be that many free."""
+        slots = np.array(self._free[: -count - 1 : -1], np.int32)
+        del self._free[-count:]
+        self._counts[slots] = 1
+        return slots
+
+    def share(self, slots: Slots) -> None:
+        """Holds the slots once more."""
+        self._counts[slots] += 1
+
+    def release(self, slots: Slots) -> None:
+        """Holds the slots once less."""
+        if len(slots) == 1:  # a drafted token: a tenth of the time
+            slot = slots.item()
+            self._counts[slot] -= 1
+            if not self._counts[slot]:
+                self._free.append(slot)
+            return
+        self._counts[slots] -= 1
+        self._free.extend(slots[self._counts[slots] == 0][::-1].tolist())
+
+    def copy(self, slots: Slots, other: Pool, theirs: Slots) -> None:
+        """Copies the keys and values in the slots `theirs` of another pool into `slots` of this one, rounded to its dtype."""
+        to, of = (torch.from_numpy(each.astype(np.int64)) for each in (slots, theirs))
+        for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
+            copied = yours.index_select(1, of.to(yours.device))
+            mine.index_copy_(1, to.to(mine.device), (fourbit.pack(copied) if mine.dtype == torch.uint8 else copied).to(mine))
+
+    def fitting(self, count: int) -> int:
+        """The capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
+        return min(self.limit, max(SMALLEST, 1 << max(0, count - 1).bit_length()))
+
+    def resize(self, capacity: int, holders: Sequence[Slots]) -> None:
+        """Moves what lives to the front of a pool of another size; renumbers the slots in `holders` in place."""
+        living = np.flatnonzero(self._counts).astype(np.int32)
+        moved = np.zeros(max(1, self.capacity), np.int32)
+        moved[living] = np.arange(len(living), dtype=np.int32)
+        for slots in holders:
+            slots[:] = moved[slots]
+        keys, values = self._tensors(capacity)
+        index = torch.from_numpy(living.astype(np.int64)).to(keys.device)
+        keys[:, : len(living)] = self.keys[:, index]
+        values[:, : len(living)] = self.values[:, index]
+        self.keys, self.values = keys, values
+        counts = np.zeros(capacity, np.int32)
+        counts[: len(living)] = self._counts[living]
+        self._counts = counts
+        self._free = list(range(capacity - 1, len(living) - 1, -1))
+
+    def _tensors(self, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
+        layers, width, dtype, device = self._shape
+        with torch.inference_mode(False):
+            if torch.device(device).type == "cpu":
+                return native.zeros(layers, capacity, width, dtype=dtype), native.zeros(layers, capacity, width, dtype=dtype)
+            shape = (layers, capacity, width)
+            return torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens `a` and `b` have in common at the start."""
+    return next((i for i, (s, t) in enumerate(zip(a, b, strict=False)) if s != t), min(len(a), len(b)))

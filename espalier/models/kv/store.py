@@ -1,0 +1,299 @@
+"""Keys and values of prefixes: slots in one growing pool, held for as long as the prefix lives."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
+from espalier.models.kv.layout import Plan
+from espalier.models.kv.pool import Pool, Run, Slots, common
+from espalier.prefix import Prefix
+
+__all__ = ["KV"]
+
+EMPTY: Slots = np.empty(0, np.int32)
+
+
+class KV:
+    """Storage for the keys and values of prefixes; `plan` says what must be computed to answer for some of them.
+
+    Guarantees: a prefix's keys and values are found through its ancestors, so a fork shares them; they are freed when the
+    prefix is forgotten (weak references, no call needed); a new root whose first tokens are those of a living path shares
+    that path's slots; `plan` takes no more than `budget` bytes: least recently used prefixes are evicted and computed again,
+    in the same pass, when they are asked for. Memory shrinks again when three quarters of it are free.
+
+    `keys` and `values` are [layers, capacity, width]; slot numbers change only inside `plan`.
+    Radix sharing follows Zheng et al. 2023 (SGLang, 2312.07104).
+
+    >>> kv = KV(layers=2, width=4, dtype=torch.float32)
+    >>> x = Prefix([1, 2, 3])
+    >>> plan = kv.plan([x]); plan.rows
+    3
+    >>> kv.commit(plan); kv.plan([x + 4]).rows
+    1
+    """
+
+    def __init__(
+        self,
+        layers: int,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+        budget: int = 4 << 30,
+        context: int | None = None,
+    ) -> None:
+        self.bytes_per_token = 2 * layers * width * dtype.itemsize
+        self._pool = Pool(layers, width, dtype, device, int(budget // self.bytes_per_token))
+        self.context = context
+        self._runs: dict[int, Run] = {}
+        self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
+        self._forgotten: deque[int] = deque()
+        self._remembered, self._turn = list[Run](), 0
+        self._moving = threading.RLock()  # held while slots change hands: a draft in a thread of its own may be borrowing them
+
+    @property
+    def keys(self) -> torch.Tensor:
+        """The keys of all slots, [layers, capacity, width]."""
+        return self._pool.keys
+
+    @property
+    def values(self) -> torch.Tensor:
+        """The values of all slots, [layers, capacity, width]."""
+        return self._pool.values
+
+    @property
+    def capacity(self) -> int:
+        """The number of slots for which memory is held."""
+        self._collect()
+        return self._pool.capacity
+
+    @property
+    def used(self) -> int:
+        """The number of slots that living prefixes hold."""
+        self._collect()
+        return self._pool.used
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes held now."""
+        return self.capacity * self.bytes_per_token
+
+    def plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
+        """What must be computed to answer for `prefixes`; with `rows`, only the first so many rows of it, unanswered.
+
+        Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
+        budget does not hold what is asked at once.
+        """
+        with self._moving:
+            self._collect()
+            self._turn += 1
+            chains = [self._chain(x) for x in prefixes]
+            nodes = {id(node): node for _, chain in chains for node in chain}
+            missing = sum(len(node.tokens) - self._have(node) for node in nodes.values())
+            missing = missing if rows is None else min(missing, rows)
+            if missing > self._pool.free:
+                self._make_room(missing, chains)
+                chains = [self._chain(x) for x in prefixes]
+            plan = Plan()
+            for x, (path, chain) in zip(prefixes, chains, strict=True):
+                for node in chain:
+                    path = self._extend(plan, node, path, rows)
+                if rows is None:
+                    plan.remember[id(x)] = path
+                    if id(x) not in plan.answered_by:
+                        plan.answered_by[id(x)] = plan.add([x.last], path)
+                    plan.asked.append(plan.answered_by[id(x)])
+            return plan
+
+    def commit(self, plan: Plan) -> None:
+        """Takes what the plan computed as the keys and values of its prefixes."""
+        for node, slots, _ in plan.fresh:
+            (self._runs.get(id(node)) or self._register(node, slots)).slots = slots
+        for before in self._remembered:
+            before.path = None
+        self._remembered = []
+        for key, path in plan.remember.items():
+            run = self._runs.get(key)
+            if run is not None:
+                run.path, run.used = path, self._turn
+                self._remembered.append(run)
+
+    def abandon(self, plan: Plan) -> None:
+        """Gives back what the plan took; nothing of it is remembered."""
+        for _, _, taken in plan.fresh:
+            self._pool.release(taken)
+
+    def borrow(self, lender: KV, x: Prefix) -> None:
+        """Copies what `lender` has computed of `x` and what is above it, down from where this has something itself."""
+        self._collect()
+        with lender._moving:
+            found = list[tuple[Prefix, Slots]]()
+            for node in x.up():
+                if id(node) in self._runs:
+                    break
+                if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
+                    found.append((node, run.slots))
+            if not found:
+                return
+            theirs = np.concatenate([slots for _, slots in found])
+            if len(theirs) > self._pool.free:
+                self._make_room(len(theirs), [self._chain(x)])
+            mine = self._pool.take(len(theirs))
+            self._pool.copy(mine, lender._pool, theirs)
+        ends = np.cumsum([len(slots) for _, slots in found])[:-1]
+        for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
+            self._register(node, slots.copy())
+
+    def missing(self, x: Prefix) -> int:
+        """How many tokens of `x` have no keys and values."""
+        runs = (self._runs.get(id(node)) for node in x.up())
+        return len(x) - sum(len(run.slots) for run in runs if run is not None)
+
+    def clear(self) -> None:
+        """Forgets everything; prefixes are computed again when asked for."""
+        for run in list(self._runs.values()):
+            self._drop(run)
+        self._collect()
+
+    def _chain(self, x: Prefix) -> tuple[Slots, list[Prefix]]:
+        """The deepest remembered path above `x`, and the nodes from there down to `x`."""
+        if len(x) == 0:
+            raise InvalidInput("an empty prefix has no last token to go on from; give it one at least, say the start token")
+        if self.context is not None and len(x) > self.context:
+            raise ContextOverflow(
+                f"{len(x)} tokens were given but the model's context holds {self.context}; shorten the prompt"
+            )
+        nodes: list[Prefix] = []
+        node: Prefix | None = x
+        path = EMPTY
+        while node is not None:
+            run = self._runs.get(id(node))
+            if run is not None and run.path is not None and len(run.path) == len(node):
+                path = run.path
+                break
+            nodes.append(node)
+            node = node.parent
+        return path, nodes[::-1]
+
+    def _have(self, node: Prefix) -> int:
+        run = self._runs.get(id(node))
+        if run is None and node.parent is None:
+            run = self._adopt(node)
+        return 0 if run is None else len(run.slots)
+
+    def _extend(self, plan: Plan, node: Prefix, path: Slots, rows: int | None) -> Slots:
+        """The path down to `node`, planning the rows it lacks."""
+        if id(node) in plan.paths:
+            return plan.paths[id(node)]
+        run = self._runs.get(id(node))
+        slots = EMPTY if run is None else run.slots  # what was used when is noted in `commit`
+        tokens = node.tokens[len(slots) :]
+        if rows is not None:
+            tokens = tokens[: max(0, rows - plan.rows)]
+        if tokens:
+            taken = self._pool.take(len(tokens))
+            slots = np.concatenate([slots, taken]) if len(slots) else taken
+            path = np.concatenate([path, slots]) if len(path) else slots
+            plan.fresh.append((node, slots, taken))
+            plan.answered_by[id(node)] = plan.add(tokens, path)
+        elif len(slots):
+            path = np.concatenate([path, slots]) if len(path) else slots
+        plan.paths[id(node)] = path
+        return path
+
+    def _register(self, node: Prefix, slots: Slots) -> Run:
+        key = id(node)
+        parent = 0 if node.parent is None else id(node.parent)
+        forgotten = self._forgotten  # the callback must not keep the pool alive; deque.append is atomic in any thread
+        ref = weakref.ref(node, lambda _: forgotten.append(key))
+        run = Run(key, ref, parent, node.tokens[0], slots, self._turn)
+        self._runs[key] = run
+        self._children.setdefault((parent, run.first), []).append(key)
+        return run
+
+    def _adopt(self, root: Prefix) -> Run | None:
+        """A run that shares the longest living path with the same tokens as `root`, if there is one."""
+        best: list[Slots] = []
+        stack: list[tuple[int, int, list[Slots]]] = [(0, 0, [])]
+        tokens, longest = root.tokens, 0
+        while stack:
+            parent, depth, slots = stack.pop()
+            if depth > longest:
+                longest, best = depth, slots
+            if depth == len(tokens):
+                break
+            for key in self._children.get((parent, tokens[depth]), ()):
+                run = self._runs[key]
+                node = run.prefix()
+                if node is None:
+                    continue
+                same = common(node.tokens[: len(run.slots)], tokens[depth:])
+                below = [*slots, run.slots[:same]]
+                if same == len(node.tokens):
+                    stack.append((key, depth + same, below))
+                elif depth + same > longest:
+                    longest, best = depth + same, below
+        if not longest:
+            return None
+        shared = np.concatenate(best)
+        self._pool.share(shared)
+        return self._register(root, shared)
+
+    def _drop(self, run: Run) -> None:
+        """Frees a run; what is below it stays and finds its ancestors computed again."""
+        siblings = self._children[(run.parent, run.first)]
+        siblings.remove(run.key)
+        if not siblings:
+            del self._children[(run.parent, run.first)]
+        del self._runs[run.key]
+        self._pool.release(run.slots)
+
+    def _collect(self) -> None:
+        """Frees the runs of forgotten prefixes and gives memory back when three quarters of it are free."""
+        while self._forgotten:
+            run = self._runs.get(self._forgotten.popleft())
+            if run is not None and run.prefix() is None:
+                self._drop(run)
+        if self._pool.used * 4 <= self._pool.capacity and self._pool.fitting(2 * self._pool.used) < self._pool.capacity:
+            self._resize(self._pool.fitting(2 * self._pool.used))
+
+    def _make_room(self, count: int, chains: Sequence[tuple[Slots, list[Prefix]]]) -> None:
+        """Sees to `count` free slots: grows up to the budget, then evicts what is not on the way to what is asked."""
+        pool = self._pool
+        if (capacity := pool.fitting(pool.used + count)) > pool.capacity:
+            self._resize(capacity)
+        if count > pool.free:
+            kept = {id(node) for _, chain in chains for x in chain[-1:] for node in x.up()}
+            self._evict(max(count, pool.capacity // 16), kept)
+        if count > pool.free:
+            raise LimitExceeded(
+                f"the KV budget holds {pool.limit} tokens ({pool.limit * self.bytes_per_token} bytes); besides what is asked "
+                f"now {pool.free} are left, but {count} are needed: raise the budget, or ask for fewer or shorter prefixes"
+            )
+
+    def _resize(self, capacity: int) -> None:
+        with self._moving:
+            held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
+            self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
+
+    def _evict(self, count: int, kept: set[int]) -> None:
+        """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""
+        for run in self._runs.values():
+            above = self._runs.get(run.parent)
+            while above is not None and above.used < run.used:
+                above.used = run.used
+                above = self._runs.get(above.parent)
+        living = [(run.used, -len(x), key) for key, run in self._runs.items() if (x := run.prefix()) is not None]
+        for _, _, key in sorted(living):
+            if self._pool.free >= count:
+                break
+            if key not in kept:
+                self._drop(self._runs[key])
+        for run in self._runs.values():
+            run.path = None

@@ -1,0 +1,121 @@
+"""Reading a Hugging Face folder: config.json, safetensors (one file or sharded), tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from espalier.errors import LoadError
+from espalier.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that was read but not yet built: its Hugging Face configuration, its tensors by their Hugging Face names, its
+    tokenizer, and the folder it lies in (None for a GGUF file)."""
+
+    config: dict[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+    tokenizer: Tokenizer
+    folder: Path | None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; a `LoadError` if there is none."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise LoadError(f"{path} does not exist; a model folder holds config.json, *.safetensors and tokenizer.json") from None
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise LoadError(f"{path} holds {type(content).__name__}, not an object")
+    return content
+
+
+def _shards(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).exists()]
+        if missing or not names:
+            raise LoadError(f"{folder} lacks {', '.join(missing) or 'all shards'}, named in {index.name}; download it again")
+        return [folder / name for name in names]
+    if (single := folder / "model.safetensors").exists():
+        return [single]
+    if found := sorted(folder.glob("*.safetensors")):
+        return found
+    if any(folder.glob("*.bin")):
+        raise LoadError(
+            f"{folder} holds weights only as *.bin (pickle, which can run code when opened); convert it once with "
+            "transformers: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
+        )
+    raise LoadError(f"{folder} holds no weights (*.safetensors)")
+
+
+def _text_part(name: str) -> str | None:
+    """The name of a tensor in a text-only model; None for the parts of a multimodal one that see or hear."""
+    if name.startswith(("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")):
+        return None
+    for prefix, plain in (("language_model.model.", "model."), ("language_model.", ""), ("model.language_model.", "model.")):
+        if name.startswith(prefix):
+            return plain + name.removeprefix(prefix)
+    return name
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder by name, mapped from disk (a page is read when it is first used)."""
+    tensors: dict[str, torch.Tensor] = {}
+    for shard in _shards(folder):
+        try:
+            with safe_open(shard, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118
+                    if (plain := _text_part(name)) is not None:
+                        tensors[plain] = file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise LoadError(f"{shard} is truncated or damaged ({error}); delete it and fetch it again") from error
+    return tensors
+
+
+def end_tokens(*configs: Mapping[str, Any]) -> set[int]:
+    """The end tokens that these configurations name (`eos_token_id`, a number or a list)."""
+    found: set[int] = set()
+    for config in configs:
+        value = config.get("eos_token_id")
+        found |= {value} if isinstance(value, int) else set(value or ())
+    return found
+
+
+def read_folder(folder: Path) -> Weights:
+    """The model in a Hugging Face folder. Raises `LoadError` for what is missing, truncated or damaged."""
+    config = read_json(folder / "config.json")
+    generation = read_json(path) if (path := folder / "generation_config.json").exists() else {}
+    if not (folder / "tokenizer.json").exists():
+        raise LoadError(
+            f"{folder} has no tokenizer.json; write it once with transformers: "
+            "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+        )
+    text = config.get("text_config", config)
+    ends = end_tokens(generation, config, text)
+    width = int(text.get("vocab_size", config.get("vocab_size", 0)))
+    tokenizer = Tokenizer.from_folder(folder, end=ends, size=width)
+    return Weights(config, read_tensors(folder), tokenizer, folder)
+
+
+def read_gguf(path: Path) -> Weights:
+    """The model in a GGUF file, expanded in memory; a tokenizer.json beside the file is preferred to the one inside."""
+    from espalier.models.load.convert import Checkpoint  # only here: the gguf package takes a while to import
+
+    checkpoint = Checkpoint(path)
+    ends, width = end_tokens(checkpoint.config), int(checkpoint.config["vocab_size"])
+    if (path.parent / "tokenizer.json").exists():
+        tokenizer = Tokenizer.from_folder(path.parent, end=ends, size=width)
+    else:
+        tokenizer = Tokenizer(checkpoint.backend, checkpoint.settings, end=ends, size=width)
+    return Weights(checkpoint.config, dict(checkpoint.tensors()), tokenizer, None)

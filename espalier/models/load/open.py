@@ -1,0 +1,212 @@
+"""Loading a language model by name: a folder, a GGUF file, a hub id, or a built-in."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from espalier.errors import InvalidInput, LoadError, expect
+from espalier.models.load import cache
+from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
+from espalier.models.load.folder import Weights, read_folder, read_gguf
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
+    from espalier.models.executors.paths import Paths
+    from espalier.models.transformer import Transformer
+
+
+def say(text: str) -> None:
+    """Tells a person something beside the result: on stderr, never mixed with what the command prints."""
+    print(f"espalier: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Progress]:
+    """A progress bar on stderr if that is a terminal, else one line per stage."""
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                say(f"{stage} {name} ({total / 1e6:.0f} MB), once")
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def move(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(f"{stage} {name}", total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield move
+
+
+def _builtin(model: Builtin) -> Path:
+    if (done := cache.complete(model.name)) is not None:
+        return done
+    if model.terms:
+        say(model.terms)
+
+    def fill(folder: Path) -> None:
+        with _progress(model.name) as progress:
+            fetch(model, folder, progress)
+
+    return cache.build(model.name, fill, lambda: say(f"another process is fetching {model.name}; waiting for it"))
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = list(HUB_FILES)
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError, OSError):
+        pass  # not in the cache
+    if not hub_answers():
+        raise LoadError(
+            f"the Hugging Face hub cannot be reached and {name!r} is not in its local cache; give a folder or a .gguf file, or "
+            f"one of the built-in models: {', '.join(BUILTIN)}"
+        )
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except HfHubHTTPError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LoadError(
+            f"the Hugging Face hub does not give {name!r} ({reason}); check the name, and `hf auth login` if it is gated"
+        ) from error
+    except Exception as error:  # errors of its HTTP library and of the disk
+        raise LoadError(f"{name!r} could not be downloaded from the Hugging Face hub: {error}") from error
+
+
+def locate(name: str | os.PathLike[str] | None = None) -> Path:
+    """Where the weights of a model lie, fetched first if they must be: a folder, or a `.gguf` file.
+
+    `name` is a folder or file, a hub id ("org/name"), or a built-in (default "smollm2-135m-instruct"). Raises `LoadError`.
+    """
+    expect(name, (str, os.PathLike, type(None)), "the name of a model", f"a text or a path, such as {DEFAULT!r}")
+    text = DEFAULT if name is None else os.fspath(name)
+    if not text.strip():
+        raise LoadError(f"the name of a model is empty; write a folder, a .gguf file, a hub id or one of {', '.join(BUILTIN)}")
+    path = Path(text).expanduser()
+    if text.lower() in BUILTIN and not path.exists():
+        return _builtin(BUILTIN[text.lower()])
+    if path.exists():
+        return path
+    if text.startswith((".", "/", "~")) or path.suffix in (".gguf", ".safetensors") or text.count("/") > 1:
+        raise LoadError(f"there is no file or folder {text!r}")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        for model in BUILTIN.values():
+            if model.hub.lower() == text.lower() and cache.complete(model.name) is not None:
+                return cache.place(model.name)
+        return _from_hub(text)
+    close = difflib.get_close_matches(text.lower(), BUILTIN, 1, 0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise LoadError(
+        f"no model is called {text!r}; {hint}write one of {', '.join(BUILTIN)}, a folder, a .gguf file or a hub id "
+        "like 'org/name'"
+    )
+
+
+def read(name: str | os.PathLike[str] | None = None) -> Weights:
+    """The configuration, tensors and tokenizer of a model, found as `locate` does. Raises `LoadError`."""
+    path = locate(name)
+    if path.is_dir():
+        return read_folder(path)
+    if path.suffix == ".safetensors":
+        raise LoadError(f"{path} holds only weights; give the folder that it lies in, with config.json and tokenizer.json")
+    return read_gguf(path)
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    try:
+        chosen = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
+    except RuntimeError as error:
+        raise InvalidInput(f"device {device!r} is not known; write 'cpu' or 'cuda'") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise InvalidInput(f"device {device!r} cannot be used; write 'cpu' or 'cuda'")
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput(f"device {device!r}: this installation of torch finds no CUDA device; use 'cpu'")
+    return chosen
+
+
+def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device) -> Transformer | Paths:
+    """The model in a folder, of a family that our executor does not know, run by transformers' code. Raises `LoadError`.
+
+    One whose state cannot follow a tree of prefixes (recurrent layers) is run path by path.
+    """
+    try:
+        from transformers import AutoModelForCausalLM
+    except ImportError as error:
+        raise LoadError(f"{folder} is of a family that runs through transformers: pip install 'espalier[hf]'") from error
+    from espalier.models.executors.paths import Paths
+    from espalier.models.executors.transformers import from_transformers
+
+    if dtype == torch.int8:
+        raise InvalidInput("int8 is for the families of our own executor; choose float32, bfloat16 or float16")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        raise LoadError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
+    try:
+        return from_transformers(model)
+    except LoadError:
+        return Paths.of(model)
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str | None = None,
+) -> LanguageModel:
+    """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
+
+    The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
+    (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
+    default if there is one). A family that the executor does not know runs through transformers, where that is installed.
+
+    Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
+
+    >>> lm = load("gemma-3-270m", dtype="bfloat16")  # doctest: +SKIP
+    """
+    from espalier.lm import LanguageModel
+    from espalier.models.families import FAMILIES, Config
+    from espalier.models.transformer import DTYPES, Transformer
+
+    place = _device(device)
+    kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
+    if (DTYPES.get(kind) if isinstance(kind, str) else kind) not in DTYPES.values():
+        raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
+    weights = read(name)
+    title = DEFAULT if name is None else os.fspath(name)
+    quantised = "quantization_config" in weights.config  # in a layout that only transformers knows
+    if weights.folder is None or (weights.config.get("model_type") in (*FAMILIES, "gemma3") and not quantised):
+        try:
+            config = Config.from_hf(weights.config)
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise LoadError(
+                f"config.json of {title} makes no sense ({type(error).__name__}: {error}); fetch it again"
+            ) from error
+        if whole := [n for n, tensor in weights.tensors.items() if n.endswith(".weight") and not tensor.is_floating_point()]:
+            raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
+        model: Transformer | Paths = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
+    else:
+        model = _through_transformers(weights.folder, DTYPES[kind] if isinstance(kind, str) else kind, place)
+    return LanguageModel(model, weights.tokenizer, title)
