@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from espalier.errors import LoadError
 from espalier.text.tokenizer import Tokenizer
@@ -18,12 +18,13 @@ from espalier.text.tokenizer import Tokenizer
 @dataclass(frozen=True)
 class Weights:
     """A model that was read but not yet built: its Hugging Face configuration, its tensors by their Hugging Face names, its
-    tokenizer, and the folder it lies in (None for a GGUF file)."""
+    tokenizer, and the folder it lies in (None for a GGUF file); `stored` has the tensors under the names of the files."""
 
     config: dict[str, Any]
     tensors: Mapping[str, torch.Tensor]
     tokenizer: Tokenizer
     folder: Path | None
+    stored: Mapping[str, torch.Tensor]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -42,8 +43,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def _shards(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
-        missing = [name for name in names if not (folder / name).exists()]
+        names = _named_shards(index)
+        missing = [name for name in names if not (folder / name).is_file()]
         if missing or not names:
             raise LoadError(f"{folder} lacks {', '.join(missing) or 'all shards'}, named in {index.name}; download it again")
         return [folder / name for name in names]
@@ -57,6 +58,19 @@ def _shards(folder: Path) -> list[Path]:
             "transformers: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, safe_serialization=True)"
         )
     raise LoadError(f"{folder} holds no weights (*.safetensors)")
+
+
+def _named_shards(index: Path) -> list[str]:
+    """The files that a shard index names, all of them in its own folder."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict):
+        raise LoadError(f"{index}: weight_map is {named!r:.80}, not an object that says in which file each tensor is")
+    for tensor, name in named.items():
+        if not isinstance(name, str):
+            raise LoadError(f"{index}: weight_map says {name!r:.80} for {tensor}, not the name of a file")
+        if not name.isprintable() or "\\" in name or name.startswith(("/", "~")) or {"..", "", "."} & set(name.split("/")):
+            raise LoadError(f"{index}: weight_map says {name!r:.200} for {tensor}: a shard lies in the folder of its index")
+    return sorted(set(named.values()))
 
 
 def _text_part(name: str) -> str | None:
@@ -76,11 +90,27 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
         try:
             with safe_open(shard, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
-                    if (plain := _text_part(name)) is not None:
-                        tensors[plain] = file.get_tensor(name)
-        except (SafetensorError, OSError) as error:
+                    tensors[name] = file.get_tensor(name)
+        except Exception as error:  # its own errors, the disk's, and torch's for shapes and dtypes that no tensor can have
             raise LoadError(f"{shard} is truncated or damaged ({error}); delete it and fetch it again") from error
+    for name, tensor in tensors.items():
+        if not _all_numbers(tensor):
+            raise LoadError(f"{folder}: the tensor {name} has weights that are not numbers (NaN or infinite); fetch it again")
     return tensors
+
+
+def _all_numbers(tensor: torch.Tensor) -> bool:
+    """Whether no weight is NaN or infinite: by their sum, which is quick; one by one where that overflows."""
+    if not tensor.is_floating_point() or tensor.dtype.itemsize == 1 or not tensor.numel():
+        return True
+    total = tensor.sum(dtype=None if tensor.dtype == torch.float64 else torch.float32)
+    return bool(total.isfinite()) or bool(tensor.isfinite().all())
+
+
+def text_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of the part of a model that reads and writes text, by their names in a model that is nothing else."""
+    plain = {_text_part(name): tensor for name, tensor in tensors.items()}
+    return {name: tensor for name, tensor in plain.items() if name is not None}
 
 
 def end_tokens(*configs: Mapping[str, Any]) -> set[int]:
@@ -105,7 +135,8 @@ def read_folder(folder: Path) -> Weights:
     ends = end_tokens(generation, config, text)
     width = int(text.get("vocab_size", config.get("vocab_size", 0)))
     tokenizer = Tokenizer.from_folder(folder, end=ends, size=width)
-    return Weights(config, read_tensors(folder), tokenizer, folder)
+    stored = read_tensors(folder)
+    return Weights(config, text_tensors(stored), tokenizer, folder, stored)
 
 
 def read_gguf(path: Path) -> Weights:
@@ -118,4 +149,8 @@ def read_gguf(path: Path) -> Weights:
         tokenizer = Tokenizer.from_folder(path.parent, end=ends, size=width)
     else:
         tokenizer = Tokenizer(checkpoint.backend, checkpoint.settings, end=ends, size=width)
-    return Weights(checkpoint.config, dict(checkpoint.tensors()), tokenizer, None)
+    tensors = dict(checkpoint.tensors())
+    for name, tensor in tensors.items():
+        if not _all_numbers(tensor):
+            raise LoadError(f"{path}: the tensor {name} has weights that are not numbers (NaN or infinite); download it again")
+    return Weights(checkpoint.config, tensors, tokenizer, None, tensors)

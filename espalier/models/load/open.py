@@ -17,6 +17,7 @@ from espalier.errors import InvalidInput, LoadError, expect
 from espalier.models.load import cache
 from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
 from espalier.models.load.folder import Weights, read_folder, read_gguf
+from espalier.models.load.through_transformers import through_transformers
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
@@ -147,30 +148,6 @@ def _device(device: torch.device | str | None) -> torch.device:
     return chosen
 
 
-def _through_transformers(folder: Path, dtype: torch.dtype, device: torch.device) -> Transformer | Paths:
-    """The model in a folder, of a family that our executor does not know, run by transformers' code. Raises `LoadError`.
-
-    One whose state cannot follow a tree of prefixes (recurrent layers) is run path by path.
-    """
-    try:
-        from transformers import AutoModelForCausalLM
-    except ImportError as error:
-        raise LoadError(f"{folder} is of a family that runs through transformers: pip install 'espalier[hf]'") from error
-    from espalier.models.executors.paths import Paths
-    from espalier.models.executors.transformers import from_transformers
-
-    if dtype == torch.int8:
-        raise InvalidInput("int8 is for the families of our own executor; choose float32, bfloat16 or float16")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        raise LoadError(f"transformers cannot load {folder}: {str(error).strip().splitlines()[0]}") from error
-    try:
-        return from_transformers(model)
-    except LoadError:
-        return Paths.of(model)
-
-
 def load(
     name: str | os.PathLike[str] | None = None,
     dtype: torch.dtype | str | None = None,
@@ -208,5 +185,6 @@ def load(
             raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
         model: Transformer | Paths = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
     else:
-        model = _through_transformers(weights.folder, DTYPES[kind] if isinstance(kind, str) else kind, place)
+        number = DTYPES[kind] if isinstance(kind, str) else kind
+        model = through_transformers(weights.folder, weights.config, weights.stored, number, place)
     return LanguageModel(model, weights.tokenizer, title)
