@@ -1,4 +1,4 @@
-"""Write core/grammar/unicode_tables.cpp: general categories, scripts, a few binary properties, and simple case folding.
+"""Write core/base/unicode_tables.cpp: general categories, scripts, a few binary properties, and simple case folding.
 
 usage: python scripts/unicode_tables.py     (needs the package `regex`; its Unicode version is the one recorded)
 """
@@ -94,7 +94,7 @@ def main() -> None:
     out = [
         "// Written by scripts/unicode_tables.py; do not edit.",
         f"// Categories and scripts: the package regex {regex.__version__}; case: Unicode {unicodedata.unidata_version}.",
-        '#include "grammar/unicode.hpp"',
+        '#include "base/unicode.hpp"',
         "",
         "namespace espalier::unicode {",
         "",
@@ -112,7 +112,7 @@ def main() -> None:
             line = "  "
         line += row + " "
     out += ["const Fold folds[] = {", *lines, line, "  {-1, -1, 1, 0},", "};", "", "}  // namespace espalier::unicode", ""]
-    Path("core/grammar/unicode_tables.cpp").write_text("\n".join(out))
+    Path("core/base/unicode_tables.cpp").write_text("\n".join(out))
 
 
 if __name__ == "__main__":

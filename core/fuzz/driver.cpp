@@ -1,5 +1,6 @@
-// A small mutating driver for the fuzz targets where there is no libFuzzer: no coverage, but seeded and bounded in time.
-// usage: fuzz_regex --seconds 7 --seed 1 SEEDS_FOLDER   or   fuzz_regex FILE…   (to run single inputs, such as a finding)
+// A small mutating driver for the fuzz targets where there is no libFuzzer: no coverage, but seeded and bounded in
+// time. usage: fuzz_regex --seconds 7 --seed 1 SEEDS_FOLDER   or   fuzz_regex FILE…   (to run single inputs, such as a
+// finding)
 #include <signal.h>
 #include <unistd.h>
 
@@ -22,10 +23,11 @@ extern "C" void __sanitizer_set_death_callback(void (*callback)(void));
 namespace {
 
 using Bytes = std::vector<std::uint8_t>;
-constexpr unsigned kHang = 10;   // seconds for one input: the bound is 2 s of an optimised build, the sanitizers slow it down
+constexpr unsigned kHang =
+    10;  // seconds for one input: the bound is 2 s of an optimised build, the sanitizers slow it down
 constexpr std::size_t kLongest = 400;
 
-Bytes now;   // the input that runs
+Bytes now;  // the input that runs
 
 void report() {
   const char* at = std::getenv("FUZZ_FINDING");
@@ -66,13 +68,21 @@ class Mutator {
     const auto at = [&] { return b.begin() + static_cast<std::ptrdiff_t>(below(b.size() + 1)); };
     static constexpr std::string_view kTelling = "(){}[]|&~^$*+?.,:\"\\/0123456789-\n abAB_@%!\xc3\xa9\xff";
     const std::size_t start = below(b.size()), length = below(std::min<std::size_t>(b.size() - start, 16) + 1);
-    const Bytes piece(b.begin() + static_cast<std::ptrdiff_t>(start), b.begin() + static_cast<std::ptrdiff_t>(start + length));
+    const Bytes piece(b.begin() + static_cast<std::ptrdiff_t>(start),
+                      b.begin() + static_cast<std::ptrdiff_t>(start + length));
     switch (below(7)) {
       case 0: b.insert(at(), static_cast<std::uint8_t>(kTelling[below(kTelling.size())])); break;
       case 1: b.insert(at(), static_cast<std::uint8_t>(below(256))); break;
-      case 2: if (!b.empty()) b[start] = static_cast<std::uint8_t>(kTelling[below(kTelling.size())]); break;
-      case 3: if (!b.empty()) b[start] ^= static_cast<std::uint8_t>(1u << below(8)); break;
-      case 4: b.erase(b.begin() + static_cast<std::ptrdiff_t>(start), b.begin() + static_cast<std::ptrdiff_t>(start + length)); break;
+      case 2:
+        if (!b.empty()) b[start] = static_cast<std::uint8_t>(kTelling[below(kTelling.size())]);
+        break;
+      case 3:
+        if (!b.empty()) b[start] ^= static_cast<std::uint8_t>(1u << below(8));
+        break;
+      case 4:
+        b.erase(b.begin() + static_cast<std::ptrdiff_t>(start),
+                b.begin() + static_cast<std::ptrdiff_t>(start + length));
+        break;
       case 5: b.insert(at(), piece.begin(), piece.end()); break;
       default: {
         const Bytes& other = any();

@@ -1,14 +1,16 @@
-// Fuzz target: context-free grammars as the readers hand them over. Input: rules, one a line, in postfix notation, an empty
-// line, the choices of a walk. Every input is some grammar:
-//   A–Z a rule · `/…/` a pattern · . cat · | alt · * + ? repeats · {xy repeat x to x + y · & both · - minus · _ the empty text
-//   @ the machine of JSON texts · ! at the line's begin: a terminal · % at the line's begin: the rule to ignore · others: themselves
+// Fuzz target: context-free grammars as the readers hand them over. Input: rules, one a line, in postfix notation, an
+// empty line, the choices of a walk. Every input is some grammar:
+//   A–Z a rule · `/…/` a pattern · . cat · | alt · * + ? repeats · {xy repeat x to x + y · & both · - minus · _ the
+//   empty text
+//   @ the machine of JSON texts · ! at the line's begin: a terminal · % at the line's begin: the rule to ignore ·
+//   others: themselves
 #include <algorithm>
 #include <string>
 #include <vector>
 
+#include "cfg/cfg_machine.hpp"
 #include "fuzz/laws.hpp"
-#include "grammar/cfg_machine.hpp"
-#include "grammar/json_machine.hpp"
+#include "json/machine/schema_machine.hpp"
 
 using namespace espalier;
 using cfg::Op;
@@ -18,7 +20,8 @@ namespace {
 class Reader {
  public:
   explicit Reader(std::vector<std::string_view> lines) : lines_(std::move(lines)) {
-    for (std::size_t i = 0; i < lines_.size(); ++i) g_.declare(std::string(1, static_cast<char>('A' + i)), lines_[i][0] == '!' || lines_[i][0] == '%');
+    for (std::size_t i = 0; i < lines_.size(); ++i)
+      g_.declare(std::string(1, static_cast<char>('A' + i)), lines_[i][0] == '!' || lines_[i][0] == '%');
   }
 
   cfg::Grammar run() {
@@ -75,7 +78,9 @@ class Reader {
 
   void embed() {
     put(Op::embed, static_cast<std::uint32_t>(g_.machines.size()), 0, 0);
-    g_.machines.push_back(std::make_shared<json::SchemaMachine>("{\"maxItems\": 2, \"type\": [\"array\", \"null\"]}", std::vector<std::pair<std::string, std::string>>{}, json::Options{}));
+    g_.machines.push_back(std::make_shared<json::SchemaMachine>("{\"maxItems\": 2, \"type\": [\"array\", \"null\"]}",
+                                                                std::vector<std::pair<std::string, std::string>>{},
+                                                                json::Options{}));
   }
 
   std::vector<std::string_view> lines_;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "grammar/masker.hpp"
+#include "masks/masker.hpp"
 
 namespace espalier::fuzz {
 
@@ -17,12 +17,14 @@ const std::vector<std::string>& vocabulary() {
   static const std::vector<std::string> tokens = [] {
     std::vector<std::string> all;
     for (int b = 0; b < 256; ++b) all.emplace_back(1, static_cast<char>(b));
-    for (const char* longer : {"ab", "abc", "aa", "bab", "  ", "\n  ", "{\"", "\":", "\": ", "\",", "\", \"", "\"}", "}}", "[]", "],", "[[", "10", "00", "0.5", "-1", "1e",
-                               "true", "false", "null", "\\u00", "\\ud8", "é", "\xe2\x82", "\xf0\x9f", "a\"", "id", "name\"", "(a", "))", "ababab"}) {
+    for (const char* longer :
+         {"ab",    "abc",   "aa", "bab",      "  ",       "\n  ", "{\"", "\":",    "\": ", "\",",  "\", \"", "\"}",
+          "}}",    "[]",    "],", "[[",       "10",       "00",   "0.5", "-1",     "1e",   "true", "false",  "null",
+          "\\u00", "\\ud8", "é",  "\xe2\x82", "\xf0\x9f", "a\"",  "id",  "name\"", "(a",   "))",   "ababab"}) {
       all.emplace_back(longer);
     }
-    all.emplace_back();   // a special token: never allowed
-    all.emplace_back();   // the end
+    all.emplace_back();  // a special token: never allowed
+    all.emplace_back();  // the end
     return all;
   }();
   return tokens;
@@ -48,8 +50,8 @@ struct Followed {
       : matcher(std::make_shared<Matcher>(std::move(machine), "the input", limits())),
         masker(matcher, slices(), {static_cast<Token>(vocabulary().size() - 1)}) {}
 
-  static std::shared_ptr<Slices> slices() {
-    static const auto all = std::make_shared<Slices>(vocabulary());
+  static std::shared_ptr<LexemeMasks> slices() {
+    static const auto all = std::make_shared<LexemeMasks>(vocabulary());
     all->trim(64u << 20);
     return all;
   }
@@ -66,7 +68,9 @@ struct Followed {
     allowed.clear();
     for (Token t = 0; t + 2 < words.size(); ++t) {
       const bool in_mask = mask[t >> 5] >> (t & 31) & 1;
-      if (in_mask != (walk(s, words[t]) != 0)) std::fprintf(stderr, "after %s the token %s is in the mask: %d\n", shown(written).c_str(), shown(words[t]).c_str(), in_mask);
+      if (in_mask != (walk(s, words[t]) != 0))
+        std::fprintf(stderr, "after %s the token %s is in the mask: %d\n", shown(written).c_str(),
+                     shown(words[t]).c_str(), in_mask);
       require(in_mask == (walk(s, words[t]) != 0), "a token is in the mask iff its bytes are not refused");
       if (t >= 256) require((matcher->advance(s, words[t]) != 0) == in_mask, "bytes at once and one by one agree");
       if (in_mask) allowed.push_back(t);

@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "grammar/matcher.hpp"
+#include "automaton/matcher.hpp"
 
 namespace espalier::fuzz {
 
@@ -18,10 +18,11 @@ const Limits& limits();
 // Stops the process (a finding) unless `holds`.
 void require(bool holds, const char* law);
 
-// Follows `machine` along `choices`, over a vocabulary of all bytes and some longer tokens, and requires at every state:
-//   a token is in the mask  iff  its bytes, one by one, are not refused;  the end is in the mask  iff  the text may end;
-//   a text at whose end the machine accepts matches;  forced bytes are allowed, and at each of them no other byte is;
-//   where `exact`: a text that is not refused can end or go on.
+// Follows `machine` along `choices`, over a vocabulary of all bytes and some longer tokens, and requires at every
+// state:
+//   a token is in the mask  iff  its bytes, one by one, are not refused;  the end is in the mask  iff  the text may
+//   end; a text at whose end the machine accepts matches;  forced bytes are allowed, and at each of them no other byte
+//   is; where `exact`: a text that is not refused can end or go on.
 void follow(std::shared_ptr<Machine> machine, Input choices, bool exact);
 
 // The same along a text given byte by byte, which need not be of the language.
@@ -34,8 +35,7 @@ void bounded(Work work) {
   const Budget budget(limits().compile_ms, limits(), "the input");
   try {
     work();
-  } catch (const GrammarError&) {
-  }
+  } catch (const GrammarError&) {}
 }
 
 std::string_view text(Input);

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "fuzz/laws.hpp"
-#include "grammar/json_machine.hpp"
+#include "json/machine/schema_machine.hpp"
 
 using namespace espalier;
 
@@ -11,7 +11,8 @@ namespace {
 
 // Keywords that are decided when a value ends: a beginning without an end may be allowed (docs/constraints.md).
 bool exact(std::string_view schema) {
-  for (const char* late : {"uniqueItems", "not", "oneOf", "if", "ontains", "dependen", "unevaluated", "multipleOf", "divisibleBy", "disallow", "extends", "\\u"}) {
+  for (const char* late : {"uniqueItems", "not", "oneOf", "if", "ontains", "dependen", "unevaluated", "multipleOf",
+                           "divisibleBy", "disallow", "extends", "\\u"}) {
     if (schema.find(late) != schema.npos) return false;
   }
   return true;
@@ -27,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::Input choices(end == all.end() ? end : end + 1, all.end());
   const json::Options options{(all[0] & 1) != 0, (all[0] & 2) != 0, static_cast<json::Blanks>((all[0] >> 2 & 3) % 3)};
   fuzz::bounded([&] {
-    auto machine = std::make_shared<json::SchemaMachine>(schema, std::vector<std::pair<std::string, std::string>>{}, options);
+    auto machine =
+        std::make_shared<json::SchemaMachine>(schema, std::vector<std::pair<std::string, std::string>>{}, options);
     fuzz::follow(std::move(machine), choices, exact(schema));
   });
   return 0;

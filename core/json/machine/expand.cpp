@@ -1,0 +1,225 @@
+// From a schema to the formula of one JSON type: what each keyword says about a value of that type.
+#include <algorithm>
+
+#include "base/budget.hpp"
+#include "json/machine/schema_machine.hpp"
+
+namespace espalier::json {
+
+void SchemaMachine::fail(Schema s, std::string_view keyword, const std::string& why) const {
+  const Value* v = schemas_[s].value->get(keyword);
+  throw GrammarError(schemas_.where(s, v ? v : schemas_[s].value) + ": \"" + std::string(keyword) + "\" " + why);
+}
+
+Formula SchemaMachine::expand(Schema s, Kind kind) {
+  const Value& v = *schemas_[s].value;
+  if (v.boolean()) return v.is(Kind::True) ? kTrue : kFalse;
+  if (!v.is(Kind::Object)) throw GrammarError(schemas_.where(s) + ": a schema is an object, true or false");
+  const std::uint64_t key = static_cast<std::uint64_t>(s) << 8 | static_cast<std::uint64_t>(kind);
+  if (const auto at = expanded_.find(key); at != expanded_.end()) return at->second;
+  struct Expanding {  // until it is done
+    std::set<std::uint64_t>& set;
+    std::uint64_t key;
+    ~Expanding() { set.erase(key); }
+  };
+  if (!expanding_.insert(key).second)
+    throw GrammarError(schemas_.where(s) + ": this schema refers to itself for the same value, without end");
+  const Expanding guard{expanding_, key};
+  if (expanding_.size() > kDeepest)
+    throw GrammarError(schemas_.where(s) + ": references are nested deeper than " + std::to_string(kDeepest));
+  const Formula f = keywords(s, kind);
+  return expanded_[key] = f;
+}
+
+Formula SchemaMachine::keywords(Schema s, Kind kind) {
+  const Value& v = *schemas_[s].value;
+  const Draft draft = schemas_.resource(s).draft;
+  std::vector<Formula> parts;
+  const Value* ref = v.get("$ref");
+  if (ref && ref->is(Kind::String) && draft >= Draft::V3 && draft <= Draft::V7) return reference(s, "$ref", *ref, kind);
+  if (const Value* type = v.get("type"); type && schemas_.resource(s).asserts && typed(s, *type, kind) == kFalse)
+    return kFalse;
+  for (const auto& [name, value] : v.members) {
+    if (v.get(name) != value) continue;  // overridden by a later member of the same name
+    parts.push_back(keyword(s, name, *value, kind));
+    if (parts.back() == kFalse) return kFalse;
+  }
+  parts.push_back(conditional(s, kind));
+  if (kind == Kind::Object && (v.get("properties") || v.get("patternProperties") || v.get("additionalProperties"))) {
+    parts.push_back(f_.atom(Is::Members, s));
+  }
+  if (kind == Kind::Array && (v.get("items") || v.get("prefixItems"))) parts.push_back(f_.atom(Is::Items, s));
+  return f_.all(std::move(parts));
+}
+
+Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, Kind kind) {
+  const Draft draft = schemas_.resource(s).draft;
+  if (draft != Draft::Any && !knows(draft, name)) return kTrue;
+  bool known = true;
+  const Formula f = in_place(s, name, v, kind, known);
+  if (known) return f;
+  if (name == "unevaluatedProperties") return kind == Kind::Object ? unevaluated(s, v, kind) : kTrue;
+  if (name == "unevaluatedItems") return kind == Kind::Array ? unevaluated(s, v, kind) : kTrue;
+  if (name == "propertyNames") return kind == Kind::Object ? f_.atom(Is::Names, schemas_.inside(s, &v)) : kTrue;
+  if (name == "dependentSchemas" || name == "dependencies") return kind == Kind::Object ? objectual(s, name, v) : kTrue;
+  if (name == "contains") return kind == Kind::Array ? listed(s, name, v) : kTrue;
+  if (!schemas_.resource(s).asserts && !(name == "format" && schemas_.resource(s).formats)) return kTrue;
+  if (name == "type") return typed(s, v, kind);
+  if (name == "enum") {
+    if (!v.is(Kind::Array)) fail(s, name, "is a list of values");
+    return enumerated(s, v.items, kind);
+  }
+  if (name == "const") return enumerated(s, {&v}, kind);
+  switch (kind) {
+    case Kind::Number: return numeric(s, name, v);
+    case Kind::String: return textual(s, name, v);
+    case Kind::Object: return objectual(s, name, v);
+    case Kind::Array: return listed(s, name, v);
+    default: return kTrue;
+  }
+}
+
+Formula SchemaMachine::each(Schema s, const Value& list, Kind kind, Formula (Formulas::*join)(std::vector<Formula>)) {
+  std::vector<Formula> parts;
+  for (const Value* v : list.items) parts.push_back(expand(schemas_.inside(s, v), kind));
+  return (f_.*join)(std::move(parts));
+}
+
+// Keywords that apply other schemas to the same value.
+Formula SchemaMachine::in_place(Schema s, std::string_view name, const Value& v, Kind kind, bool& known) {
+  const bool list = v.is(Kind::Array) && !v.items.empty();
+  if (name == "allOf" && list) return each(s, v, kind, &Formulas::all);
+  if (name == "anyOf" && list) return each(s, v, kind, &Formulas::any);
+  if (name == "oneOf" && list) return each(s, v, kind, &Formulas::one);
+  if (name == "allOf" || name == "anyOf" || name == "oneOf") fail(s, name, "is a list of at least one schema");
+  if (name == "not") return f_.negate(expand(schemas_.inside(s, &v), kind));
+  if (name == "$ref" || name == "$dynamicRef" || name == "$recursiveRef") return reference(s, name, v, kind);
+  known = false;
+  return kTrue;
+}
+
+Formula SchemaMachine::reference(Schema s, std::string_view name, const Value& v, Kind kind) {
+  if (!v.is(Kind::String)) fail(s, name, "is the address of a schema");
+  return expand(name == "$ref" ? schemas_.follow(s, v.text) : schemas_.follow_dynamic(s, v.text), kind);
+}
+
+Formula SchemaMachine::conditional(Schema s, Kind kind) {
+  const Value& v = *schemas_[s].value;
+  const Value *test = v.get("if"), *then = v.get("then"), *other = v.get("else");
+  if (!test || (!then && !other)) return kTrue;
+  if (!knows(schemas_.resource(s).draft, "if")) return kTrue;
+  const Formula holds = expand(schemas_.inside(s, test), kind);
+  const Formula yes = then && holds != kFalse ? expand(schemas_.inside(s, then), kind) : kTrue;
+  const Formula no = other && holds != kTrue ? expand(schemas_.inside(s, other), kind) : kTrue;
+  return f_.both(f_.either(f_.negate(holds), yes), f_.either(holds, no));
+}
+
+Formula SchemaMachine::typed(Schema s, const Value& v, Kind kind) {
+  if (v.is(Kind::Array)) {
+    std::vector<Formula> any;
+    for (const Value* t : v.items)
+      any.push_back(t->is(Kind::Object) || t->boolean() ? expand(schemas_.inside(s, t), kind) : typed(s, *t, kind));
+    return f_.any(std::move(any));
+  }
+  if (!v.is(Kind::String)) fail(s, "type", "is a name of a type or a list of them");
+  if (v.text == "integer") {
+    return kind == Kind::Number ? number(schemas_.resource(s).draft == Draft::V4 ? Op::Literal4 : Op::Integer) : kFalse;
+  }
+  static const std::unordered_map<std::string_view, Kind> types{{"null", Kind::Null},     {"boolean", Kind::True},
+                                                                {"number", Kind::Number}, {"string", Kind::String},
+                                                                {"array", Kind::Array},   {"object", Kind::Object}};
+  const auto t = types.find(v.text);
+  if (t == types.end()) {
+    if (v.text == "any") return kTrue;
+    fail(s, "type",
+         "knows no type \"" + std::string(v.text) +
+             "\"; it is one of null, boolean, integer, number, string, array, object");
+  }
+  return t->second == kind || (t->second == Kind::True && kind == Kind::False) ? kTrue : kFalse;
+}
+
+Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& values, Kind kind) {
+  std::vector<Formula> any;
+  std::vector<std::string> words;
+  std::vector<WordId> texts;
+  for (const Value* v : values) {
+    if (v->kind != kind) continue;
+    Budget::tick();
+    if (kind == Kind::Number) {
+      any.push_back(number(Op::Eq, decimal(v->text)));
+    } else if (kind == Kind::String) {
+      words.emplace_back(v->text);
+      texts.push_back(re::word(v->text));
+    } else if (kind == Kind::Array || kind == Kind::Object) {
+      auto [at, fresh] = constants_.try_emplace(v, 0);
+      if (fresh) at->second = constant(s, *v);
+      any.push_back(expand(at->second, kind));
+    } else {
+      return kTrue;
+    }
+  }
+  if (!texts.empty()) {
+    const Re r = re::words(std::move(texts));
+    finite_.emplace(r, std::move(words));
+    any.push_back(f_.atom(Is::Text, r));
+  }
+  return f_.any(std::move(any));
+}
+
+// A schema that only this array or object satisfies.
+Schema SchemaMachine::constant(Schema near, const Value& v) {
+  std::string text;
+  if (v.is(Kind::Array)) {
+    for (const Value* item : v.items) text += (text.empty() ? "{\"const\":" : ",{\"const\":") + canonical(*item) + "}";
+    const std::string n = std::to_string(v.items.size());
+    text = "{\"minItems\":" + n + ",\"maxItems\":" + n + (text.empty() ? "" : ",\"prefixItems\":[" + text + "]") + "}";
+  } else {
+    std::string required;
+    for (const auto& [k, m] : v.members) {
+      if (v.get(k) != m) continue;
+      text += (text.empty() ? "" : ",") + quote(k) + ":{\"const\":" + canonical(*m) + "}";
+      required += (required.empty() ? "" : ",") + quote(k);
+    }
+    text = "{\"properties\":{" + text + "},\"required\":[" + required + "],\"additionalProperties\":false}";
+  }
+  return schemas_.made(near, text);
+}
+
+Formula SchemaMachine::number(Op op, Decimal value) {
+  const std::string key = std::string(1, static_cast<char>('a' + static_cast<int>(op))) + spell(value);
+  const auto [at, fresh] = number_ids_.emplace(key, static_cast<std::uint32_t>(number_atoms_.size()));
+  if (fresh) number_atoms_.push_back({op, std::move(value)});
+  return f_.atom(Is::Number, at->second);
+}
+
+Formula SchemaMachine::numeric(Schema s, std::string_view name, const Value& v) {
+  static const std::unordered_map<std::string_view, Op> ops{
+      {"minimum", Op::Ge},          {"maximum", Op::Le},          {"exclusiveMinimum", Op::Gt},
+      {"exclusiveMaximum", Op::Lt}, {"multipleOf", Op::Multiple}, {"divisibleBy", Op::Multiple}};
+  const auto op = ops.find(name);
+  if (op == ops.end()) return kTrue;
+  if (v.boolean() && name.starts_with("exclusive")) return kTrue;  // draft 4: read with minimum, maximum
+  if (!v.is(Kind::Number)) fail(s, name, "is a number");
+  const Decimal bound = decimal(v.text);
+  const Value& schema = *schemas_[s].value;
+  Op which = op->second;
+  auto exclusive = [&](std::string_view flag) {
+    const Value* e = schema.get(flag);
+    return e && e->is(Kind::True);
+  };
+  if (which == Op::Ge && exclusive("exclusiveMinimum")) which = Op::Gt;
+  if (which == Op::Le && exclusive("exclusiveMaximum")) which = Op::Lt;
+  if (which == Op::Multiple && (bound.zero() || bound.negative)) fail(s, name, "is a number above 0");
+  return number(which, bound);
+}
+
+std::uint32_t SchemaMachine::count(Schema s, std::string_view name, const Value& v) {
+  if (!v.is(Kind::Number)) fail(s, name, "is a non-negative integer");
+  const Decimal d = decimal(v.text);
+  if (d.negative || !d.integer()) fail(s, name, "is a non-negative integer");
+  if (d.point > 9) return 1'000'000'000;  // as good as no bound, or a demand that nothing meets
+  return static_cast<std::uint32_t>(
+      std::stoul("0" + d.digits + std::string(static_cast<std::size_t>(d.point) - d.digits.size(), '0')));
+}
+
+}  // namespace espalier::json

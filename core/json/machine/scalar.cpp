@@ -1,0 +1,255 @@
+// Formulas of scalars as expressions: strings by what their decoded text is, numbers by their exact value.
+#include <algorithm>
+
+#include "json/machine/schema_machine.hpp"
+
+namespace espalier::json {
+
+namespace {
+
+Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
+
+// The texts of a pattern. Schemas share them: the same patterns stand in many.
+Re matching(std::string_view pattern) {
+  static std::unordered_map<std::string, Re> all;
+  const std::string key(pattern);
+  if (const auto at = all.find(key); at != all.end()) return at->second;
+  return all[key] = re::both(re::text(), re::parse(pattern, true));
+}
+
+bool matches(Re r, std::string_view s) {
+  for (const char c : s) {
+    r = re::step(r, static_cast<std::uint8_t>(c));
+    if (r == re::kEmpty) return false;
+  }
+  return re::nullable(r);
+}
+
+std::string ascii(std::string_view quoted) {  // as json.dumps writes it by default: \uXXXX beyond ASCII
+  static constexpr char hex[] = "0123456789abcdef";
+  std::string out;
+  auto unit = [&](std::uint32_t u) {
+    out += "\\u";
+    for (int shift = 12; shift >= 0; shift -= 4) out += hex[u >> shift & 15];
+  };
+  for (std::size_t i = 0; i < quoted.size();) {
+    const auto c = static_cast<unsigned char>(quoted[i]);
+    if (c < 0x80) {
+      out += quoted[i++];
+      continue;
+    }
+    const std::size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    std::uint32_t point = c & (0xffu >> (n + 1));
+    for (std::size_t k = 1; k < n && i + k < quoted.size(); ++k)
+      point = point << 6 | (static_cast<unsigned char>(quoted[i + k]) & 63u);
+    i += n;
+    if (point >= 0x10000) {
+      unit(0xd800 + ((point - 0x10000) >> 10));
+      unit(0xdc00 + ((point - 0x10000) & 0x3ff));
+    } else {
+      unit(point);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+bool writable(std::string_view decoded) {
+  const bool ascii_only =
+      std::all_of(decoded.begin(), decoded.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return ascii_only || matches(re::text(), decoded);
+}
+
+std::vector<std::string> spellings(std::string_view decoded) {
+  if (!writable(decoded)) return {};
+  std::vector<std::string> out{quote(decoded)};
+  std::string escaped = ascii(out[0]);
+  if (escaped != out[0]) out.push_back(std::move(escaped));
+  return out;
+}
+
+Re SchemaMachine::pattern(Schema s, const Value& v) {
+  const auto [at, fresh] = patterns_.try_emplace(&v, re::kEmpty);
+  if (!fresh) return at->second;
+  try {
+    return patterns_[&v] = matching(v.text);
+  } catch (const GrammarError& e) {
+    patterns_.erase(&v);
+    throw GrammarError(schemas_.where(s, &v) + ": " + e.what());
+  }
+}
+
+Re SchemaMachine::key_pattern(Schema s, std::string_view text) {
+  const auto at = key_patterns_.find(text);
+  if (at != key_patterns_.end()) return at->second;
+  try {
+    return key_patterns_[text] = matching(text);
+  } catch (const GrammarError& e) { fail(s, "patternProperties", e.what()); }
+}
+
+Formula SchemaMachine::textual(Schema s, std::string_view name, const Value& v) {
+  if (name == "minLength") {
+    const std::uint32_t n = count(s, name, v);
+    return n == 0 ? kTrue : f_.atom(Is::Text, re::repeat(re::codepoint(), n));
+  }
+  if (name == "maxLength") return f_.atom(Is::Text, re::repeat(re::codepoint(), 0, count(s, name, v)));
+  if (name == "pattern") {
+    if (!v.is(Kind::String)) fail(s, name, "is a regular expression, as a string");
+    return f_.atom(Is::Text, pattern(s, v));
+  }
+  if (name == "format" && options_.assert_formats && v.is(Kind::String)) {
+    bool exact = true;
+    const Re r = format_texts(v.text, exact);
+    return r == re::kEmpty ? kTrue : f_.atom(Is::Text, r);
+  }
+  return kTrue;
+}
+
+// The decoded strings of which the formula holds.
+Re SchemaMachine::text_of(Formula f) {
+  if (f <= kTrue) return f == kTrue ? re::text() : re::kEmpty;
+  if (const auto at = texts_.find(f); at != texts_.end()) return at->second;
+  const std::vector<Formula> parts = f_.operands(f);
+  Re r = re::kEmpty;
+  switch (f_[f].is) {
+    case Is::Text: r = f_[f].a; break;
+    case Is::Not: r = without(re::text(), text_of(parts[0])); break;
+    case Is::All:
+      r = text_of(parts[0]);
+      for (std::size_t i = 1; i < parts.size(); ++i) r = re::both(r, text_of(parts[i]));
+      break;
+    case Is::Any: {
+      std::vector<Re> all;
+      for (const Formula p : parts) all.push_back(text_of(p));
+      r = re::alt(std::span<const Re>(all));
+      break;
+    }
+    case Is::One: {
+      std::vector<Re> all;
+      for (const Formula p : parts) {
+        std::vector<Re> others;
+        for (const Formula q : parts) {
+          if (q != p) others.push_back(text_of(q));
+        }
+        all.push_back(without(text_of(p), re::alt(std::span<const Re>(others))));
+      }
+      r = re::alt(std::span<const Re>(all));
+      break;
+    }
+    default: r = re::text();
+  }
+  return texts_[f] = r;
+}
+
+bool SchemaMachine::text_holds(Formula f, std::string_view s) {
+  return f_.map(f, [&](Formula atom) { return matches(f_[atom].a, s) ? kTrue : kFalse; }) == kTrue;
+}
+
+// The only strings for which the formula can hold, if it names them.
+const std::vector<std::string>* SchemaMachine::finite(Formula f) const {
+  if (f_[f].is == Is::Text) {
+    const auto at = finite_.find(f_[f].a);
+    return at == finite_.end() ? nullptr : &at->second;
+  }
+  if (f_[f].is != Is::All) return nullptr;
+  for (const Formula p : f_.operands(f)) {
+    if (const auto* words = finite(p)) return words;
+  }
+  return nullptr;
+}
+
+// With the quotes. Enumerated strings have their usual spelling only, so that their text is forced; all others any.
+Re SchemaMachine::strings(Formula f) {
+  if (f == kFalse) return re::kEmpty;
+  std::vector<Formula> alternatives = f_[f].is == Is::Any ? f_.operands(f) : std::vector{f};
+  std::vector<WordId> spelled;
+  std::vector<Re> rest;
+  for (const Formula a : alternatives) {
+    const auto* words = finite(a);
+    if (!words) {
+      rest.push_back(text_of(a));
+      continue;
+    }
+    const bool all = f_[a].is == Is::Text;
+    for (const std::string& w : *words) {
+      if (!all && !text_holds(a, w)) continue;
+      for (const std::string& s : spellings(w)) spelled.push_back(re::word(s));
+    }
+  }
+  const Re words = re::words(std::move(spelled));
+  if (rest.empty()) return words;
+  const Re body = re::json_string(rest.size() == 1 ? rest[0] : re::alt(std::span<const Re>(rest)));
+  return re::alt(words, re::cat(re::literal("\""), re::cat(body, re::literal("\""))));
+}
+
+Re SchemaMachine::numbers(Formula f, bool& exact) {
+  if (f == kTrue) return number_any();
+  const Re all = number_plain_or_scientific();
+  // The texts for which f (negated: not f) holds; an atom without an expression admits all.
+  auto texts = [&](auto&& self, Formula g, bool negated) -> Re {
+    if (g <= kTrue) return (g == kTrue) != negated ? all : re::kEmpty;
+    const std::vector<Formula> parts = f_.operands(g);
+    switch (f_[g].is) {
+      case Is::Number: {
+        bool regular = true;
+        const Re r = number_texts(number_atoms_[f_[g].a], regular);
+        exact &= regular;
+        return !regular ? all : negated ? without(all, r) : re::both(all, r);
+      }
+      case Is::Not: return self(self, parts[0], !negated);
+      case Is::One: {
+        std::vector<Formula> cases;
+        for (const Formula p : parts) {
+          std::vector<Formula> one{p};
+          for (const Formula q : parts) {
+            if (q != p) one.push_back(f_.negate(q));
+          }
+          cases.push_back(f_.all(std::move(one)));
+        }
+        return self(self, f_.any(std::move(cases)), negated);
+      }
+      default: {
+        const bool meet = (f_[g].is == Is::All) != negated;
+        std::vector<Re> rs;
+        for (const Formula p : parts) rs.push_back(self(self, p, negated));
+        if (!meet) return re::alt(std::span<const Re>(rs));
+        Re r = rs[0];
+        for (std::size_t i = 1; i < rs.size(); ++i) r = re::both(r, rs[i]);
+        return r;
+      }
+    }
+  };
+  return texts(texts, f, false);
+}
+
+bool SchemaMachine::number_holds(Formula f, const Decimal& d, std::string_view text) {
+  return f_.map(f, [&](Formula atom) { return holds(number_atoms_[f_[atom].a], d, text) ? kTrue : kFalse; }) == kTrue;
+}
+
+const SchemaMachine::Values& SchemaMachine::values(Formula child) {
+  if (const auto at = values_.find(child); at != values_.end()) return at->second;
+  auto of = [&](Kind kind) { return f_.map(child, [&](Formula atom) { return expand(f_[atom].a, kind); }); };
+  Values v;
+  std::vector<Re> scalars;
+  if (of(Kind::Null) == kTrue) scalars.push_back(re::literal("null"));
+  if (of(Kind::True) == kTrue) scalars.push_back(re::literal("true"));
+  if (of(Kind::False) == kTrue) scalars.push_back(re::literal("false"));
+  if (const Formula f = of(Kind::Number); f != kFalse) {
+    bool exact = true;
+    const Re r = numbers(f, exact);
+    if (exact) {
+      scalars.push_back(r);
+    } else {
+      v.checked_number = r;
+      v.number = f;
+    }
+  }
+  if (const Re r = strings(of(Kind::String)); r != re::kEmpty) scalars.push_back(r);
+  v.scalars = re::alt(std::span<const Re>(scalars));
+  v.object = of(Kind::Object);
+  v.array = of(Kind::Array);
+  return values_[child] = v;
+}
+
+}  // namespace espalier::json

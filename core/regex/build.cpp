@@ -1,0 +1,305 @@
+// Constructors. They keep expressions in a form in which the derivatives of counted and overlapping repeats stay few:
+// x·y | x·z = x·(y | z), r{2,5} | r{4,9} = r{2,9}, and what well-formed text includes already is dropped beside it.
+#include <algorithm>
+
+#include "base/budget.hpp"
+#include "regex/store.hpp"
+
+namespace espalier::re {
+
+namespace {
+
+std::uint32_t plus(std::uint32_t x, std::uint32_t y) { return x == kInf || y == kInf || x + y < x ? kInf : x + y; }
+
+struct Deeper {
+  std::uint32_t& depth;
+  explicit Deeper(std::uint32_t& d) : depth(d) { ++depth; }
+  ~Deeper() { --depth; }
+};
+
+}  // namespace
+
+Re Store::bytes(const ByteSet& s) {
+  if (s == ByteSet{}) return kEmpty;
+  std::uint64_t h = 0;
+  for (const std::uint64_t w : s.w) h = (h ^ w) * 0xff51afd7ed558ccdull, h ^= h >> 31;
+  std::uint32_t id = set_ids_.find(h, [&](std::uint32_t i) { return sets_[i] == s; });
+  if (id == Index::kNone) {
+    id = static_cast<std::uint32_t>(sets_.size());
+    sets_.push_back(s);
+    set_ids_.add(h, id);
+  }
+  return intern({.kind = Kind::Bytes, .a = id});
+}
+
+Re Store::tag(Tag t) { return t == 0 ? kEpsilon : intern({.kind = Kind::Tag, .a = t}); }
+
+Re Store::literal(std::string_view s) {
+  Re r = kEpsilon;
+  bool boundary = true;    // the part after i is well-formed so far
+  std::uint32_t tail = 0;  // continuation bytes waiting for their lead
+  for (std::size_t i = s.size(); i-- > 0;) {
+    const auto byte = static_cast<std::uint8_t>(s[i]);
+    ByteSet one;
+    one.add(byte);
+    r = cat(bytes(one), r);
+    if ((byte & 0xc0) == 0x80) {
+      ++tail;
+      continue;
+    }
+    const std::uint32_t need = byte < 0x80                   ? 0
+                               : byte >= 0xc2 && byte < 0xe0 ? 1
+                               : byte >= 0xe0 && byte < 0xf0 ? 2
+                               : byte >= 0xf0 && byte < 0xf5 ? 3
+                                                             : 9;
+    const auto second = tail ? static_cast<std::uint8_t>(s[i + 1]) : 0x80;
+    const bool odd = (byte == 0xe0 && second < 0xa0) || (byte == 0xed && second > 0x9f) ||
+                     (byte == 0xf0 && second < 0x90) || (byte == 0xf4 && second > 0x8f);
+    boundary = boundary && need == tail && !odd;
+    tail = 0;
+    if (boundary) nodes_[r].flags |= kText;
+  }
+  return r;
+}
+
+Re Store::cat(Re a, Re b) {
+  if (a == kEmpty || b == kEmpty) return kEmpty;
+  if (a == kEpsilon) return b;
+  if (b == kEpsilon) return a;
+  std::vector<Re> spine;
+  while (nodes_[a].kind == Kind::Cat) {
+    spine.push_back(nodes_[a].a);
+    a = nodes_[a].b;
+  }
+  spine.push_back(a);
+  Re r = b;
+  for (std::size_t i = spine.size(); i-- > 0;) {
+    const Re head = spine[i];
+    if (nodes_[head].kind == Kind::Tag) {  // an end mark travels to the end
+      if (!(nodes_[r].flags & kTagged)) r = r == kEpsilon ? head : cat(r, head);
+      continue;
+    }
+    if (r == kEpsilon) {
+      r = head;
+      continue;
+    }
+    const auto [next, rest] = split(r);
+    if (head == kAll && next == kAll) continue;
+    const Node x = nodes_[head], y = nodes_[next];
+    if (x.kind == Kind::Repeat && y.kind == Kind::Repeat && x.a == y.a) {
+      r = cat(repeat(x.a, plus(x.lo, y.lo), plus(x.hi, y.hi)), rest);
+      continue;
+    }
+    r = intern({.kind = Kind::Cat, .a = head, .b = r});
+  }
+  return r;
+}
+
+// Elements x·T with x a byte set, one set per T; elements r{l,h}·T, one interval per T where they touch.
+bool Store::merge_heads(std::vector<Re>& v) {
+  struct Entry {
+    Re key, tail, head;
+  };
+  std::vector<Entry> sets, counts;
+  for (const Re r : v) {
+    const auto [head, tail] = split(r);
+    if (nodes_[head].kind == Kind::Bytes) sets.push_back({tail, tail, head});
+    if (nodes_[head].kind == Kind::Repeat) counts.push_back({nodes_[head].a, tail, head});
+  }
+  std::vector<Re> gone, made;
+  std::sort(sets.begin(), sets.end(), [](const Entry& x, const Entry& y) { return x.tail < y.tail; });
+  for (std::size_t i = 0, j; i < sets.size(); i = j) {
+    for (j = i + 1; j < sets.size() && sets[j].tail == sets[i].tail;) ++j;
+    if (j == i + 1) continue;
+    ByteSet all;
+    for (std::size_t k = i; k < j; ++k) {
+      for (int w = 0; w < 4; ++w) all.w[w] |= set(sets[k].head).w[w];
+      gone.push_back(cat(sets[k].head, sets[k].tail));
+    }
+    made.push_back(cat(bytes(all), sets[i].tail));
+  }
+  std::sort(counts.begin(), counts.end(), [&](const Entry& x, const Entry& y) {
+    return std::tuple(x.key, x.tail, nodes_[x.head].lo) < std::tuple(y.key, y.tail, nodes_[y.head].lo);
+  });
+  for (std::size_t i = 0, j; i < counts.size(); i = j) {
+    const std::uint32_t lo = nodes_[counts[i].head].lo;
+    std::uint32_t hi = nodes_[counts[i].head].hi;
+    for (j = i + 1; j < counts.size() && counts[j].key == counts[i].key && counts[j].tail == counts[i].tail; ++j) {
+      const Node& n = nodes_[counts[j].head];
+      if (n.lo > plus(hi, 1)) break;
+      hi = std::max(hi, n.hi);
+    }
+    if (j == i + 1) continue;
+    for (std::size_t k = i; k < j; ++k) gone.push_back(cat(counts[k].head, counts[k].tail));
+    made.push_back(cat(repeat(counts[i].key, lo, hi), counts[i].tail));
+  }
+  if (made.empty()) return false;
+  std::sort(gone.begin(), gone.end());
+  std::erase_if(v, [&](Re r) { return std::binary_search(gone.begin(), gone.end(), r); });
+  v.insert(v.end(), made.begin(), made.end());
+  return true;
+}
+
+bool Store::factor(std::vector<Re>& v) {
+  if (factor_depth_ > 1000) return false;  // very long common beginnings: correct without, and no deep recursion
+  std::vector<std::pair<Re, Re>> parts;
+  parts.reserve(v.size());
+  for (const Re r : v) parts.push_back(split(r));
+  std::stable_sort(parts.begin(), parts.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
+  bool changed = false;
+  std::vector<Re> result;
+  for (std::size_t i = 0, j; i < parts.size(); i = j) {
+    for (j = i + 1; j < parts.size() && parts[j].first == parts[i].first;) ++j;
+    if (j == i + 1) {
+      result.push_back(cat(parts[i].first, parts[i].second));
+      continue;
+    }
+    std::vector<Re> tails;
+    for (std::size_t k = i; k < j; ++k) tails.push_back(parts[k].second);
+    const Deeper deeper{factor_depth_};
+    result.push_back(cat(parts[i].first, alt(std::move(tails))));
+    changed = true;
+  }
+  if (changed) v = std::move(result);
+  return changed;
+}
+
+Re Store::alt(std::vector<Re> v) {
+  for (;;) {
+    std::vector<Re> flat;
+    flat.reserve(v.size());
+    for (const Re r : v) {
+      if (nodes_[r].kind == Kind::Alt) {
+        const auto inner = operands(nodes_[r]);
+        flat.insert(flat.end(), inner.begin(), inner.end());
+      } else if (r != kEmpty) {
+        flat.push_back(r);
+      }
+    }
+    std::sort(flat.begin(), flat.end());
+    flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
+    const auto within = [&](Re wide, auto&& covers) {
+      if (std::binary_search(flat.begin(), flat.end(), wide)) {
+        std::erase_if(flat, [&](Re r) { return r != wide && !(nodes_[r].flags & kTagged) && covers(r); });
+      }
+    };
+    within(kAll, [](Re) { return true; });
+    within(text_, [&](Re r) { return nodes_[r].flags & kText; });
+    if (flat.empty()) return kEmpty;
+    if (flat.size() == 1) return flat[0];
+    if (!merge_heads(flat) && !factor(flat)) return intern({.kind = Kind::Alt}, flat);
+    v = std::move(flat);
+  }
+}
+
+Re Store::both(std::vector<Re> v) {
+  std::vector<Re> flat;
+  for (const Re r : v) {
+    if (nodes_[r].kind == Kind::And) {
+      const auto inner = operands(nodes_[r]);
+      flat.insert(flat.end(), inner.begin(), inner.end());
+    } else if (r == kEmpty) {
+      return kEmpty;
+    } else if (r != kAll) {
+      flat.push_back(r);
+    }
+  }
+  std::sort(flat.begin(), flat.end());
+  flat.erase(std::unique(flat.begin(), flat.end()), flat.end());
+  const auto has = [&](Re r) { return std::binary_search(flat.begin(), flat.end(), r); };
+  if (has(text_) && std::any_of(flat.begin(), flat.end(), [&](Re r) { return r != text_ && nodes_[r].flags & kText; }))
+    std::erase(flat, text_);
+  if (flat.empty()) return kAll;
+  if (flat.size() == 1) return flat[0];
+  for (const Re r : flat) {
+    if (nodes_[r].kind == Kind::Not && has(nodes_[r].a)) return kEmpty;
+  }
+  // A negative look-ahead that has matched leaves "no well-formed text": beside well-formed text that is nothing,
+  // without a search.
+  const auto no_text = [&](Re r) { return nodes_[r].kind == Kind::Not && nodes_[r].a == text_; };
+  if (std::any_of(flat.begin(), flat.end(), no_text) &&
+      std::any_of(flat.begin(), flat.end(), [&](Re r) { return nodes_[r].flags & kText; }))
+    return kEmpty;
+  if (has(kEpsilon)) {
+    Node probe{.kind = Kind::And};
+    std::vector<Re> tags;
+    for (const Tag t : std::vector<Tag>(end_sets_[ends_of(probe, flat)])) tags.push_back(tag(t));
+    return alt(std::move(tags));
+  }
+  // x·y & x'·z with byte sets in front = (x & x')·(y & z), as long as it lasts
+  if (std::all_of(flat.begin(), flat.end(), [&](Re r) { return nodes_[split(r).first].kind == Kind::Bytes; })) {
+    ByteSet common = set(split(flat[0]).first);
+    std::vector<Re> tails;
+    for (const Re r : flat) {
+      const auto [head, tail] = split(r);
+      for (int w = 0; w < 4; ++w) common.w[w] &= set(head).w[w];
+      tails.push_back(tail);
+    }
+    if (common == ByteSet{}) return kEmpty;
+    if (factor_depth_ < 1000) {
+      const Deeper deeper{factor_depth_};
+      return cat(bytes(common), both(std::move(tails)));
+    }
+  }
+  if (const Re r = measure(flat); r != kEmpty) return r;
+  std::vector<Re> decoded, rest;
+  for (const Re r : flat) {
+    const Node& n = nodes_[r];
+    const bool escaped = n.kind == Kind::Json && n.lo == 0;
+    escaped ? decoded.push_back(n.a) : rest.push_back(r);
+  }
+  if (decoded.size() > 1) {
+    rest.push_back(json(both(std::move(decoded))));
+    return both(std::move(rest));
+  }
+  return intern({.kind = Kind::And}, flat);
+}
+
+// A length in code points beside something whose code points are counted already: .{l,h} & x{k,m} = x{…}, and
+// .{l,h} & x·y = x·(.{l-1,h-1} & y) for single characters x. kEmpty = does not apply.
+Re Store::measure(const std::vector<Re>& v) {
+  const auto length = [&](Re r) { return nodes_[r].kind == Kind::Repeat && nodes_[r].a == codepoint_; };
+  const auto single = [&](Re r) { return nodes_[r].flags & kClass; };
+  const auto at = std::find_if(v.begin(), v.end(), length);
+  if (at == v.end() || v.size() != 2) return kEmpty;
+  const Node n = nodes_[*at];
+  const Re other = v[at == v.begin()];
+  const auto [head, tail] = split(other);
+  if (tail == kEpsilon && nodes_[head].kind == Kind::Repeat && single(nodes_[head].a)) {
+    const Node x = nodes_[head];
+    const std::uint32_t lo = std::max(n.lo, x.lo), hi = std::min(n.hi, x.hi);
+    return lo <= hi ? repeat(x.a, lo, hi) : kEmpty;
+  }
+  if (!single(head) || factor_depth_ >= 1000) return kEmpty;
+  const Deeper deeper{factor_depth_};
+  const Re rest = repeat(codepoint_, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1);
+  return cat(head, both({rest, tail}));
+}
+
+Re Store::negate(Re r) {
+  if (nodes_[r].flags & kTagged) throw GrammarError("an expression whose ends are marked cannot be complemented");
+  if (r == kEmpty) return kAll;
+  if (r == kAll) return kEmpty;
+  if (nodes_[r].kind == Kind::Not) return nodes_[r].a;
+  return intern({.kind = Kind::Not, .a = r});
+}
+
+Re Store::repeat(Re a, std::uint32_t lo, std::uint32_t hi) {
+  if (lo > hi)
+    throw GrammarError("a repeat from " + std::to_string(lo) + " to " + std::to_string(hi) +
+                       " times: the bounds are in the wrong order");
+  if (hi == 0 || a == kEpsilon) return kEpsilon;
+  if (a == kEmpty) return lo == 0 ? kEpsilon : kEmpty;
+  if (lo == 1 && hi == 1) return a;
+  if (a == kAll) return kAll;
+  const Node n = nodes_[a];
+  if (n.flags & kTagged) throw GrammarError("an expression whose ends are marked cannot be repeated");
+  if (n.kind == Kind::Repeat && n.lo == 0 && n.hi == kInf) return a;
+  if (n.kind == Kind::Repeat && n.lo <= 1 && n.hi == kInf) return repeat(n.a, lo == 0 ? 0 : n.lo * lo, kInf);
+  if (n.kind == Kind::Repeat && n.lo == 0 && n.hi == 1) return repeat(n.a, 0, hi);
+  if (nullable(a)) lo = 0;
+  if (lo == 0 && hi == kInf && n.kind == Kind::Bytes && set(a) == ByteSet{{~0ull, ~0ull, ~0ull, ~0ull}}) return kAll;
+  return intern({.kind = Kind::Repeat, .a = a, .lo = lo, .hi = hi});
+}
+
+}  // namespace espalier::re
