@@ -4,7 +4,8 @@ A decoder is a generator that asks about prefixes; a scorer answers with a row o
 the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any leaf alone.
 """
 
-from espalier import drafting, models, shaping, stop, verification
+from espalier import decoders, drafting, models, shaping, stop, verification
+from espalier.capabilities import Capabilities, Extra
 from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
 from espalier.decoders.beam import beam
 from espalier.decoders.fastcot import glance
@@ -16,14 +17,17 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
 from espalier.run import Keep, Loop, run, settle
-from espalier.scorer import Ask, Model, Scorer, Shaper
+from espalier.scorer import Ask, Model, Scorer
+from espalier.shaper import Shaper, Stage
 from espalier.shaping import bias, frequency, min_p, presence, repetition, temperature, top_k, top_p
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Ask",
+    "Capabilities",
     "EspalierError",
+    "Extra",
     "Guide",
     "InvalidInput",
     "Keep",
@@ -37,10 +41,12 @@ __all__ = [
     "Rows",
     "Scorer",
     "Shaper",
+    "Stage",
     "beam",
     "bias",
     "cfg",
     "choices",
+    "decoders",
     "drafting",
     "explain",
     "frequency",

@@ -37,11 +37,14 @@ class LimitExceeded(EspalierError):
 
 
 class DeadEnd(EspalierError):
-    """No token may follow `prefix`. Decoders catch it and back up; nobody else sees it."""
+    """No token may follow `prefix`. Decoders catch it and back up; nobody else sees it.
 
-    def __init__(self, prefix: Prefix) -> None:
+    `shaped_away`: the constraint allows tokens here, but shapers before it made all of them impossible.
+    """
+
+    def __init__(self, prefix: Prefix, shaped_away: bool = False) -> None:
         super().__init__(f"no token is allowed after {prefix!r}")
-        self.prefix = prefix
+        self.prefix, self.shaped_away = prefix, shaped_away
 
 
 class Unsatisfiable(EspalierError):

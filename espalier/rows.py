@@ -10,10 +10,10 @@ from torch import Tensor
 
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
+from espalier.shaper import Shaper, Stage
 
 if TYPE_CHECKING:
     from espalier.rng import Rng
-    from espalier.scorer import Shaper
 
 _CHECKS = 4  # refusals after which the full mask is cheaper than more checks
 
@@ -141,7 +141,7 @@ class Row:
         With a constraint and no truncation this is rejection without replacement: a refused token's weight becomes zero
         and the rest is drawn again, which leaves the law restricted to the allowed tokens.
         """
-        if any(shaper_is_greedy(shaper) for shaper in self.after):
+        if any(shaper.greedy for shaper in self.after):
             return self.argmax()
         if self._dense is None and self.limit is not None and self._checks_suffice():
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
@@ -151,13 +151,11 @@ class Row:
                     return token
                 weights[token] = 0
                 if not bool(weights.any()):
-                    raise DeadEnd(self.prefix)
+                    raise DeadEnd(self.prefix, shaped_away=bool(self.limit.mask().any()))
         return rng.categorical(self.probs())
 
     def _checks_suffice(self) -> bool:
-        from espalier.scorer import TEMPER
-
-        return all(shaper.stage == TEMPER for shaper in self.after)
+        return all(shaper.stage is Stage.TEMPERATURE for shaper in self.after)
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k most probable tokens with their log-probabilities, best first; fewer if fewer are possible."""
@@ -190,11 +188,12 @@ class Row:
         logp = torch.log_softmax(self.logits, -1)
         self._logz = 0.0
         if self.limit is not None:
-            logp = logp.masked_fill(~self.limit.mask().to(logp.device), -torch.inf)
+            mask = self.limit.mask().to(logp.device)
+            logp = logp.masked_fill(~mask, -torch.inf)
             logz = torch.logsumexp(logp, -1)
             self._logz = float(logz)
             if self._logz == -torch.inf:
-                raise DeadEnd(self.prefix)
+                raise DeadEnd(self.prefix, shaped_away=bool(mask.any()))
             logp = logp - logz
         return logp
 
@@ -208,8 +207,3 @@ def _argmax(weights: Tensor) -> int:
     """The first place of the greatest. NumPy finds it in 4 µs among 49,152 where torch takes 60, and wakes no other thread."""
     plain = weights.is_cpu and weights.dtype in (torch.float32, torch.float64)
     return int(weights.detach().numpy().argmax()) if plain else int(weights.argmax())
-
-
-def shaper_is_greedy(shaper: Shaper) -> bool:
-    """Whether the shaper leaves only the most probable token (temperature 0)."""
-    return bool(getattr(shaper, "greedy", False))

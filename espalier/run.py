@@ -21,6 +21,8 @@ T = TypeVar("T")
 class Keep:
     """What a decoder yields when a prefix has settled: it will be part of the result. Answered with the prefix.
 
+    `branch` is the number of the text that it belongs to, for decoders that write several: 0 is the one that is streamed.
+
     >>> import espalier as es
     >>> def echo(x, tokens):  # a decoder that asks nobody
     ...     for token in tokens:
@@ -31,6 +33,7 @@ class Keep:
     """
 
     prefix: Prefix
+    branch: int = 0
 
 
 Decoder: TypeAlias = Generator["Ask | tuple[Ask, ...] | Keep", Any, T]

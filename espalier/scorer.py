@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch import Tensor
-
+from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rows import Rows
+from espalier.shaper import Shaper, Stage, stage_of
 
 if TYPE_CHECKING:
     from espalier.text.vocab import Vocab
@@ -22,7 +22,7 @@ class Ask:
     """The only question there is: the rows of `scorer` after each of `prefixes`, with the extras in `want`.
 
     Yield one from a decoder and get a `Rows` back; yield a tuple of asks to have them answered in the same turn.
-    `want` may name "hidden" (the last hidden state, [N, D]) or "layers" (all of them, [N, L + 1, D]).
+    `want` may name extras (`es.Extra`): HIDDEN, the last hidden state [N, D], or LAYERS, all of them [N, L + 1, D].
 
     >>> import espalier as es
     >>> def likeliest(scorer, x):  # a decoder of your own
@@ -39,9 +39,6 @@ class Ask:
 
 
 Answer: TypeAlias = Generator["Ask | tuple[Ask, ...]", Any, Rows]
-
-LOGITS, CONSTRAINT, TEMPER, TRUNCATE = 0, 1, 2, 3
-_STAGES = ("logits (penalties, bias, contrast)", "constraint", "temperature", "truncation (top-k, top-p, min-p)")
 
 
 class Scorer(ABC):
@@ -60,11 +57,16 @@ class Scorer(ABC):
 
     vocab_size: int
     vocab: Vocab | None = None
-    stage: int = LOGITS
+    stage: Stage = Stage.LOGITS
 
     @abstractmethod
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         """The rows [N, V] after N prefixes: a generator that may ask other scorers, and returns `Rows`."""
+
+    @property
+    def extras(self) -> frozenset[str] | None:
+        """What its answers can hold besides rows; None if it does not say."""
+        return None
 
     def __or__(self, shaper: Shaper) -> Scorer:
         return Shaped(self, shaper)
@@ -82,11 +84,11 @@ class Scorer(ABC):
         """False if a constraint in this scorer refuses the prefix, so that there is no use in scoring it."""
         return True
 
-    def admit(self, stage: int, name: str) -> None:
+    def admit(self, stage: Stage, name: str) -> None:
         """Raise if something that works at `stage` cannot come after what this scorer already does."""
         if stage < self.stage:
             raise InvalidInput(
-                f"{name} works on {_STAGES[stage]} but was put after {_STAGES[self.stage]}, where its effect would be "
+                f"{name} works on {stage.says} but was put after {self.stage.says}, where its effect would be "
                 f"another one; write it earlier: model | penalties * constraint | temperature | truncation"
             )
 
@@ -94,8 +96,9 @@ class Scorer(ABC):
 class Model(Scorer):
     """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
 
-    `invariant` says that a row is the same to the last bit whatever else is in the pass. `context`: how many tokens it can look
-    at. `patience`: for how many turns questions to it may wait while other models are asked, so that more come together.
+    `capabilities` says what it can give besides rows. `invariant`: a row is the same to the last bit whatever else is in
+    the pass; False unless said. `context`: how many tokens it can look at. `patience`: for how many turns questions to it
+    may wait while other models are asked, so that more come together.
 
     >>> import torch, espalier as es
     >>> class Even(Model):
@@ -107,9 +110,19 @@ class Model(Scorer):
     3
     """
 
-    invariant: bool = True
+    invariant: bool = False
     context: int = 1 << 30
     patience: int = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this model can give besides rows, and what may be asked of it."""
+        return Capabilities(invariant=self.invariant)
+
+    @property
+    def extras(self) -> frozenset[str]:
+        """What a pass can give besides rows."""
+        return self.capabilities.extras
 
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
@@ -120,38 +133,16 @@ class Model(Scorer):
         return rows
 
 
-class Shaper(ABC):
-    """A function of rows: [N, V] log-weights and their N prefixes → [N, V] log-weights.
-
-    `stage` says where on a row it works: LOGITS sees unnormalised logits; TEMPER and TRUNCATE see the normalised,
-    constrained log-probabilities. Rows are shaped one by one in effect: row i may depend on prefix i only.
-
-    >>> import torch, espalier as es
-    >>> class Loud(Shaper):  # doubles logits
-    ...     def __call__(self, weights, prefixes):
-    ...         return 2 * weights
-    >>> scorer = es.models.Table(2, 0, lambda context: torch.tensor([0.0, 1.0])) | Loud()
-    >>> [x] = es.run(es.sample(scorer | es.temperature(0), Prefix(), es.stop.budget(2), es.Rng(0)))
-    >>> x.ids()
-    [1, 1]
-    """
-
-    stage: ClassVar[int] = LOGITS
-
-    @abstractmethod
-    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        """The shaped log-weights [N, V]; never changes its input in place."""
-
-    def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
-        """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
-
-
 class Wrapper(Scorer):
     """A scorer over another one, `inner`, of the same vocabulary; what it does not do itself the inner one does."""
 
-    def __init__(self, inner: Scorer, stage: int | None = None) -> None:
+    def __init__(self, inner: Scorer, stage: Stage | None = None) -> None:
         self.inner = inner
         self.vocab_size, self.vocab, self.stage = inner.vocab_size, inner.vocab, inner.stage if stage is None else stage
+
+    @property
+    def extras(self) -> frozenset[str] | None:
+        return self.inner.extras
 
     def forbid(self, prefix: Prefix, token: int) -> None:
         self.inner.forbid(prefix, token)
@@ -166,13 +157,13 @@ class Shaped(Wrapper):
     def __init__(self, inner: Scorer, shaper: Shaper) -> None:
         if not isinstance(shaper, Shaper):
             raise InvalidInput(f"scorer | {shaper!r}: expected a shaper such as es.temperature(0.7)")
-        inner.admit(shaper.stage, type(shaper).__name__)
+        inner.admit(stage_of(shaper), type(shaper).__name__)
         shaper.check(inner.vocab_size)
         super().__init__(inner, shaper.stage)
         self.shaper = shaper
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, prefixes, want)
-        if self.shaper.stage == LOGITS:
+        if self.shaper.stage is Stage.LOGITS:
             return rows.with_logits(self.shaper(rows.logits, prefixes))
         return rows.followed_by(self.shaper)

@@ -29,6 +29,11 @@ class Layers(es.Model):
         extras = {"layers": stream, "hidden": stream[:, -1]}
         return es.Rows(stream[:, -1], prefixes, {name: extras[name] for name in want & extras.keys()})
 
+    @property
+    def capabilities(self) -> es.Capabilities:
+        extras = frozenset({es.Extra.HIDDEN, es.Extra.LAYERS})
+        return es.Capabilities(extras, self.vocab_size, self.layers, partial=True, lens=True, invariant=True)
+
     def partial(self, layers: Sequence[int]) -> Layers:
         return Layers([self.tables[layer] for layer in layers], self.vocab)
 

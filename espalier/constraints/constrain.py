@@ -13,7 +13,8 @@ from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState
 from espalier.rows import Limit, Rows
-from espalier.scorer import CONSTRAINT, Answer, Ask, Scorer, Wrapper
+from espalier.scorer import Answer, Ask, Scorer, Wrapper
+from espalier.shaper import Stage
 
 State = Hashable
 
@@ -52,8 +53,8 @@ class Constrained(Wrapper):
     """
 
     def __init__(self, inner: Scorer, law: TokenLaw) -> None:
-        inner.admit(CONSTRAINT, "a constraint")
-        super().__init__(inner, CONSTRAINT)
+        inner.admit(Stage.CONSTRAINT, "a constraint")
+        super().__init__(inner, Stage.CONSTRAINT)
         self.law = law
         self.state = states(law)  # after x; None if x has left the constraint
         self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from espalier.decoders.decoder import Weighted
 from espalier.decoders.sample import check_parts
 from espalier.errors import DeadEnd, Unsatisfiable, require
 from espalier.prefix import Prefix
+from espalier.rng import Rng
 from espalier.rows import Row
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
@@ -24,6 +26,28 @@ class Hypothesis:
     prefix: Prefix
     logp: float
     score: float
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Beam search as an object: `beam` with its settings; a find's `log_weight` is its score.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
+    >>> [found] = es.run(Beam(4)(model, es.Prefix([1]), es.stop.budget(2), es.Rng(0)))
+    >>> len(found), found[0].log_weight >= found[1].log_weight
+    (4, True)
+    """
+
+    width: int
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"width={self.width}: a beam keeps at least one hypothesis")
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        found = yield from beam(scorer, x, stop, self.width, self.alpha)
+        return [Weighted(h.prefix, h.score) for h in found]
 
 
 def beam(scorer: Scorer, x: Prefix, stop: Stop, width: int, alpha: float = 1.0) -> Decoder[list[Hypothesis]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from espalier.drafting.draft import Drafter
-from espalier.errors import DeadEnd, InvalidInput, LimitExceeded, Unsatisfiable, expect, require
+from espalier.errors import DeadEnd, EspalierError, InvalidInput, LimitExceeded, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -64,6 +66,7 @@ class Rounds:
         check_parts(scorer, x, stop, rng)
         check_pair(drafter, verify)
         drafter.check(scorer)
+        check_extras(scorer, drafter.want | verify.want, f"{type(drafter).__name__} with {type(verify).__name__}")
         self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
         self.drafter, self.want, self.own = drafter.begin(x), drafter.want | verify.want, rng.split()
         self.dead = DeadEnds(scorer)
@@ -74,10 +77,7 @@ class Rounds:
         draft.scored = len(draft.prefixes)
         rows = yield Ask(self.scorer, [*draft.prefixes, *self.verify.asides(draft)], self.want)
         if missing := self.want - rows.extras.keys():
-            raise InvalidInput(
-                f"drafter or verifier read {sorted(missing)} of the target's pass, which this target does not give; use one "
-                "that reads tokens alone, such as es.drafting.PromptLookup() with es.verification.SampleMatch()"
-            )
+            raise refused(missing, "drafter or verifier")
         self.drafter.join(draft)
         try:
             for y in self.verify(draft, rows, self.rng):
@@ -102,6 +102,19 @@ def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -
     expect(rng, (Rng, type(None)), "the rng of a decoder", "a source of randomness, es.Rng(seed)")
 
 
+def check_extras(scorer: Scorer, want: frozenset[str], who: str) -> None:
+    """Raise `InvalidInput` if the scorer says that its passes do not give all of `want`, which `who` reads."""
+    if scorer.extras is not None and (missing := want - scorer.extras):
+        raise refused(missing, who)
+
+
+def refused(missing: Iterable[str], who: str) -> InvalidInput:
+    return InvalidInput(
+        f"{who} read {sorted(missing)} of the target's pass, which this target does not give; use one that reads tokens "
+        "alone, such as es.drafting.PromptLookup() with es.verification.SampleMatch()"
+    )
+
+
 class DeadEnds:
     """Backs up over prefixes that nothing may follow; how often is limited, and nothing is left is `Unsatisfiable`.
 
@@ -109,14 +122,23 @@ class DeadEnds:
     """
 
     def __init__(self, scorer: Scorer, limit: int = 10_000) -> None:
-        self.scorer, self.limit, self.met = scorer, limit, 0
+        self.scorer, self.limit, self.met, self.shaped_away = scorer, limit, 0, False
 
     def back_up(self, end: DeadEnd) -> Prefix:
         """The prefix to go on from: the dead end's parent, from which the way into it is now shut."""
         x, self.met = end.prefix, self.met + 1
+        self.shaped_away |= end.shaped_away
         if x is x.origin or x.parent is None:
-            raise Unsatisfiable("nothing that the model can say satisfies the constraint, from the first token on") from end
+            raise self._nothing() from end
         if self.met > self.limit:
             raise LimitExceeded(f"backed up over {self.limit} dead ends; the constraint allows beginnings with no completion")
         self.scorer.forbid(x.parent, x.last)
         return x.parent
+
+    def _nothing(self) -> EspalierError:
+        if not self.shaped_away:
+            return Unsatisfiable("nothing that the model can say satisfies the constraint, from the first token on")
+        return InvalidInput(
+            "the constraint allows tokens where a shaper before it has made all of them impossible (-inf), so nothing is left; "
+            "a shaper that removes tokens belongs behind the constraint (stage = es.Stage.TRUNCATION), a bias should be finite"
+        )

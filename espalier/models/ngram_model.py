@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from espalier.capabilities import Capabilities, Extra
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -27,6 +28,8 @@ class NGram(Model):
     (1, 1.0)
     """
 
+    invariant = True
+
     def __init__(self, texts: Iterable[Sequence[int]], vocab_size: int, order: int = 3, vocab: Vocab | None = None) -> None:
         require(order >= 1, f"order={order}: an n-gram model looks at n - 1 ≥ 0 tokens; try order=3")
         self.vocab_size, self.order, self.vocab = vocab_size, order, vocab
@@ -36,6 +39,10 @@ class NGram(Model):
             for at, token in enumerate(text):
                 for n in range(min(order, at + 1)):
                     self._counts[tuple(text[at - n : at])][token] += 1
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(frozenset({Extra.HIDDEN}), hidden=self.vocab_size, invariant=True)
 
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
         self.passes += 1

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espalier.capabilities import Capabilities, Extra
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Model
@@ -24,6 +25,8 @@ class Table(Model):
     >>> model.forward([Prefix([0])], frozenset()).logits.tolist()
     [[0.0, 1.0]]
     """
+
+    invariant = True
 
     def __init__(
         self, vocab_size: int, depth: int, row: Callable[[tuple[int, ...]], Tensor], vocab: Vocab | None = None
@@ -42,6 +45,10 @@ class Table(Model):
             return torch.from_numpy(bits.normal(size=vocab_size) * scale)
 
         return cls(vocab_size, depth, row, vocab)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(frozenset({Extra.HIDDEN, Extra.LAYERS}), hidden=self.vocab_size, layers=0, invariant=True)
 
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
         self.passes += 1

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espalier.capabilities import Capabilities, Extra
 from espalier.errors import InvalidInput
 from espalier.models.executors import native
 from espalier.models.executors.cuda import Captured
@@ -25,7 +26,7 @@ from espalier.scorer import Model
 
 __all__ = ["Eager", "Executor", "Transformer"]
 
-EXTRAS = frozenset({"hidden", "layers"})
+EXTRAS: frozenset[str] = frozenset({Extra.HIDDEN, Extra.LAYERS})
 DTYPES = {
     "fp32": torch.float32,
     "float32": torch.float32,
@@ -66,6 +67,18 @@ class Transformer(Model):
     def device(self) -> torch.device:
         """Where passes run."""
         return self.executor.device
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            extras=EXTRAS,
+            hidden=getattr(self.config, "hidden", None),
+            layers=self.executor.layers,
+            partial=True,
+            lens=True,
+            rounded=isinstance(self.executor, native.Engine),
+            invariant=self.invariant,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -111,7 +124,7 @@ class Transformer(Model):
         executor = Eager(config, layers, moved)
         return cls(config, Captured(executor) if graphs else executor, budget, chunk)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:
         if unknown := want - EXTRAS:
             raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")

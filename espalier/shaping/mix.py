@@ -31,6 +31,10 @@ class Mixture(Scorer):
         self.vocab_size, self.vocab = parts[0].vocab_size, parts[0].vocab
         self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()  # ways into dead ends
 
+    @property
+    def extras(self) -> frozenset[str] | None:
+        return self.parts[0].extras
+
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         answers: list[Rows] = yield tuple(Ask(part, prefixes, want) for part in self.parts)
         logps = self.combine([torch.stack([_law(row) for row in rows]) for rows in answers])

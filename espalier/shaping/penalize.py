@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
-from espalier.scorer import Shaper
+from espalier.shaper import Shaper, Stage
 
 
 class repetition(Shaper):
@@ -22,6 +23,8 @@ class repetition(Shaper):
     >>> repetition(2.0)(torch.tensor([[1.0, -1.0, 1.0]]), [Prefix([0, 1])]).tolist()
     [[0.5, -2.0, 1.0]]
     """
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, factor: float, prompt: bool = True) -> None:
         expect(factor, Real, "repetition_penalty", "a number")
@@ -43,6 +46,8 @@ class presence(Shaper):
     [[0.0, -0.5, 0.0]]
     """
 
+    stage: ClassVar[Stage] = Stage.LOGITS
+
     def __init__(self, amount: float) -> None:
         expect(amount, Real, "presence_penalty", "a number")
         require(-2 <= amount <= 2, f"presence_penalty={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
@@ -58,6 +63,8 @@ class frequency(Shaper):
     >>> frequency(0.5)(torch.zeros(1, 3), [Prefix([0]) + 1 + 1]).tolist()
     [[0.0, -1.0, 0.0]]
     """
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, amount: float) -> None:
         expect(amount, Real, "frequency_penalty", "a number")
@@ -75,6 +82,8 @@ class bias(Shaper):
     >>> bias({1: 2.0})(torch.zeros(1, 3), [Prefix()]).tolist()
     [[0.0, 2.0, 0.0]]
     """
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, amounts: Mapping[int, float]) -> None:
         expect(amounts, Mapping, "logit_bias", "token ids with what is added to their logits, such as {7: -2.0}")

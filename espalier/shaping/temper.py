@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
-from espalier.scorer import TEMPER, Shaper
+from espalier.shaper import Shaper, Stage
 
 
 class temperature(Shaper):
@@ -22,7 +22,7 @@ class temperature(Shaper):
     [[0.0, -1.0]]
     """
 
-    stage: ClassVar[int] = TEMPER
+    stage: ClassVar[Stage] = Stage.TEMPERATURE
 
     def __init__(self, t: float) -> None:
         expect(t, Real, "temperature", "a number; 0 is greedy")

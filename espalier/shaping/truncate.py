@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
-from espalier.scorer import TRUNCATE, Shaper
+from espalier.shaper import Shaper, Stage
 
 _HEAD = 512  # how many tokens are sorted before all of them are: their mass is nearly always enough
 
@@ -24,7 +24,7 @@ class top_k(Shaper):
     [[-1.0, -inf]]
     """
 
-    stage: ClassVar[int] = TRUNCATE
+    stage: ClassVar[Stage] = Stage.TRUNCATION
 
     def __init__(self, k: int) -> None:
         expect(k, Integral, "top_k", "a whole number")
@@ -43,7 +43,7 @@ class top_p(Shaper):
     tensor([[ True,  True, False]])
     """
 
-    stage: ClassVar[int] = TRUNCATE
+    stage: ClassVar[Stage] = Stage.TRUNCATION
 
     def __init__(self, p: float) -> None:
         expect(p, Real, "top_p", "a number")
@@ -70,7 +70,7 @@ class min_p(Shaper):
     0.0
     """
 
-    stage: ClassVar[int] = TRUNCATE
+    stage: ClassVar[Stage] = Stage.TRUNCATION
 
     def __init__(self, p: float) -> None:
         expect(p, Real, "min_p", "a number")

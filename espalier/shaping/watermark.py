@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from espalier.errors import require
 from espalier.prefix import Prefix
-from espalier.scorer import Shaper
+from espalier.shaper import Shaper, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class watermark(Shaper):
     >>> mark.detect(x.ids(), 50).z > 4 > mark.detect(y.ids(), 50).z
     True
     """
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, key: int, gamma: float = 0.25, delta: float = 2.0) -> None:
         require(key >= 0, f"key={key}: a key is a whole number that is not negative")

@@ -14,7 +14,7 @@ from espalier import drafting as d
 from espalier import verification as v
 from espalier.constraints import regex
 from espalier.errors import InvalidInput
-from espalier.scorer import CONSTRAINT
+from espalier.shaper import Stage
 from espalier.testing import assert_same_law, exact_law
 
 LENGTH = 3
@@ -136,7 +136,7 @@ def test_matching_gives_the_very_tokens_of_plain_decoding(drafter, target):
     for seed in range(4):
         x = es.Prefix([0, 1, seed % 2])
         pairs = [(TARGETS[target], v.SampleMatch(), TARGETS[target])]
-        if seed == 0 and TARGETS[target].stage <= CONSTRAINT:
+        if seed == 0 and TARGETS[target].stage <= Stage.CONSTRAINT:
             pairs.append((TARGETS[target], v.GreedyMatch(), TARGETS[target] | es.temperature(0)))
         for scorer, verifier, plain in pairs:
             [expected] = es.run(es.sample(plain, x, stop, es.Rng(seed)))

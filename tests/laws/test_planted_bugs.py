@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
 from espalier.drafting import Draft
-from espalier.scorer import Shaper
+from espalier.shaper import Shaper, Stage
 from espalier.verification.walk import NodeByNode, residual
 
 TABLE = es.models.Table.random(V, 2, seed=3, vocab=VOCAB)
@@ -119,6 +120,8 @@ class Chain(d.Drafter):
 
 class StaleHistory(Shaper):
     """R3: a penalty that takes the history of the first node for all of a draft."""
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self):  # type: ignore[no-untyped-def]
         self.inner = es.frequency(1.5)

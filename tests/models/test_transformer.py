@@ -89,6 +89,15 @@ def test_a_partial_model_is_the_model_with_fewer_layers(executor: str) -> None:
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
+def test_taps_can_be_trained_on(executor: str) -> None:
+    model = ours(peer(next(iter(FAMILIES))), executor)
+    layers = model.forward([Prefix(tokens(5))], frozenset({"layers"})).extras["layers"]
+    head = torch.nn.Linear(layers.shape[-1], 1)
+    head(layers[:, -1]).sum().backward()
+    assert head.weight.grad is not None
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
 def test_long_prompts_in_chunks(executor: str) -> None:
     model = peer("mistral")
     ids = tokens(200)

@@ -11,7 +11,7 @@ from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, 
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.rows import Rows, shaper_is_greedy
+from espalier.rows import Rows
 from espalier.scorer import Ask, Scorer, Shaped, Wrapper
 
 
@@ -72,7 +72,7 @@ def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replac
         return drafter
     if isinstance(target, Shaped):
         spoken = in_place_of_model(target.inner, drafter, kind)
-        return spoken if kind == "deterministic" and shaper_is_greedy(target.shaper) else spoken | target.shaper
+        return spoken if kind == "deterministic" and target.shaper.greedy else spoken | target.shaper
     if isinstance(target, Constrained):
         return Constrained(in_place_of_model(target.inner, drafter, kind), target.law)
     if isinstance(target, Wrapper):  # one that only looks on, such as a meter

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
-from espalier.scorer import LOGITS, Answer, Ask, Scorer
+from espalier.scorer import Answer, Ask, Scorer
 from espalier.second_stream import SecondStream, twins
+from espalier.shaper import Stage
 
 Select = Callable[[Sequence[int]], list[int]]
 
@@ -79,7 +80,7 @@ class Enriched(Scorer):
         require(eta >= 0, f"eta={eta}: a step size, at least 0")
         if target.vocab_size != drafter.vocab_size:
             raise InvalidInput(f"the target has {target.vocab_size} tokens and the drafter {drafter.vocab_size}")
-        if target.stage != LOGITS or drafter.stage != LOGITS:
+        if target.stage is not Stage.LOGITS or drafter.stage is not Stage.LOGITS:
             raise InvalidInput("Enriched mixes logits; put temperature, truncation and constraints after it")
         self.target, self.drafter, self.eta = target, drafter, eta
         self.vocab_size, self.vocab = target.vocab_size, target.vocab

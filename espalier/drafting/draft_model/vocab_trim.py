@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from espalier.models.executors.native import Engine
 from espalier.models.kv.layout import Pass
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
-from espalier.scorer import Shaper
+from espalier.shaper import Shaper, Stage
 
 
 class VocabTrim(Shaper):
@@ -27,6 +28,8 @@ class VocabTrim(Shaper):
     >>> VocabTrim([0, 2])(torch.zeros(1, 3), []).tolist()
     [[0.0, -inf, 0.0]]
     """
+
+    stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, keep: Iterable[int]) -> None:
         self.keep = sorted(set(keep))
@@ -65,7 +68,7 @@ class Scattered:
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         return self.few.run(rows, keys, values, taps)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
         few = self.few.read(hidden, norm)
         return torch.full((len(hidden), self.vocab_size), -torch.inf, device=few.device).index_copy(-1, self.keep, few)

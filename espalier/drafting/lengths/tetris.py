@@ -29,6 +29,7 @@ class Capacity(Model):
     """
 
     vocab_size = 1
+    invariant = True
 
     def __init__(self, tokens: int, per_request: bool = False, patience: int = 0) -> None:
         require(patience >= 0, f"patience={patience}: a number of turns, 0 for none")

@@ -64,7 +64,7 @@ class DEL(Drafter):
         exits = sorted(set(exits)) if exits is not None else sorted({max(1, layers // n) for n in (8, 4, 2)})
         require(bool(exits) and exits[0] >= 1 and exits[-1] < layers, f"exits={exits}: after 1 … {layers - 1} of the layers")
         require(most >= 1 and 0 <= keep < 1, f"most={most}, keep={keep}: need most ≥ 1 and 0 ≤ keep < 1")
-        if not hasattr(model, "read"):
+        if not model.capabilities.lens:
             raise InvalidInput(f"{type(model).__name__} cannot read its layers' hidden states as logits (read(hidden))")
         self.model, self.layers, self.most, self.keep = model, layers, most, keep
         self.tree = tree or Chain(kind="deterministic")

@@ -74,10 +74,10 @@ class _Afterwards(LengthPolicy):
 
 
 def _rounded(model: Model, kv_bits: int) -> Model:
-    if not hasattr(model, "quantised"):
+    if not model.capabilities.rounded:
         raise InvalidInput(
             f"{type(model).__name__} has no weights that could be rounded to 8 bits; load a model with es.load, or use a "
             "drafter that needs no model, such as es.drafting.PromptLookup()"
         )
-    rounded: Model = model.quantised(kv_bits)
+    rounded: Model = model.quantised(kv_bits)  # type: ignore[attr-defined]
     return rounded

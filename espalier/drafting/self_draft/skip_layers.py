@@ -29,8 +29,8 @@ class Layered(Protocol):
 
 def depth(model: Model) -> int:
     """How many layers a model has. Raises InvalidInput if it cannot run some of them alone."""
-    layers = getattr(getattr(model, "executor", model), "layers", None)
-    if not hasattr(model, "partial") or not isinstance(layers, int):
+    layers = model.capabilities.layers
+    if not model.capabilities.partial or layers is None:
         raise InvalidInput(
             f"{type(model).__name__} cannot run some of its layers alone, so it cannot draft for itself; load it with es.load, "
             "or use a drafter that needs no model, such as es.drafting.PromptLookup()"

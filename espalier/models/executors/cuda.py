@@ -42,7 +42,7 @@ class Captured:
         self._pool = torch.cuda.graph_pool_handle()  # graphs share memory: each one's results are copied out at once
         self._recordings: OrderedDict[tuple[int, ...], Recording] = OrderedDict()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         if len(rows.tokens) > ROWS:
             return self.eager.run(rows, keys, values, taps)

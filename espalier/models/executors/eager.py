@@ -83,7 +83,7 @@ class Eager:
         self.kv_dtype = ends.embed.dtype
         self._frequencies = {rope: rope.frequencies(config.head_dim).to(self.device) for rope in set(config.ropes)}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         return self.compute(Inputs.of(rows).to(self.device), keys, values, taps)
 
@@ -133,7 +133,7 @@ class Eager:
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         return (weights.to(v.dtype) @ v).permute(2, 0, 1, 3).reshape(rows, -1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
         if norm:
             hidden = _rms_norm(hidden.float(), self._ends.norm, self.config.eps)

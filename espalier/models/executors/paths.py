@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from espalier.capabilities import Capabilities
 from espalier.errors import ContextOverflow, InvalidInput, LoadError, require
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -67,7 +68,11 @@ class Paths(Model):
             raise LoadError(f"{type(model).__name__} answers otherwise for a text when more follows it or others lie beside it")
         return paths
 
-    @torch.inference_mode()
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(trees=False)
+
+    @torch.no_grad()
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
         if want:
             raise InvalidInput(

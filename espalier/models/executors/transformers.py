@@ -61,7 +61,7 @@ class HuggingFace:
         context = next((int(limit) for limit in limits if limit), 1 << 30)
         return Sizes(int(self._config.vocab_size), context, self.widest)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         columns, distance = visible(rows)
         at = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in vars(rows).items()}
@@ -87,7 +87,7 @@ class HuggingFace:
         out = at["out"]
         return hidden[out].float(), torch.stack([x[out].float() for x in tapped], 1) if taps else None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
         hidden = hidden.to(self.device, self.kv_dtype)
         if norm:
@@ -129,7 +129,7 @@ class HuggingFace:
             if child is not self._stack
         ]
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 hidden = self._pass(turn, places)
         except (TypeError, ValueError, RuntimeError) as error:
             raise LoadError(f"{type(self._model).__name__} does not run on packed rows: {error}") from error
@@ -206,7 +206,7 @@ def from_transformers(model: Any, budget: int = 4 << 30, chunk: int = 256) -> Tr
     texts = [ids[:9] + ids[11:13], ids[:9] + ids[9:11]]
     try:
         model.set_attn_implementation("eager")
-        with torch.inference_mode():
+        with torch.no_grad():
             expected = torch.stack([model(torch.tensor([text], device=model.device)).logits[0, -1].float() for text in texts])
         model.set_attn_implementation(NAME)
     except (ValueError, TypeError) as error:

@@ -1,0 +1,47 @@
+"""What a model can give besides rows, and what may be asked of it: checked when a decoder is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Extra(StrEnum):
+    """What a pass can give besides logits; a member is equal to its name, so `want={"hidden"}` works too.
+
+    HIDDEN [N, D]: the last residual stream, after the final norm. LAYERS [N, L + 1, D]: the residual stream before the
+    first and after every layer, not normed. ATTENTION [N, T]: attention to given positions, averaged over heads.
+
+    >>> Extra.HIDDEN == "hidden", sorted({Extra.LAYERS, "hidden"})
+    (True, ['hidden', <Extra.LAYERS: 'layers'>])
+    """
+
+    HIDDEN = "hidden"
+    LAYERS = "layers"
+    ATTENTION = "attention"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can do, said by the model itself.
+
+    `extras`: what a pass can give besides rows. `hidden`, `layers`: the width D and the number L of layers, None if there
+    are none to speak of. `partial`: some of its layers alone are a model (`model.partial(layers)`). `lens`: hidden states of
+    any layer become logits (`model.read(hidden)`). `rounded`: it has a copy of itself in fewer bits
+    (`model.quantised(kv_bits)`). `trees`: a tree of prefixes costs one row per node. `invariant`: a row is the same to the
+    last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens.
+
+    >>> import espalier as es
+    >>> es.models.Table.random(vocab_size=4, depth=1, seed=0).capabilities.trees
+    True
+    """
+
+    extras: frozenset[str] = field(default_factory=frozenset[str])
+    hidden: int | None = None
+    layers: int | None = None
+    partial: bool = False
+    lens: bool = False
+    rounded: bool = False
+    trees: bool = True
+    invariant: bool = False
+    embeddings: bool = False

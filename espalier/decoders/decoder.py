@@ -1,0 +1,63 @@
+"""What every decoder returns, and how one is handed over: a callable of a scorer, a prefix, a stop and a source of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from espalier.errors import InvalidInput
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.run import Decoder
+from espalier.scorer import Scorer
+from espalier.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A prefix that a decoder found, and the natural log of its weight: 0 for a plain sample, the score of a hypothesis,
+    the importance weight of a particle.
+
+    >>> Weighted(Prefix([1, 2])).log_weight
+    0.0
+    """
+
+    prefix: Prefix
+    log_weight: float = 0.0
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """What `lm.generate(decoder=…)` takes: `(scorer, x, stop, rng)` → a decoder that returns its finds, the best first.
+
+    A function of your own is one; so are `es.decoders.Sample()`, `Speculate(drafter, verifier)`, `Beam(8)`.
+
+    >>> import espalier as es
+    >>> isinstance(es.decoders.Sample(), Decoding)
+    True
+    """
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng, /) -> Decoder[list[Weighted]]:
+        """The decoder for one text."""
+
+
+def finds(result: object, x: Prefix) -> list[Weighted]:
+    """What a decoder returned, as a list of `Weighted`. Raises `InvalidInput` if it is something else.
+
+    A prefix counts as a list of one. Every find must go on from x.
+
+    >>> x = Prefix([1])
+    >>> [found.prefix.ids() for found in finds(x + 2, x)]
+    [[1, 2]]
+    """
+    found = [result] if isinstance(result, Prefix | Weighted) else result
+    if isinstance(found, Sequence) and not isinstance(found, str | bytes) and found:
+        weighted = [Weighted(each) if isinstance(each, Prefix) else each for each in found]
+        if all(isinstance(each, Weighted) and isinstance(each.prefix, Prefix) for each in weighted):
+            if any(each.prefix.origin is not x.origin for each in weighted):
+                raise InvalidInput("a decoder returned a prefix that does not go on from the one it was given")
+            return weighted
+    raise InvalidInput(
+        f"a decoder returned {str(result)[:200]}; return the prefixes it found, best first: [es.decoders.Weighted(x, 0.0)]"
+    )

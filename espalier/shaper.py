@@ -1,0 +1,85 @@
+"""Shapers: functions of rows. A shaper says at which stage of a row it works."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+from espalier.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from espalier.prefix import Prefix
+
+
+class Stage(IntEnum):
+    """Where on a row something works; the order of the members is the order on every row.
+
+    LOGITS sees unnormalised logits and may only add to them or scale them. TEMPERATURE and TRUNCATION see normalised
+    log-probabilities of the allowed tokens; only TRUNCATION may make a token impossible.
+
+    >>> Stage.LOGITS < Stage.CONSTRAINT < Stage.TEMPERATURE < Stage.TRUNCATION
+    True
+    """
+
+    LOGITS = 0
+    CONSTRAINT = 1
+    TEMPERATURE = 2
+    TRUNCATION = 3
+
+    @property
+    def says(self) -> str:
+        """What works at this stage, for people."""
+        return _SAYS[self]
+
+
+_SAYS = {
+    Stage.LOGITS: "logits (penalties, bias, contrast)",
+    Stage.CONSTRAINT: "constraint",
+    Stage.TEMPERATURE: "temperature",
+    Stage.TRUNCATION: "truncation (top-k, top-p, min-p)",
+}
+
+
+class Shaper(ABC):
+    """A function of rows: [N, V] log-weights and their N prefixes → [N, V] log-weights.
+
+    `stage` must be said by every shaper; there is no default, because the wrong one changes the law without an error.
+    Rows are shaped one by one in effect: row i may depend on prefix i only.
+
+    >>> import torch, espalier as es
+    >>> class Loud(Shaper):  # doubles logits
+    ...     stage = Stage.LOGITS
+    ...     def __call__(self, weights, prefixes):
+    ...         return 2 * weights
+    >>> scorer = es.models.Table(2, 0, lambda context: torch.tensor([0.0, 1.0])) | Loud()
+    >>> [x] = es.run(es.sample(scorer | es.temperature(0), es.Prefix(), es.stop.budget(2), es.Rng(0)))
+    >>> x.ids()
+    [1, 1]
+    """
+
+    stage: ClassVar[Stage]
+    greedy: bool = False  # leaves only the most probable token
+
+    @abstractmethod
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        """The shaped log-weights [N, V]; never changes its input in place."""
+
+    def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
+        """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
+
+
+def stage_of(shaper: Shaper) -> Stage:
+    """The stage at which a shaper works. Raises `InvalidInput` if it does not say one."""
+    name, stage = type(shaper).__name__, getattr(shaper, "stage", None)
+    if stage is None:
+        raise InvalidInput(
+            f"{name} does not say at which stage of a row it works; write `stage = es.Stage.LOGITS` in the class (it adds to "
+            "logits), Stage.TEMPERATURE (it sharpens probabilities) or Stage.TRUNCATION (it removes tokens)"
+        )
+    if not isinstance(stage, Stage) or stage is Stage.CONSTRAINT:
+        raise InvalidInput(f"{name}.stage is {stage!r}; use Stage.LOGITS, Stage.TEMPERATURE or Stage.TRUNCATION")
+    return stage
