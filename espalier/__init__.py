@@ -20,6 +20,7 @@ from espalier.run import Keep, Loop, run, settle
 from espalier.scorer import Ask, Model, Scorer
 from espalier.shaper import Shaper, Stage
 from espalier.shaping import bias, frequency, min_p, presence, repetition, temperature, top_k, top_p
+from espalier.token_constraint import TokenConstraint
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "Scorer",
     "Shaper",
     "Stage",
+    "TokenConstraint",
     "beam",
     "bias",
     "cfg",

@@ -24,6 +24,7 @@ from espalier.run import Decoder, Loop, Trace, one_thread
 from espalier.scorer import Model, Scorer
 from espalier.stop import Stop
 from espalier.text.detokenize import Detokenizer
+from espalier.token_constraint import TokenConstraint
 from espalier.verification import SampleMatch, check_pair
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Request:
     stop: Stop
     strings: stops.strings | None
     stats: Stats
-    guide: Guide | None
+    guide: Guide | TokenConstraint | None
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     settled: bytes = b""
@@ -188,10 +189,13 @@ class LanguageModel:
         finally:
             loop.cancel(number)
 
-    def request(self, x: Prefix, wanted: Options, rng: Rng, guide: Guide | None) -> Request:
+    def request(self, x: Prefix, wanted: Options, rng: Rng, guide: Guide | TokenConstraint | None) -> Request:
         """A decoder for one completion of x, with the meters that read it."""
         healed = b""
         if wanted.heal:
+            require(
+                not isinstance(guide, TokenConstraint), "heal=True works on bytes: give a guide, not a constraint on tokens"
+            )
             tokens, guide, healed = heal(x.ids(), self.vocab, guide)
             x = Prefix(tokens) if healed else x
         stats = Stats(prompt_tokens=len(x))

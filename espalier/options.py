@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from espalier import shaping, stop
-from espalier.constraints.constrain import TokenLaw
 from espalier.constraints.guide import Guide
 from espalier.drafting.draft import Drafter
 from espalier.errors import expect, require
 from espalier.rng import Rng
 from espalier.scorer import Scorer
+from espalier.token_constraint import TokenConstraint, restricts
 from espalier.verification.verifier import Verifier
 
 _WHOLE = ("max_tokens", "n", "seed", "top_k")
@@ -54,7 +54,7 @@ class Options:
     regex: str | None = None
     grammar: str | None = None
     choices: Sequence[str] | None = None
-    constraint: Guide | None = None
+    constraint: Guide | TokenConstraint | None = None
     drafter: Drafter | str | None = "default"
     verifier: Verifier | None = None
     heal: bool = False
@@ -94,7 +94,8 @@ class Options:
             expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
         expect(self.heal, bool, "heal", "True or False")
         guide = "a guide, such as es.regex('[a-z]+') & es.regex('.{3}'); for one pattern write regex='[a-z]+'"
-        expect(self.constraint, (Guide, TokenLaw, type(None)), "constraint", guide)
+        if not restricts(self.constraint):
+            expect(self.constraint, type(None), "constraint", guide)
         expect(self.drafter, (Drafter, str, type(None)), "drafter", "a name, None, or a drafter: es.drafting.PromptLookup()")
         expect(self.verifier, (Verifier, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
 
@@ -115,7 +116,7 @@ class Options:
         after += [shaping.min_p(self.min_p)] if self.min_p is not None else []
         return before, after
 
-    def guide(self) -> Guide | None:
+    def guide(self) -> Guide | TokenConstraint | None:
         """The guide that the request names, or None."""
         from espalier import constraints
 
@@ -129,7 +130,7 @@ class Options:
             return constraints.choices(self.choices)
         return self.constraint
 
-    def scorer(self, model: Scorer, guide: Guide | None) -> Scorer:
+    def scorer(self, model: Scorer, guide: Guide | TokenConstraint | None) -> Scorer:
         """model | logit shapers * guide | temperature | truncation."""
         before, after = self.shapers()
         for shaper in before:

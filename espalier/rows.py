@@ -19,10 +19,10 @@ _CHECKS = 4  # refusals after which the full mask is cheaper than more checks
 
 
 class Limit(Protocol):
-    """What a constraint says of one row: a check of one token, and the mask of all."""
+    """What a constraint says of one row: a check of one token, and the mask of all, or None if only checks are at hand."""
 
     def allowed(self, token: int) -> bool: ...
-    def mask(self) -> Tensor: ...  # bool [V], True = allowed
+    def mask(self) -> Tensor | None: ...  # bool [V], True = allowed
 
 
 class Rows(Sequence["Row"]):
@@ -100,7 +100,7 @@ class Row:
 
     `argmax`, `draw` and `top` check single tokens first and ask for the full mask only when checks are refused, so a
     constraint costs as much as the model disagrees with it; the law is the same either way. `logp`, `probs` and `dense`
-    need the mask. All raise `DeadEnd` if no token is allowed.
+    need the mask, or a check of every token where there is none. All raise `DeadEnd` if no token is allowed.
 
     >>> row = Rows(torch.tensor([[0.0, 2.0, 1.0]]), [Prefix([0])])[0]
     >>> row.argmax(), [token for token, _ in row.top(2)], round(row.logp(1), 3)
@@ -128,7 +128,16 @@ class Row:
         for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
             if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
                 return self._first_of_equals(token)
-        return _argmax(self._restricted())
+        return _argmax(self._restricted()) if self.limit.mask() is not None else self._first_allowed()
+
+    def _first_allowed(self) -> int:
+        assert self.limit is not None
+        for token in self.logits.argsort(descending=True, stable=True).tolist():
+            if self.logits[token] == -torch.inf:
+                break
+            if self.limit.allowed(token):
+                return int(token)
+        raise self._dead_end(self.limit)
 
     def _first_of_equals(self, token: int) -> int:
         assert self.limit is not None
@@ -139,19 +148,22 @@ class Row:
         """A token drawn from exactly this row's law.
 
         With a constraint and no truncation this is rejection without replacement: a refused token's weight becomes zero
-        and the rest is drawn again, which leaves the law restricted to the allowed tokens.
+        and the rest is drawn again, which leaves the law restricted to the allowed tokens. After a few refusals the mask
+        takes over; a constraint without a mask goes on like this to the end.
         """
         if any(shaper.greedy for shaper in self.after):
             return self.argmax()
         if self._dense is None and self.limit is not None and self._checks_suffice():
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
-            for _ in range(_CHECKS):
+            for refused in range(len(weights)):
+                if refused == _CHECKS and self.limit.mask() is not None:
+                    break
                 token = rng.categorical(weights)
                 if self.limit.allowed(token):
                     return token
                 weights[token] = 0
                 if not bool(weights.any()):
-                    raise DeadEnd(self.prefix, shaped_away=bool(self.limit.mask().any()))
+                    raise self._dead_end(self.limit)
         return rng.categorical(self.probs())
 
     def _checks_suffice(self) -> bool:
@@ -188,14 +200,21 @@ class Row:
         logp = torch.log_softmax(self.logits, -1)
         self._logz = 0.0
         if self.limit is not None:
-            mask = self.limit.mask().to(logp.device)
-            logp = logp.masked_fill(~mask, -torch.inf)
+            if (mask := self.limit.mask()) is None:
+                possible = (self.logits > -torch.inf).tolist()
+                mask = torch.tensor([able and self.limit.allowed(token) for token, able in enumerate(possible)])
+            logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
             logz = torch.logsumexp(logp, -1)
             self._logz = float(logz)
             if self._logz == -torch.inf:
-                raise DeadEnd(self.prefix, shaped_away=bool(mask.any()))
+                raise self._dead_end(self.limit)
             logp = logp - logz
         return logp
+
+    def _dead_end(self, limit: Limit) -> DeadEnd:
+        mask = limit.mask()
+        allowed = bool(mask.any()) if mask is not None else any(map(limit.allowed, range(len(self.logits))))
+        return DeadEnd(self.prefix, shaped_away=allowed)
 
     def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:

@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
-from espalier.rows import Rows
+from espalier.rows import Limit, Rows
 from espalier.shaper import Shaper, Stage, stage_of
+from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
 if TYPE_CHECKING:
     from espalier.text.vocab import Vocab
@@ -71,10 +73,8 @@ class Scorer(ABC):
     def __or__(self, shaper: Shaper) -> Scorer:
         return Shaped(self, shaper)
 
-    def __mul__(self, guide: object) -> Scorer:
-        from espalier.constraints.constrain import Constrained
-
-        return Constrained.over(self, guide)
+    def __mul__(self, constraint: object) -> Scorer:
+        return Constrained(self, constraint)
 
     def forbid(self, prefix: Prefix, token: int) -> None:
         """From now on no text goes on with `token` after `prefix`: a decoder found that this way is shut (a dead end)."""
@@ -167,3 +167,35 @@ class Shaped(Wrapper):
         if self.shaper.stage is Stage.LOGITS:
             return rows.with_logits(self.shaper(rows.logits, prefixes))
         return rows.followed_by(self.shaper)
+
+
+class Constrained(Wrapper):
+    """`inner * constraint`: the inner scorer under a guide, or a `TokenConstraint`, on what is written after each origin.
+
+    Guarantee: a row gives mass only to tokens that the constraint allows there. States are kept per prefix, so forks
+    share them and rolling back is forgetting. The law of `sample` is p(v | x) restricted and renormalised step by step,
+    which is not p(text | text is valid).
+    """
+
+    def __init__(self, inner: Scorer, constraint: object) -> None:
+        inner.admit(Stage.CONSTRAINT, "a constraint")
+        super().__init__(inner, Stage.CONSTRAINT)
+        self.constraint = token_constraint(constraint, inner.vocab)
+        self.state = states(self.constraint)  # after x; None if x has left the constraint
+        self._shut: WeakKeyDictionary[Prefix, frozenset[int]] = WeakKeyDictionary()
+
+    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
+        rows: Rows = yield Ask(self.inner, prefixes, want)
+        limits: list[Limit | None] = [self._limit(x) for x in prefixes]
+        if rows.limits is not None:
+            limits = [a if b is None else BothLimits(a, b) for a, b in zip(limits, rows.limits, strict=True) if a is not None]
+        return rows.limited(limits)
+
+    def viable(self, prefix: Prefix) -> bool:
+        return self.state(prefix) is not None and self.inner.viable(prefix)
+
+    def forbid(self, prefix: Prefix, token: int) -> None:
+        self._shut[prefix] = self._shut.get(prefix, frozenset()) | {token}
+
+    def _limit(self, x: Prefix) -> StateLimit:
+        return StateLimit(self.constraint, self.state(x), self._shut.get(x, frozenset()), self.vocab_size)

@@ -6,10 +6,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espalier import _grammar
 from espalier.errors import InvalidInput, LimitExceeded
+
+if TYPE_CHECKING:
+    from espalier.text.vocab import Vocab
+    from espalier.token_constraint import TokenConstraint
 
 State = Hashable
 
@@ -92,6 +96,19 @@ class Guide(ABC):
         """
         state = self.advance(self.start(), data)
         return state is not None and self.accepts(state)
+
+    def over(self, vocab: Vocab) -> TokenConstraint:
+        """This guide as a constraint on the tokens of a vocabulary: what `scorer * guide` uses.
+
+        >>> import espalier as es
+        >>> from espalier.text.vocab import Vocab
+        >>> law = es.regex("ab*").over(Vocab([b"a", b"b", b"ab", None], end=[3]))
+        >>> law.mask(law.start()).tolist()
+        [True, False, True, False]
+        """
+        from espalier.constraints.tokens import TokenGuide
+
+        return TokenGuide(self, vocab)
 
     def __and__(self, other: Guide) -> Guide:
         from espalier.constraints.compile import both

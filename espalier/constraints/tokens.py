@@ -10,9 +10,10 @@ from torch import Tensor
 from espalier import _grammar
 from espalier.constraints.guide import Guide
 from espalier.text.vocab import Vocab
+from espalier.token_constraint import TokenConstraint
 
 
-class TokenGuide:
+class TokenGuide(TokenConstraint):
     """The token-level view of a guide: what a row of a model may become.
 
     A token is allowed iff its bytes may follow; an end token iff the text may end; special tokens never. After an end

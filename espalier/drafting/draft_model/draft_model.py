@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from espalier.constraints.constrain import Constrained
 from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.scorer import Ask, Scorer, Shaped, Wrapper
+from espalier.scorer import Ask, Constrained, Scorer, Shaped, Wrapper
 
 
 class DraftModel(Drafter):
@@ -74,7 +73,7 @@ def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replac
         spoken = in_place_of_model(target.inner, drafter, kind)
         return spoken if kind == "deterministic" and target.shaper.greedy else spoken | target.shaper
     if isinstance(target, Constrained):
-        return Constrained(in_place_of_model(target.inner, drafter, kind), target.law)
+        return Constrained(in_place_of_model(target.inner, drafter, kind), target.constraint)
     if isinstance(target, Wrapper):  # one that only looks on, such as a meter
         return in_place_of_model(target.inner, drafter, kind)
     return drafter

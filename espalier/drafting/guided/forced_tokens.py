@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from espalier.constraints.constrain import states
 from espalier.errors import require
 from espalier.scorer import Scorer
 from espalier.text.vocab import Vocab
+from espalier.token_constraint import states
 
 if TYPE_CHECKING:
     from espalier.constraints.guide import Guide
