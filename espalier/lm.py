@@ -193,9 +193,6 @@ class LanguageModel:
         """A decoder for one completion of x, with the meters that read it."""
         healed = b""
         if wanted.heal:
-            require(
-                not isinstance(guide, TokenConstraint), "heal=True works on bytes: give a guide, not a constraint on tokens"
-            )
             tokens, guide, healed = heal(x.ids(), self.vocab, guide)
             x = Prefix(tokens) if healed else x
         stats = Stats(prompt_tokens=len(x))

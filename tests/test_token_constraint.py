@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -70,7 +72,7 @@ def test_a_beam_without_a_mask_finds_what_it_finds_with_one() -> None:
 def test_mask_may_be_none_on_the_class_and_rows_stay_lazy() -> None:
     class Even(es.TokenConstraint):
         mask = None
-        checked: list[int] = []
+        checked: ClassVar[list[int]] = []
 
         def start(self):
             return 0

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from espalier import _grammar
 from espalier.constraints.guide import Guide
 from espalier.constraints.regex import regular
+from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
+from espalier.token_constraint import TokenConstraint
 
 
 class Healed(NamedTuple):
@@ -20,7 +22,7 @@ class Healed(NamedTuple):
     removed: bytes
 
 
-def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | None = None, most: int = 16) -> Healed:
+def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | TokenConstraint | None = None, most: int = 16) -> Healed:
     r"""The prompt's tokens without the last few, and a guide that makes the text go on with the bytes these wrote.
 
     A prompt that ends with `http:` ends with a token `:`, but a model that learnt `://` as one token never saw `:` followed
@@ -41,6 +43,10 @@ def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | None = None, most: 
     >>> kept, removed, g.matches(b"://a"), g.matches(b"a")
     ([0], b':', True, False)
     """
+    if isinstance(guide, TokenConstraint):
+        raise InvalidInput(
+            f"healing works on bytes, and {type(guide).__name__} is a constraint on tokens; give a guide instead"
+        )
     cut = len(tokens)
     removed = b""
     longer = _Continues(vocab)
