@@ -1,9 +1,28 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
 from espalier.decoders.beam import Beam, Hypothesis, beam
+from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
+from espalier.decoders.faithful import ARS, CARS, ASAp, Local, Reject
 from espalier.decoders.fastcot import glance
 from espalier.decoders.plain import Sample, Speculate
 from espalier.decoders.sample import sample, speculate
 
-__all__ = ["Beam", "Decoding", "Hypothesis", "Sample", "Speculate", "Weighted", "beam", "glance", "sample", "speculate"]
+__all__ = [
+    "ARS",
+    "CARS",
+    "ASAp",
+    "Beam",
+    "Budget",
+    "Decoding",
+    "Hypothesis",
+    "Local",
+    "Reject",
+    "Sample",
+    "Speculate",
+    "Weighted",
+    "beam",
+    "glance",
+    "sample",
+    "speculate",
+]
