@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.decoders.budget import Spent
-from espalier.decoders.faithful.ends import Ends, close, mask_of, unconstrained
+from espalier.decoders.faithful.ends import Ends, close, unconstrained
 from espalier.decoders.faithful.trie import Node, Trie, as_probabilities
 from espalier.errors import Unsatisfiable
 from espalier.prefix import Prefix
@@ -134,7 +134,8 @@ class Attempts:
     def _learn(self, node: Node, row: Row) -> None:
         logp = close(unconstrained(row), self.ends.closing(node.prefix) if self.rule.learn != "nothing" else None)
         self._limits[node] = row.limit
-        mask = mask_of(row) if self.rule.learn == "masks" or self.rule.masked else None
+        masks = row.limit is not None and (self.rule.learn == "masks" or self.rule.masked)
+        mask = row.limit.mask() if masks and row.limit is not None else None
         if mask is not None:
             logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
         self.trie.learn(node, as_probabilities(logp).cpu())

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from espalier.constraints.constrain import Constrained
-from espalier.constraints.guide import Guide
 from espalier.errors import require
 from espalier.prefix import Prefix
-from espalier.rows import Limit, Row
-from espalier.scorer import Scorer, Wrapper
+from espalier.rows import Row
+from espalier.scorer import Constrained, Scorer, Wrapper
 from espalier.stop import Either, Stop, end
 
 Target = Literal["finished", "prefix"]
-
-
-def restrict(scorer: Scorer, guide: Any) -> Scorer:
-    """`scorer * guide`, also for a constraint over tokens that can only be checked (its `mask` is None)."""
-    checker = not isinstance(guide, Guide) and all(hasattr(guide, name) for name in ("start", "advance", "allowed"))
-    return Constrained(scorer, guide) if checker else scorer * guide
 
 
 def unconstrained(row: Row) -> Tensor:
@@ -31,17 +23,6 @@ def unconstrained(row: Row) -> Tensor:
     for shaper in row.after:
         logp = torch.log_softmax(shaper(logp[None], [row.prefix])[0], -1)
     return logp
-
-
-def mask_of(row: Row) -> Tensor | None:
-    """bool [V], what the row's constraint allows; None if there is no constraint, or it can only check tokens one by one."""
-    return None if row.limit is None or checks_only(row.limit) else row.limit.mask()
-
-
-def checks_only(limit: Limit) -> bool:
-    """Whether a constraint has no mask."""
-    parts = [part for part in (getattr(limit, "a", None), getattr(limit, "b", None)) if part is not None]
-    return any(map(checks_only, parts)) if parts else getattr(getattr(limit, "law", None), "mask", limit) is None
 
 
 class Ends:
@@ -88,7 +69,7 @@ def close(weights: Tensor, ends: Tensor | None) -> Tensor:
 
 
 def _accepts(layer: Constrained, x: Prefix) -> bool:
-    state, accepts = layer.state(x), getattr(layer.law, "accepts", None)
+    state, accepts = layer.state(x), getattr(layer.constraint, "accepts", None)
     return state is not None and (accepts is None or bool(accepts(state)))
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from espalier.decoders.budget import Budget, Spent
 from espalier.decoders.decoder import Weighted
 from espalier.decoders.faithful.attempts import Attempts, Rule
-from espalier.decoders.faithful.ends import Ends, restrict
+from espalier.decoders.faithful.ends import Ends
 from espalier.decoders.sample import check_parts
 from espalier.errors import LimitExceeded, require
 from espalier.prefix import Prefix
@@ -44,7 +44,7 @@ class Rejecting:
     def attempts(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Attempts:
         """The attempts of one call, before the first."""
         check_parts(scorer, x, stop, rng)
-        scorer = scorer if self.guide is None else restrict(scorer, self.guide)
+        scorer = scorer if self.guide is None else scorer * self.guide
         ends = Ends(scorer, stop, self.target)
         return Attempts(scorer, x, ends, self.rule, Spent(Budget.of(self.budget)), rng, self.beside, self.tries)
 

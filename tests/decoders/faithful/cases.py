@@ -25,8 +25,7 @@ class Texts:
     def __init__(self, texts: list[Text], vocab_size: int, checks: bool = False) -> None:
         self.texts, self.vocab_size = set(texts), vocab_size
         self.beginnings = {text[:n] for text in texts for n in range(len(text) + 1)}
-        if checks:
-            self.mask = None  # type: ignore[assignment,method-assign]
+        self.checks = checks
 
     def start(self) -> Text:
         return ()
@@ -38,7 +37,9 @@ class Texts:
     def allowed(self, state: Text, token: int) -> bool:
         return (*state, token) in self.beginnings
 
-    def mask(self, state: Text) -> Tensor:
+    def mask(self, state: Text) -> Tensor | None:
+        if self.checks:
+            return None
         return torch.tensor([self.allowed(state, token) for token in range(self.vocab_size)])
 
 
