@@ -94,24 +94,43 @@ class LanguageModel:
         """How many tokens the model can look at, prompt and output together."""
         return self.model.context
 
-    def prompt(self, prompt: Prompt) -> Prefix:
+    def prompt(
+        self,
+        prompt: Prompt,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        template_args: Mapping[str, Any] | None = None,
+        continue_final: bool | None = None,
+        special_in_text: bool = False,
+    ) -> Prefix:
         """The prefix of a prompt: a text (as a user's message if the model has a chat template), `es.raw(text)`, or messages.
+
+        `tools` and `template_args` are for the template. Messages that end with one of the assistant are continued, unless
+        `continue_final` is False. Names of special tokens are only text, unless `special_in_text`, or in `es.raw`.
 
         Raises `InvalidInput` for an empty prompt and `ContextOverflow` for one that leaves no room for output.
         """
         expect(prompt, (str, Prefix, Sequence), "the prompt", _PROMPTS)
         if isinstance(prompt, Prefix):
             x = prompt
-        elif isinstance(prompt, raw) or (isinstance(prompt, str) and self.tokenizer.template is None):
+        elif isinstance(prompt, raw):
             require(prompt != "", "the prompt is empty; a model needs something to go on from")
             x = Prefix(self.tokenizer.encode(str(prompt), special=True))
         elif isinstance(prompt, str):
             require(prompt.strip() != "", "the prompt is empty; write what the model should answer")
-            x = Prefix(self.tokenizer.chat([{"role": "user", "content": prompt}]))
+            x = Prefix(self.tokenizer.chat(prompt, tools=tools, template_args=template_args, special_in_text=special_in_text))
         else:
             expect(prompt, (list, tuple), "the prompt", _PROMPTS)
             require(len(prompt) > 0, "the list of messages is empty; write [{'role': 'user', 'content': …}]")
-            x = Prefix(self.tokenizer.chat(list(prompt)))
+            x = Prefix(
+                self.tokenizer.chat(
+                    list(prompt),
+                    tools=tools,
+                    template_args=template_args,
+                    continue_final=_goes_on(prompt[-1]) if continue_final is None else continue_final,
+                    special_in_text=special_in_text,
+                )
+            )
         require(len(x) > 0, "the prompt has no tokens; a model needs something to go on from")
         if len(x) >= self.context:
             raise ContextOverflow(
@@ -146,7 +165,8 @@ class LanguageModel:
         expect(prompts, (list, tuple), "prompts", "a list of prompts; for one there is lm.complete(prompt)")
         wanted = _options(options)
         guide = wanted.guide()
-        requests = [self.request(self.prompt(prompt), wanted, rng, guide) for prompt in prompts for rng in wanted.rngs()]
+        asked = [self.prompt(prompt, **wanted.template()) for prompt in prompts]
+        requests = [self.request(x, wanted, rng, guide) for x in asked for rng in wanted.rngs()]
         loop = Loop(trace)
         numbers = {loop.add(request.decoder): request for request in requests}
         self._drive(loop, numbers)
@@ -166,7 +186,7 @@ class LanguageModel:
         wanted = _options(options)
         require(wanted.n == 1, f"n={wanted.n}: a stream is one text; use generate for several")
         [rng] = wanted.rngs()
-        request = self.request(self.prompt(prompt), wanted, rng, wanted.guide())
+        request = self.request(self.prompt(prompt, **wanted.template()), wanted, rng, wanted.guide())
         return self._stream(request)
 
     def _stream(self, request: Request) -> Iterator[str]:
@@ -288,6 +308,11 @@ class LanguageModel:
         if request.tokens[-1] in self.vocab.end or not isinstance(request.guide, Guide):
             return True
         return request.guide.matches(request.settled[: request.shown])
+
+
+def _goes_on(message: Any) -> bool:
+    """Whether a message is the beginning of an answer, which the model is to go on with."""
+    return isinstance(message, Mapping) and message.get("role") == "assistant" and not message.get("tool_calls")
 
 
 def _options(options: Mapping[str, Any]) -> Options:

@@ -30,7 +30,9 @@ class Options:
     `temperature` 0 is greedy; `seed` None is a fresh one. `schema`, `regex`, `grammar`, `choices` and `constraint`
     (a guide) exclude each other. `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding;
     left out it is "auto" for models whose rows do not depend on what else is in a pass, else None. With `heal` a prompt that
-    ends inside a token is continued as if it had not (`espalier.constraints.heal`). Raises `InvalidInput`
+    ends inside a token is continued as if it had not (`espalier.constraints.heal`). `template_args` are variables of the chat
+    template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
+    names of special tokens in messages as these tokens. Raises `InvalidInput`
     for impossible values.
 
     >>> Options(temperature=0.7, top_p=0.9).temperature
@@ -58,6 +60,9 @@ class Options:
     drafter: Drafter | str | None = "default"
     verifier: Verifier | None = None
     heal: bool = False
+    template_args: Mapping[str, Any] | None = None
+    continue_final: bool | None = None
+    special_in_text: bool = False
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -92,12 +97,19 @@ class Options:
                 continue
             hint = ("a whole number" if name in _WHOLE else "a number") + (" or None" if optional else "")
             expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
+        expect(self.template_args, (Mapping, type(None)), "template_args", "a mapping, such as {'enable_thinking': False}")
+        expect(self.continue_final, (bool, type(None)), "continue_final", "True, False or None")
+        expect(self.special_in_text, bool, "special_in_text", "True or False")
         expect(self.heal, bool, "heal", "True or False")
         guide = "a guide, such as es.regex('[a-z]+') & es.regex('.{3}'); for one pattern write regex='[a-z]+'"
         if not restricts(self.constraint):
             expect(self.constraint, type(None), "constraint", guide)
         expect(self.drafter, (Drafter, str, type(None)), "drafter", "a name, None, or a drafter: es.drafting.PromptLookup()")
         expect(self.verifier, (Verifier, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
+
+    def template(self) -> dict[str, Any]:
+        """What the chat template is given besides the messages."""
+        return {name: getattr(self, name) for name in ("template_args", "continue_final", "special_in_text")}
 
     def shapers(self) -> tuple[list[Any], list[Any]]:
         """The shapers before and after the constraint."""

@@ -1,4 +1,4 @@
-"""Chat templates: the jinja2 programs that models ship, run in a sandbox."""
+"""Chat templates: the jinja2 programs that models ship, run in a sandbox that counts time and memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import jinja2
 from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from espalier.errors import InvalidInput
+from espalier.errors import EspalierError, InvalidInput
+from espalier.text import template_limits
+from espalier.text.template_limits import Bounded, Meter, metered
 
 Message = Mapping[str, Any]
+LONGEST = 1_000_000  # characters of a template
 
 
 class _Generation(Extension):
@@ -41,13 +43,15 @@ def _tojson(
 
 
 def _refuse(message: str) -> NoReturn:
-    raise InvalidInput(f"the model's chat template refuses these messages: {message}")
+    raise InvalidInput(f"the model's chat template refuses these messages: {str(message)[:1000]}")
 
 
 @lru_cache(maxsize=32)
 def _compiled(source: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    environment.filters["tojson"] = _tojson
+    if len(source) > LONGEST:
+        raise InvalidInput(f"the model's chat template has {len(source):,} characters; at most {LONGEST:,} are read")
+    environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    environment.add_filter("tojson", _tojson)
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
     return environment.from_string(source)
@@ -56,13 +60,19 @@ def _compiled(source: str) -> jinja2.Template:
 def render(source: str, messages: Sequence[Message], **variables: Any) -> str:
     """The text that a chat template makes of these messages (each a mapping with `role` and `content`).
 
-    Raises `InvalidInput` if the template refuses the messages (say, roles that do not alternate) or cannot be run. The
-    template cannot reach anything but the variables it is given.
+    The template cannot reach anything but the variables it is given. Raises `InvalidInput` if it refuses the messages (say,
+    roles that do not alternate) or cannot be run, whatever is wrong with it, and `LimitExceeded` if it takes more than five
+    seconds, or makes more than fifty million characters.
 
     >>> render("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", [{"role": "user", "content": "Hi"}])
     '<user>Hi'
     """
     try:
-        return _compiled(source).render(messages=list(messages), **variables)
-    except (jinja2.TemplateError, TypeError) as error:  # a TypeError: content of a kind that it did not foresee
-        raise InvalidInput(f"the model's chat template cannot be applied to these messages: {error}") from error
+        with metered(Meter(template_limits.SECONDS)):
+            return _compiled(source).render(messages=list(messages), **variables)
+    except EspalierError:
+        raise
+    except Exception as error:  # the template is a program that came with the model: it can fail in every way
+        why = str(error)[:500] or type(error).__name__
+        kind = "" if isinstance(error, jinja2.TemplateError | TypeError) else f"{type(error).__name__}: "
+        raise InvalidInput(f"the model's chat template cannot be applied to these messages: {kind}{why}") from error

@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import threading
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from espalier.errors import InvalidInput, LoadError, expect
+from espalier.errors import InvalidInput, LoadError, expect, require
 from espalier.text.chat_template import Message, render
+from espalier.text.json_files import checked
+from espalier.text.special_names import SpecialNames
+from espalier.text.token_bytes import byte_of_character, pieces_to_bytes
+from espalier.text.tokenizer_files import TokenizerSettings, read_tokenizer
 from espalier.text.vocab import Vocab
+
+__all__ = ["TURN_ENDS", "Tokenizer", "byte_of_character"]
 
 # Tokens that end a turn of a chat, although older configurations name only the end of a document as `eos`.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>")
-
-
-def byte_of_character() -> dict[str, int]:
-    """The byte that each character of a byte-level BPE spells: printable ones spell themselves, the others are shifted by 256.
-
-    Reference: A. Radford et al., 2019, "Language Models are Unsupervised Multitask Learners".
-
-    >>> byte_of_character()["\u0120"] == ord(" ") and len(byte_of_character())
-    256
-    """
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    shifted = [byte for byte in range(256) if byte not in plain]
-    return {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(shifted)}
-
-
-def _pieces_to_bytes(
-    backend: tokenizers.Tokenizer, pieces: Mapping[str, int], size: int
-) -> tuple[list[bytes | None], dict[int, str]]:
-    """What every id writes in bytes, and the names of those that write nothing."""
-    decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder is not None else {}
-    steps = decoder.get("decoders", [decoder])
-    kinds = {step.get("type") for step in steps}
-    byte_level, fallback = "ByteLevel" in kinds, "ByteFallback" in kinds
-    spaces = [(s["pattern"].get("String"), s["content"]) for s in steps if s.get("type") == "Replace"]
-    spaces += [(s.get("replacement", "▁"), " ") for s in steps if s.get("type") == "Metaspace"]
-    if not byte_level and not spaces:
-        raise LoadError(
-            f"the tokenizer has a decoder of kind {sorted(map(str, kinds))}, whose tokens have no fixed bytes; byte-level and "
-            "sentencepiece tokenizers can be used"
-        )
-    alphabet = byte_of_character()
-    added = backend.get_added_tokens_decoder()
-    tokens: list[bytes | None] = [None] * size
-    names: dict[int, str] = {}
-    special = {id for id, token in added.items() if token.special}
-    for piece, id in pieces.items():
-        if id in special:
-            names[id] = piece
-        elif byte_level:
-            known = [alphabet.get(character) for character in piece]
-            tokens[id] = piece.encode() if None in known else bytes(b for b in known if b is not None)
-        elif fallback and len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-            tokens[id] = bytes([int(piece[3:5], 16)])
-        else:
-            for old, new in spaces:
-                piece = piece.replace(old, new)
-            tokens[id] = piece.encode()
-    return tokens, names
+_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class Tokenizer:
     """Text to token ids and back: `encode`, `decode`, `chat`, and `vocab`, what each id writes in bytes.
 
     `settings` has the keys of Hugging Face's `tokenizer_config.json` (`bos_token`, `chat_template`, ...), `end` names
-    further end tokens by id, `size` is the width of the model's rows where that is more than the tokenizer's ids.
+    further end tokens by id, `size` is the width of the model's rows. Added tokens beyond it can never come out and are
+    refused in a text; end tokens beyond it are left out.
 
-    Guarantee: `encode(text, special=True)` and `chat` give the ids that transformers gives for the same files.
+    Guarantee: `encode(text, special=True)` and `chat` give the ids that transformers gives for the same files, except that
+    names of special tokens in messages are text (`special_in_text=True` is transformers' way). Raises `LoadError` where the
+    settings make no sense, or the model has fewer rows than the tokenizer has tokens of its own.
 
     >>> from tokenizers import decoders, models, pre_tokenizers
     >>> letters = {piece: i for i, piece in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
@@ -91,50 +54,47 @@ class Tokenizer:
         end: Iterable[int] = (),
         size: int = 0,
     ) -> None:
+        backend.no_truncation()
+        backend.no_padding()
         self._backend = backend
         self._lock = threading.Lock()
-        self._settings = dict(settings or {})
+        self._settings = checked(TokenizerSettings, settings or {}, "the settings of the tokenizer")
         named = backend.get_vocab(with_added_tokens=True)
-        size = max(size, 1 + max(named.values(), default=-1))
-        tokens, names = _pieces_to_bytes(backend, named, size)
-        self.template = _template(self._settings)
+        size = size or 1 + max(named.values(), default=-1)
+        added = backend.get_added_tokens_decoder()
+        if own := [id for id in named.values() if id >= size and id not in added]:
+            raise LoadError(
+                f"the tokenizer has {len(own)} tokens of its own beyond {size} rows of the model (vocab_size of config.json); "
+                "they do not belong together"
+            )
+        tokens, names = pieces_to_bytes(backend, named, size)
+        self.templates = self._settings.templates()
+        self.template = self.templates.get("default")
         ends = set(end) | {id for id in [self._id("eos_token")] if id is not None}
-        if self.template:
-            ends |= {named[name] for name in TURN_ENDS if name in self.template and named.get(name) in names}
-        self.vocab = Vocab(tokens, ends, names=names)
+        for template in self.templates.values():
+            ends |= {named[name] for name in TURN_ENDS if name in template and named.get(name) in names}
+        self.vocab = Vocab(tokens, {id for id in ends if 0 <= id < size}, names=names)
         single = {token[0] for token in self.vocab.tokens if len(token) == 1}
         self._missing = frozenset() if len(single) == 256 else frozenset(range(256)) - single
 
     @classmethod
     def from_folder(cls, folder: str | Path, *, end: Iterable[int] = (), size: int = 0) -> Tokenizer:
-        """The tokenizer of a Hugging Face folder (`tokenizer.json`, `tokenizer_config.json`, `chat_template.jinja`)."""
-        folder = Path(folder)
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the tokenizers package raises bare Exception
-            raise LoadError(f"{folder / 'tokenizer.json'} cannot be read as a tokenizer: {error}") from error
-        settings: dict[str, Any] = {}
-        try:
-            if (path := folder / "tokenizer_config.json").exists():
-                settings = json.loads(path.read_text("utf-8"))
-            if (path := folder / "chat_template.jinja").exists():
-                settings["chat_template"] = path.read_text("utf-8")
-        except (OSError, ValueError) as error:
-            raise LoadError(f"{path} cannot be read: {error}") from error
+        """The tokenizer of a Hugging Face folder: `tokenizer.json` and the files beside it (see `tokenizer_files`)."""
+        backend, settings = read_tokenizer(Path(folder))
         return cls(backend, settings, end=end, size=size)
 
-    def _name(self, key: str) -> str | None:
-        value = self._settings.get(key)
-        return value.get("content") if isinstance(value, dict) else value
-
     def _id(self, key: str) -> int | None:
-        name = self._name(key)
+        name = self._settings.name(key)
         return None if name is None else self._backend.token_to_id(name)
 
     @property
     def begin(self) -> int | None:
         """The token that begins a text (`bos`), where the model has one."""
         return self._id("bos_token")
+
+    @cached_property
+    def _special(self) -> SpecialNames:
+        return SpecialNames(self._backend)
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The tokens of a text.
@@ -146,9 +106,22 @@ class Tokenizer:
 
         Raises `InvalidInput` for characters that this vocabulary cannot write.
         """
-        return self._encode(text, names=special, around=special)
+        ids = self._encode(text, names=special, around=special)
+        if not special and not self._without_special(ids):
+            mark = self._special.mark(text)
+            ids = self._special.ids(self._special.marked(text, mark), mark)
+        return self._told(ids)
+
+    def _without_special(self, ids: Sequence[int]) -> bool:
+        return self.vocab.special.isdisjoint(ids)
 
     def _encode(self, text: str, *, names: bool, around: bool) -> list[int]:
+        self._check_text(text)
+        with self._lock:
+            self._backend.encode_special_tokens = not names
+            return list(self._backend.encode(text, add_special_tokens=around).ids)
+
+    def _check_text(self, text: str) -> None:
         expect(text, str, "the text to encode", "a str; bytes become one by data.decode()")
         try:
             raw = text.encode("utf-8")
@@ -159,9 +132,21 @@ class Tokenizer:
             ) from None
         if self._missing and not self._missing.isdisjoint(raw):
             self._check_bytes(text)
-        with self._lock:
-            self._backend.encode_special_tokens = not names
-            return list(self._backend.encode(text, add_special_tokens=around).ids)
+
+    def _told(self, ids: list[int]) -> list[int]:
+        """The same tokens, after a look at what is odd about them."""
+        if ids and max(ids) >= self.vocab.size:
+            id = max(ids)
+            raise InvalidInput(
+                f"the text has the token {self._backend.id_to_token(id)!r} ({id}), for which the model has no row; leave it out"
+            )
+        if (begin := self.begin) is not None and ids[:2] == [begin, begin]:
+            warnings.warn(
+                f"the prompt begins with {self._settings.name('bos_token')!r} twice: it is added to a text that has it; "
+                "leave it out of the text",
+                stacklevel=3,
+            )
+        return ids
 
     def _check_bytes(self, text: str) -> None:
         if "ByteLevel" not in str(self._backend.decoder):
@@ -185,21 +170,38 @@ class Tokenizer:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         generate: bool = True,
+        template: str | None = None,
+        template_args: Mapping[str, Any] | None = None,
+        continue_final: bool = False,
+        special_in_text: bool = False,
         **variables: Any,
     ) -> list[int]:
         """The tokens of a conversation as the model's chat template writes it; a string is one message of the user.
 
-        With `generate` it ends where the assistant's answer begins. A model without a chat template continues a string as a
-        bare text, and refuses a list of messages.
+        With `generate` it ends where the assistant's answer begins, with `continue_final` where the last message ends, so that
+        the model goes on with it. `template` names one of several; without it tools choose "tool_use" where there is one.
+        `template_args` (and further arguments) are variables of the template: `{"enable_thinking": False}`. Names of
+        special tokens in messages, tools and variables are only text, so no message can close its own turn, unless
+        `special_in_text` says otherwise. A model without a chat template continues a string as a bare text, and refuses
+        a list of messages.
         """
-        if self.template is None:
+        if not self.templates:
             if not isinstance(messages, str):
                 raise InvalidInput(
                     "this model has no chat template: it continues text and knows no messages. Give a string, or load an "
                     "instruction-tuned model"
                 )
-            return self._encode(messages, names=False, around=True)
-        return self._encode(self.chat_text(messages, tools=tools, generate=generate, **variables), names=True, around=False)
+            require(not tools, "this model has no chat template, so it knows no tools; load an instruction-tuned model")
+            return self._told(self._encode(messages, names=False, around=True))
+        given = {**(template_args or {}), **variables}
+        ways: dict[str, Any] = {"generate": generate, "template": template, "continue_final": continue_final}
+        if special_in_text or not self._special.inside([messages, tools, given]):
+            return self._told(self._encode(self._render(messages, tools, given, **ways), names=True, around=False))
+        mark = self._special.mark(messages, tools, given, list(self.templates.values()))
+        turns, tools, given = (self._special.marked(value, mark) for value in (messages, tools, given))
+        text = self._render(turns, tools, given, **ways)
+        self._check_text(text.replace(mark, ""))
+        return self._told(self._special.ids(text, mark))
 
     def chat_text(
         self,
@@ -207,30 +209,63 @@ class Tokenizer:
         *,
         tools: Sequence[Mapping[str, Any]] | None = None,
         generate: bool = True,
+        template: str | None = None,
+        template_args: Mapping[str, Any] | None = None,
+        continue_final: bool = False,
         **variables: Any,
     ) -> str:
-        """The text that the chat template makes of a conversation, before it is tokenized."""
-        if self.template is None:
-            raise InvalidInput("this model has no chat template")
-        turns: Sequence[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        """The text that the chat template makes of a conversation, before it is tokenized (arguments as in `chat`)."""
+        require(bool(self.templates), "this model has no chat template")
+        given = {**(template_args or {}), **variables}
+        return self._render(messages, tools, given, generate=generate, template=template, continue_final=continue_final)
+
+    def _render(
+        self,
+        messages: str | Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] | None,
+        given: Mapping[str, Any],
+        *,
+        generate: bool,
+        template: str | None,
+        continue_final: bool,
+    ) -> str:
+        turns: Sequence[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
         for turn in turns:
             if not isinstance(turn, Mapping) or "role" not in turn:
                 raise InvalidInput(f"a message is a mapping with 'role' and 'content', not {turn!r}")
             if "content" not in turn and "tool_calls" not in turn:
                 raise InvalidInput(f"the message {dict(turn)!r} says nothing; write {{'role': …, 'content': …}}")
-        names = {key: self._name(key) or "" for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
-        return render(
-            self.template,
-            turns,
-            tools=list(tools) if tools else None,
-            add_generation_prompt=generate,
-            **{**names, **variables},
-        )
+        cut = ""
+        if continue_final:
+            cut = self._special.mark(turns, tools, given, list(self.templates.values()), "\ue000")
+            turns = [*turns[:-1], _with_cut(turns, cut)]
+        variables: dict[str, Any] = {key: self._settings.name(key) or "" for key in _NAMES}
+        variables |= {"tools": list(tools) if tools else None, "add_generation_prompt": generate and not continue_final}
+        variables |= {name: value for name, value in given.items() if name != "messages"}
+        text = render(self._chosen(template, bool(tools)), turns, **variables)
+        if not continue_final:
+            return text
+        if cut not in text:
+            raise InvalidInput("the chat template does not write the last message as it is, so it cannot be continued")
+        return text[: text.rindex(cut)]
+
+    def _chosen(self, name: str | None, tools: bool) -> str:
+        """The template of this name, else the one for tools, else the default."""
+        wanted = name if name is not None else "tool_use" if tools and "tool_use" in self.templates else "default"
+        if wanted not in self.templates:
+            raise InvalidInput(
+                f"this model has no chat template called {wanted!r}; write template= one of {', '.join(sorted(self.templates))}"
+            )
+        return self.templates[wanted]
 
 
-def _template(settings: Mapping[str, Any]) -> str | None:
-    template = settings.get("chat_template")
-    if isinstance(template, list):  # several named templates
-        named = {entry["name"]: entry["template"] for entry in template}
-        template = named.get("default")
-    return template or None
+def _with_cut(turns: Sequence[Message], cut: str) -> Message:
+    """The last message with a mark at its end."""
+    last = dict(turns[-1]) if turns else {}
+    content = last.get("content")
+    if isinstance(content, str):
+        return {**last, "content": content + cut}
+    parts = list(content) if isinstance(content, list | tuple) else []
+    if parts and isinstance(parts[-1], Mapping) and isinstance(parts[-1].get("text"), str):
+        return {**last, "content": [*parts[:-1], {**parts[-1], "text": parts[-1]["text"] + cut}]}
+    raise InvalidInput("only a message that ends with text can be continued; its 'content' is to be a text")

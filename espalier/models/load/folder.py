@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from espalier.errors import LoadError
+from espalier.text.json_files import read_json, refuse_pointer
 from espalier.text.tokenizer import Tokenizer
 
 
@@ -25,19 +25,6 @@ class Weights:
     tokenizer: Tokenizer
     folder: Path | None
     stored: Mapping[str, torch.Tensor]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; a `LoadError` if there is none."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise LoadError(f"{path} does not exist; a model folder holds config.json, *.safetensors and tokenizer.json") from None
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise LoadError(f"{path} holds {type(content).__name__}, not an object")
-    return content
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -88,9 +75,13 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for shard in _shards(folder):
         try:
+            with shard.open("rb") as begin:
+                refuse_pointer(shard, begin.read(64))
             with safe_open(shard, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
                     tensors[name] = file.get_tensor(name)
+        except LoadError:
+            raise
         except Exception as error:  # its own errors, the disk's, and torch's for shapes and dtypes that no tensor can have
             raise LoadError(f"{shard} is truncated or damaged ({error}); delete it and fetch it again") from error
     for name, tensor in tensors.items():
