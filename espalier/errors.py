@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espalier.prefix import Prefix
@@ -22,6 +22,21 @@ class InvalidInput(EspalierError, ValueError):
     >>> issubclass(InvalidInput, ValueError)
     True
     """
+
+
+class RefusedValue(InvalidInput):
+    """A text that is whole and satisfies its schema, but is refused by the class that it stands for.
+
+    `text` is the text, `cause` what the class raised, `completion` the completion it came from, where it came from one.
+    """
+
+    def __init__(self, text: str, kind: str, cause: BaseException) -> None:
+        super().__init__(f"{kind} refuses the text {text[:2000]!r}: {type(cause).__name__}: {cause}")
+        self.text, self.kind, self.cause = text, kind, cause
+        self.completion: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text, self.kind, self.cause)
 
 
 class LoadError(EspalierError):

@@ -10,6 +10,7 @@ from espalier.constraints.lexical import avoids, contains
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.explain import explain
 from espalier.constraints.schema.json_schema import json, json_schema, parse
+from espalier.constraints.schema.schema import Schema
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, masks
@@ -19,6 +20,7 @@ __all__ = [
     "Healed",
     "Limits",
     "Masks",
+    "Schema",
     "Tag",
     "TokenGuide",
     "avoids",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from espalier import _grammar
-from espalier.constraints.schema.json_schema import schema_text
+from espalier.constraints.schema.schema import Schema
 from espalier.errors import InvalidInput
 
 _MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
@@ -70,7 +70,7 @@ def explain(schema: Any, *, formats: str = "assert") -> list[Keyword]:
     [('type', 'enforced'), ('format', 'enforced'), ('title', 'annotation')]
     """
     try:
-        value = json.loads(schema_text(schema))
+        value = json.loads(Schema(schema).text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InvalidInput(f"the schema is not JSON: {error}") from error
     return list(_walk(value, "#", formats == "assert", ""))

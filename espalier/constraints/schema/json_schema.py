@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json as _json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from espalier import _grammar
 from espalier.constraints.guide import Limits, MachineGuide, teaching
-from espalier.constraints.schema.types import schema_of, value_of
+from espalier.constraints.schema.schema import Schema
 from espalier.errors import InvalidInput
 
 _BLANKS = {"flexible": 0, "compact": 1, "pretty": 2}
@@ -55,32 +55,30 @@ def json_schema(
     ):
         if value not in known:
             raise InvalidInput(f"{name}={value!r}: write one of {', '.join(map(repr, known))}")
-    if registry is not None and not isinstance(registry, Mapping):
-        raise InvalidInput(f"registry={registry!r}: write the addresses and their schemas, {{'https://example.org/s': schema}}")
     limits = limits or Limits()
-    texts = [(uri, schema_text(s)) for uri, s in (registry or {}).items()]
+    given = schema if isinstance(schema, Schema) and registry is None else Schema(schema, registry=registry)
+    texts = list(given.registry.items())
     _publish()
-    text = schema_text(schema)
     with teaching():
         machine = _grammar.schema_machine(
-            text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
+            given.text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
         )
-    return JsonGuide(machine, [text, *(t for _, t in texts)], limits)
+    return JsonGuide(machine, given, limits)
 
 
 class JsonGuide(MachineGuide):
-    """The guide of a schema. `texts` are the schemas it was made of."""
+    """The guide of a schema, which is `schema`."""
 
-    def __init__(self, machine: Any, texts: Sequence[str], limits: Limits) -> None:
+    def __init__(self, machine: Any, schema: Schema, limits: Limits) -> None:
         super().__init__(machine, "the schema", limits=limits)
-        self._texts, self._machine = texts, machine
+        self.schema, self._machine = schema, machine
 
     @cached_property
     def inexact(self) -> frozenset[str]:
         """The keywords for which a beginning without an end may be allowed; see `explain`."""
         from espalier.constraints.schema.explain import late
 
-        return frozenset().union(*(late(text) for text in self._texts))
+        return frozenset().union(*(late(text) for text in (self.schema.text, *self.schema.registry.values())))
 
     @property
     def exactness(self) -> str:
@@ -100,39 +98,16 @@ def json(*, whitespace: Literal["flexible", "compact", "pretty"] = "flexible", l
     return json_schema(True, whitespace=whitespace, limits=limits)
 
 
-def schema_text(schema: Any) -> str:
-    """The JSON text of a schema given in any of the forms that `json_schema` takes.
-
-    >>> schema_text(True), schema_text({"minimum": 1})
-    ('true', '{"minimum": 1}')
-    """
-    if isinstance(schema, (str, bytes)):
-        try:
-            return schema.decode() if isinstance(schema, bytes) else schema.encode().decode()
-        except UnicodeError as error:
-            raise InvalidInput(f"the text of the schema is not UTF-8: {error}") from None
-    if not isinstance(schema, (Mapping, bool)):
-        schema = schema_of(schema)
-    try:
-        return _json.dumps(schema, ensure_ascii=False, allow_nan=False)
-    except RecursionError:
-        raise InvalidInput("the schema is nested deeper than Python can write, or contains itself") from None
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"the schema is not JSON: {error}; NaN, infinity and Python objects have no JSON form") from error
-
-
 def parse(schema: Any, text: str) -> Any:
     """The value of a finished text: a `Person` for `schema=Person`, a JSON value for dicts and texts.
 
-    Raises `InvalidInput` if the text does not satisfy the schema; nothing invalid is returned.
+    Raises `InvalidInput` if the text does not satisfy the schema, or if the class refuses what does (`RefusedValue`, with the
+    text and the cause); nothing invalid is returned.
 
     >>> parse({"type": "array"}, "[1]"), parse(tuple[int, int], "[1, 2]")
     ([1], (1, 2))
     """
-    if not json_schema(schema).matches(text.encode()):
-        raise InvalidInput(f"the text does not satisfy the schema: {text[:200]!r}")
-    data = _json.loads(text)
-    return data if isinstance(schema, (Mapping, bool, str, bytes)) else value_of(schema, data)
+    return (schema if isinstance(schema, Schema) else Schema(schema)).value(text)
 
 
 @lru_cache(maxsize=1)

@@ -1,227 +1,232 @@
-"""Python types as JSON schemas, and JSON values as values of these types."""
+"""Python types as JSON schemas, and JSON texts as values of these types: both are Pydantic's."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import decimal
 import enum
-import inspect
-import types
+import json
 import typing
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, get_args, get_origin
 
+from espalier.constraints.schema import twins
+from espalier.constraints.schema.spelling import KEPT
 from espalier.errors import InvalidInput
 
-_PLAIN: dict[Any, dict[str, Any]] = {
-    None: {"type": "null"},
-    type(None): {"type": "null"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    dict: {"type": "object"},
-    list: {"type": "array"},
-    Any: {},
-    object: {},
-    datetime.datetime: {"type": "string", "format": "date-time"},
-    datetime.date: {"type": "string", "format": "date"},
-    datetime.time: {"type": "string", "format": "time"},
-    uuid.UUID: {"type": "string", "format": "uuid"},
-    decimal.Decimal: {"type": "number"},
-}
-_READ: dict[Any, Callable[[Any], Any]] = {
-    float: float,
-    int: int,
-    datetime.datetime: datetime.datetime.fromisoformat,
-    datetime.date: datetime.date.fromisoformat,
-    datetime.time: datetime.time.fromisoformat,
-    uuid.UUID: uuid.UUID,
-    decimal.Decimal: lambda v: decimal.Decimal(str(v)),
-}
+_FORMS = (
+    "pass a dict, JSON text, True or False, a Pydantic model, dataclass, TypedDict, NamedTuple, Enum, Literal, attrs or "
+    "msgspec class, a plain type such as list[int], or a function"
+)
 
 
-def _closed(model: dict[str, Any]) -> dict[str, Any]:
-    """A Pydantic model's schema with no members but its fields (Pydantic would ignore others, unless it says otherwise)."""
-    return {**model, "additionalProperties": False} if "properties" in model and "additionalProperties" not in model else model
+class Reader(NamedTuple):
+    """A Python type as a JSON schema, and what makes values of it: `read(text)`, of texts that satisfy the schema."""
+
+    schema: dict[str, Any]
+    read: Callable[[str], Any]
 
 
-_TEMPLATE = "#/$defs/{model}"
+def reader(kind: Any) -> Reader:
+    """How a Python type is written and read.
+
+    Objects have no members but those of their class, and members without a default are required; members of a `Decimal` are
+    numbers; names of a dict's members are spelled as JSON spells them (`dict[int, …]` has "1"). Whatever Pydantic knows is
+    understood, and attrs and msgspec classes, functions (the object of their arguments), `Iterable`, older TypedDicts.
+
+    Raises `InvalidInput` with the type, the member and what to write instead for one that has no JSON form.
+
+    >>> reader(dict[int, bool]).schema["propertyNames"]
+    {'pattern': '^(?:0|-?[1-9][0-9]*)$'}
+    >>> reader(tuple[int, str]).read('[1, "a"]')
+    (1, 'a')
+    """
+    if isinstance(kind, (int, float, list, set)):
+        raise InvalidInput(f"{kind!r} is no schema: {_FORMS}")
+    try:
+        return _reader(kind)
+    except Exception as error:
+        path, part, why = _culprit(kind, error)
+        place = f"{_name(kind)}{path}" + (f" ({_name(part)})" if part is not kind else "")
+        raise InvalidInput(f"{place}: {why}") from error
 
 
-def _foreign(schema: Mapping[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    """A schema that Pydantic wrote, without its $defs, which join ours."""
-    own = dict(schema)
-    defs.update({part: _closed(below) for part, below in own.pop("$defs", {}).items()})
-    return own
+def _reader(kind: Any) -> Reader:
+    from pydantic import TypeAdapter
+    from pydantic_core import SchemaValidator
+
+    from espalier.constraints.schema.generate import Generate
+
+    adapter = kind if isinstance(kind, TypeAdapter) else _adapter(kind)
+    core = adapter.core_schema
+    mended = _Mended(core)
+    schema = Generate(by_alias=True).generate(mended.core, "validation")
+    if not mended.changed:
+        return Reader(schema, adapter.validate_json)
+    return Reader(schema, SchemaValidator(mended.core, _use_prebuilt=False).validate_json)
 
 
 def _adapter(kind: Any) -> Any:
-    """Pydantic's adapter of an Annotated type whose metadata bound its values (`Field(ge=0)`, `annotated_types.Le(3)`); None
-    for metadata that are only words. Raises `InvalidInput` where only Pydantic could read them and it is not there."""
-    foreign = [m for m in kind.__metadata__ if type(m).__module__.split(".")[0] in ("pydantic", "annotated_types")]
-    if not foreign:
-        return None
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUndefinedAnnotation
+
+    twin = twins.twin_of(kind, {})
     try:
-        from pydantic import TypeAdapter
-    except ImportError as error:
-        raise InvalidInput(f"{kind}: {foreign[0]!r} can only be read by Pydantic, which is not installed") from error
-    return TypeAdapter(kind)
+        return TypeAdapter(twin)
+    except (NameError, PydanticUndefinedAnnotation):
+        # a class made in a function and named by itself: Pydantic looks names up where the adapter is made
+        space = {part.__name__: part for part in _parts(kind, []) if hasattr(part, "__name__")}
+        exec("adapter = TypeAdapter(twin)", space | {"TypeAdapter": TypeAdapter, "twin": twin}, space)
+        return space["adapter"]
 
 
-def is_model(kind: Any) -> bool:
-    """Whether this is a Pydantic model."""
-    return isinstance(kind, type) and hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate")
+class _Mended:
+    """A core schema in which JSON's spelling of a value is enough: enumerations of what JSON has no form for, iterables."""
+
+    def __init__(self, core: Any) -> None:
+        self.changed = False
+        self.refs: dict[str, Any] = {}
+        self._find(core)
+        self.core = self._walk(core)
+
+    def _find(self, node: Any) -> None:
+        if isinstance(node, dict):
+            if isinstance(node.get("ref"), str):
+                self.refs[node["ref"]] = node
+            for key, value in node.items():
+                if key not in ("metadata", "serialization", "expected", "members", "config"):
+                    self._find(value)
+        elif isinstance(node, (list, tuple)):
+            for value in node:
+                self._find(value)
+
+    def _walk(self, node: Any) -> Any:
+        if isinstance(node, (list, tuple)):
+            return type(node)(self._walk(value) for value in node) if type(node) in (list, tuple) else node
+        if not isinstance(node, dict):
+            return node
+        kept = ("metadata", "serialization", "expected", "members", "config", "cls", "default", "choices")
+        made = {key: value if key in kept else self._walk(value) for key, value in node.items()}
+        if isinstance(node.get("choices"), dict):
+            made["choices"] = {tag: self._walk(choice) for tag, choice in node["choices"].items()}
+        elif isinstance(node.get("choices"), list):
+            made["choices"] = [self._walk(choice) for choice in node["choices"]]
+        kind = node.get("type")
+        if kind == "dict" and "keys_schema" in node:
+            made["keys_schema"] = self._keys(node["keys_schema"], made["keys_schema"])
+        if kind == "decimal":
+            return self._before(made, _decimal)
+        if kind == "generator":
+            self.changed = True
+            return {"type": "list"} | {
+                k: v for k, v in made.items() if k in ("items_schema", "min_length", "max_length", "ref")
+            }
+        if kind == "enum" and not all(type(m.value) in (str, int) for m in node["members"]):
+            return self._by_value(made, {_key(m.value): m for m in node["members"]}, _key)
+        if kind == "literal" and any(isinstance(m, enum.Enum) for m in node["expected"]):
+            return self._by_value(made, {_key(getattr(m, "value", m)): m for m in node["expected"]}, _key)
+        return made
+
+    def _keys(self, keys: Any, made: Any) -> Any:
+        """Names of members that are read as what is no text."""
+        from espalier.constraints.schema.generate import spelled
+
+        plain = self.refs.get(keys.get("schema_ref", ""), keys)
+        if plain.get("type") not in ("enum", "literal"):
+            return made
+        if plain is not keys:
+            made = {k: v for k, v in plain.items() if k != "ref"}
+        table = spelled(plain)
+        if all(isinstance(member, str) and type(member) is str for member in table.values()):
+            return made
+        return self._by_value({k: v for k, v in made.items() if k != "ref"}, table, lambda name: name)
+
+    def _by_value(self, made: dict[str, Any], table: Mapping[Any, Any], key: Callable[[Any], Any]) -> dict[str, Any]:
+        def member(value: Any) -> Any:
+            try:
+                return table.get(key(value), value)
+            except (TypeError, ValueError):
+                return value
+
+        return self._before(made, member)
+
+    def _before(self, made: dict[str, Any], read: Callable[[Any], Any]) -> dict[str, Any]:
+        from pydantic_core import core_schema
+
+        self.changed = True
+        made = dict(made)
+        ref = made.pop("ref", None)
+        return dict(core_schema.no_info_before_validator_function(read, made, ref=ref))
 
 
-def schema_of(kind: Any) -> dict[str, Any]:
-    """The JSON schema of a Python type: what its values look like as JSON.
-
-    Understood: Pydantic models, dataclasses, TypedDicts, Enums, Literals, unions, `list`, `tuple`, `set`, `dict[str, …]`,
-    plain types, dates, UUIDs, and functions (the object of their arguments). Fields without a default are required; objects
-    have no other members. Raises `InvalidInput` for a type that has no JSON form.
-
-    >>> schema_of(Literal["a", 1])
-    {'enum': ['a', 1]}
-    """
-    defs: dict[str, Any] = {}
-    schema = _schema(kind, defs)
-    return {**schema, "$defs": defs} if defs else schema
+def _decimal(value: Any) -> Any:
+    """The decimal of a numeral in its own digits (see `spelling.kept`)."""
+    return decimal.Decimal(value[KEPT]) if isinstance(value, dict) and list(value) == [KEPT] else value
 
 
-def _schema(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
-    if kind in _PLAIN if _hashable(kind) else False:
-        return dict(_PLAIN[kind])
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is typing.Annotated and (adapter := _adapter(kind)) is not None:
-        return _foreign(adapter.json_schema(ref_template=_TEMPLATE), defs)
-    if origin is typing.Annotated or origin in (typing.Required, typing.NotRequired, typing.Final):
-        return _schema(args[0], defs)
-    if origin is Literal:
-        return {"enum": [a.value if isinstance(a, enum.Enum) else a for a in args]}
-    if origin is Union or origin is types.UnionType:
-        return {"anyOf": [_schema(a, defs) for a in args]}
-    if origin in (list, set, frozenset, Sequence):
-        return {
-            "type": "array",
-            "items": _schema(args[0], defs),
-            **({"uniqueItems": True} if origin in (set, frozenset) else {}),
-        }
-    if origin is tuple:
-        if len(args) == 2 and args[1] is ...:
-            return {"type": "array", "items": _schema(args[0], defs)}
-        return {"type": "array", "prefixItems": [_schema(a, defs) for a in args], "items": False, "minItems": len(args)}
-    if origin in (dict, Mapping):
-        if args[0] is not str:
-            raise InvalidInput(f"{kind}: the names of a JSON object are strings; write dict[str, …]")
-        return {"type": "object", "additionalProperties": _schema(args[1], defs)}
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return {"enum": [member.value for member in kind]}
-    return _named(kind, defs)
+def _key(value: Any) -> str:
+    from pydantic_core import to_jsonable_python
+
+    return json.dumps(_plain(to_jsonable_python(value)), sort_keys=True)
 
 
-def _named(kind: Any, defs: dict[str, Any]) -> dict[str, Any]:
-    """Types that may contain themselves: their schema stands in $defs."""
-    name = getattr(kind, "__qualname__", str(kind)).replace("<locals>.", "")
-    reference = {"$ref": f"#/$defs/{name}"}
-    if name in defs:
-        return reference
-    if is_model(kind):
-        model = _foreign(kind.model_json_schema(ref_template=_TEMPLATE), defs)
-        defs.setdefault(name, _closed(model))
-        return reference
-    fields = _fields(kind)
-    defs[name] = {}
-    defs[name] = {
-        "type": "object",
-        "properties": {field: _schema(of, defs) for field, (of, _) in fields.items()},
-        "required": [field for field, (_, required) in fields.items() if required],
-        "additionalProperties": False,
-    }
-    return reference
+def _plain(value: Any) -> Any:
+    """With 1 for 1.0: JSON has one of them."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """The members of an object type: name -> (type, required)."""
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        missing = dataclasses.MISSING
-        return {
-            f.name: (hints[f.name], f.default is missing and f.default_factory is missing)
-            for f in dataclasses.fields(kind)
-            if f.init
-        }
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        required = kind.__required_keys__  # blind to NotRequired where annotations are texts
-        return {name: (hint, name in required and get_origin(hint) is not typing.NotRequired) for name, hint in hints.items()}
-    if inspect.isroutine(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        parameters = inspect.signature(kind).parameters.values()
-        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY) for p in parameters):
-            raise InvalidInput(f"{kind.__name__}: *args, **kwargs and positional-only parameters have no names to write")
-        return {p.name: (hints.get(p.name, Any), p.default is p.empty) for p in parameters}
-    raise InvalidInput(
-        f"{kind!r} is no schema: pass a dict, JSON text, True or False, a Pydantic model, dataclass, TypedDict, Enum, Literal, "
-        "a plain type such as list[int], or a function"
-    )
+def _parts(kind: Any, found: list[Any]) -> list[Any]:
+    """The classes that a type is made of."""
+    for part in (kind, *(a for a in get_args(kind) if not isinstance(a, (str, int)))):
+        if isinstance(part, type) and part not in found:
+            found.append(part)
+        elif get_origin(part) is not None and part is not kind:
+            _parts(part, found)
+    return found
 
 
-def value_of(kind: Any, data: Any) -> Any:
-    """The value of this type that a JSON value stands for (already known to satisfy `schema_of(kind)`).
-
-    >>> value_of(tuple[int, ...], [1, 2])
-    (1, 2)
-    """
-    if _hashable(kind) and kind in _READ:
-        return _READ[kind](data)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is typing.Annotated and (adapter := _adapter(kind)) is not None:
-        return adapter.validate_python(data)
-    if origin is typing.Annotated or origin in (typing.Required, typing.NotRequired, typing.Final):
-        return value_of(args[0], data)
-    if origin is Union or origin is types.UnionType:
-        return _first(args, data)
-    if origin in (list, set, frozenset, Sequence):
-        return (list if origin is Sequence else origin)(value_of(args[0], item) for item in data)
-    if origin is tuple:
-        each = [args[0]] * len(data) if len(args) == 2 and args[1] is ... else args
-        return tuple(value_of(of, item) for of, item in zip(each, data, strict=True))
-    if origin in (dict, Mapping):
-        return {name: value_of(args[1], item) for name, item in data.items()}
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(data)
-    if is_model(kind):
-        return kind.model_validate(data)
-    if dataclasses.is_dataclass(kind) or typing.is_typeddict(kind) or inspect.isroutine(kind):
-        fields = _fields(kind)
-        values = {name: value_of(fields[name][0], item) for name, item in data.items()}
-        return kind(**values) if isinstance(kind, type) and dataclasses.is_dataclass(kind) else values
-    return data
-
-
-def _first(kinds: Sequence[Any], data: Any) -> Any:
-    """The value for the first member of a union that the data satisfies."""
-    from espalier.constraints.schema.json_schema import json_schema
-
-    text = _text(data)
-    for kind in kinds:
-        if json_schema(schema_of(kind)).matches(text):
-            return value_of(kind, data)
-    return data
-
-
-def _text(data: Any) -> bytes:
-    import json
-
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _hashable(kind: Any) -> bool:
+def _culprit(kind: Any, error: Exception, path: str = "", depth: int = 0) -> tuple[str, Any, str]:
+    """Where in a type the part stands that cannot be read: its path, itself, and why with what to write instead."""
+    if isinstance(error, InvalidInput) and depth == 0 and not _members(kind):
+        return path, kind, str(error)
+    for name, of in _members(kind).items() if depth < 20 else ():
+        try:
+            _reader(of)
+        except Exception as below:
+            return _culprit(of, below, f"{path}{name}", depth + 1)
+    if isinstance(error, InvalidInput):
+        return path, kind, str(error)
+    text = " ".join(str(error).split(" For further information")[0].split())[:300]
     try:
-        hash(kind)
-    except TypeError:
-        return False
-    return True
+        twins.members(kind)
+    except NameError as lost:
+        text = str(lost)
+    if isinstance(error, NameError) or type(error).__name__ in ("PydanticUndefinedAnnotation", "PydanticUserError"):
+        hint = "its annotations must be types that can be found from where it is defined"
+        return path, kind, f"{text.rstrip('.')}; {hint}: write the type itself, or define it in a module"
+    if type(error).__name__ == "PydanticInvalidForJsonSchema":
+        hint = "write a type that has one, or give it one with Annotated[…, pydantic.WithJsonSchema({…})]"
+        return path, kind, f"there is no JSON schema for its values; {hint}"
+    if type(error).__name__ == "PydanticSchemaGenerationError":
+        return path, kind, f"its values have no JSON form that is known; {_FORMS}"
+    return path, kind, f"{type(error).__name__}: {text}; {_FORMS}"
+
+
+def _members(kind: Any) -> dict[str, Any]:
+    try:
+        named = {f".{name}": member.type for name, member in twins.members(get_origin(kind) or kind).items()}
+    except Exception:
+        named = {}
+    if named:
+        return named
+    if get_origin(kind) is typing.Annotated:
+        return {"": get_args(kind)[0]}
+    return {f"[{i}]": a for i, a in enumerate(get_args(kind)) if a is not ... and not isinstance(a, (str, int, bool, list))}
+
+
+def _name(kind: Any) -> str:
+    name = getattr(kind, "__qualname__", None) if isinstance(kind, type) or twins.is_function(kind) else None
+    return (name or str(kind)).replace("<locals>.", "")
