@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from espalier.constraints.schema.schema import Schema
 from espalier.drafting.draft import Draft, Drafter
+from espalier.errors import EspalierError, InvalidInput, RefusedValue
 from espalier.models.executors import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -50,7 +52,7 @@ class Completion:
     `tokens` are the written tokens (a final end token included), `logprobs` the natural log of their probabilities under
     the model itself, before any shaping or constraint; `finish_reason` is "stop" (an end token or stop string), "length"
     or "time". `whole` is False for a text under a constraint that was cut off before it satisfied it, by a stop string, say;
-    `parsed` is the value of a whole text under a schema.
+    `parsed` is the value of a whole text under a schema; where its class refuses it, `error` says why.
     """
 
     text: str
@@ -60,7 +62,33 @@ class Completion:
     stats: Stats
     parsed: Any = None
     whole: bool = True
+    error: EspalierError | None = None
     siblings: Sequence[Completion] = ()
+
+    def read(self, schema: Schema) -> None:
+        """Reads the whole text as a value of the schema, which becomes `parsed`, or `error`."""
+        try:
+            self.parsed = schema.read(self.text)
+        except RefusedValue as error:
+            error.completion, self.error = self, error
+
+    def value(self) -> Any:
+        """The value of the text, with several completions the list of theirs.
+
+        Errors: `InvalidInput` where a text was cut off, `RefusedValue` where its class refuses it; both hold the completion
+        (`error.completion`), and with it all others (`error.completion.siblings`).
+        """
+        for completion in self:
+            if completion.error is not None:
+                raise completion.error
+            if not completion.whole:
+                error = InvalidInput(
+                    f"the text was cut off ({completion.finish_reason}) after {len(completion.tokens)} tokens, incomplete; "
+                    "raise max_tokens, leave stop strings out, or use lm.complete(…) to get what was written"
+                )
+                error.completion = completion
+                raise error
+        return self.parsed if len(self) == 1 else [c.parsed for c in self]
 
     def __str__(self) -> str:
         return self.text

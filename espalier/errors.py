@@ -11,9 +11,13 @@ if TYPE_CHECKING:
 class EspalierError(Exception):
     """Any error that Espalier raises on purpose; its text is meant for the person who wrote the input.
 
+    `completion` is the completion that it is about, where it is about one.
+
     >>> issubclass(InvalidInput, EspalierError), issubclass(Unsatisfiable, EspalierError)
     (True, True)
     """
+
+    completion: Any = None
 
 
 class InvalidInput(EspalierError, ValueError):
@@ -33,7 +37,6 @@ class RefusedValue(InvalidInput):
     def __init__(self, text: str, kind: str, cause: BaseException) -> None:
         super().__init__(f"{kind} refuses the text {text[:2000]!r}: {type(cause).__name__}: {cause}")
         self.text, self.kind, self.cause = text, kind, cause
-        self.completion: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.text, self.kind, self.cause)

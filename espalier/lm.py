@@ -12,6 +12,7 @@ from espalier import stop as stops
 from espalier.completion import Completion, Meter, Stats, TimedDrafter
 from espalier.constraints.guide import Guide
 from espalier.constraints.heal import heal
+from espalier.constraints.schema.schema import Schema
 from espalier.decoders.sample import sample, speculate
 from espalier.drafting.catalogue import named
 from espalier.drafting.draft import Drafter
@@ -146,15 +147,7 @@ class LanguageModel:
         could not be completed within `max_tokens` (never a value that does not satisfy the schema).
         """
         completion = self.complete(prompt, **options)
-        if options.get("schema") is None:
-            return completion
-        unfinished = [c for c in completion if not c.whole]
-        if unfinished:
-            raise InvalidInput(
-                f"the text was cut off ({unfinished[0].finish_reason}) after {len(unfinished[0].tokens)} tokens, incomplete; "
-                "raise max_tokens, leave stop strings out, or use lm.complete(…) to get what was written"
-            )
-        return completion.parsed if len(completion) == 1 else [c.parsed for c in completion]
+        return completion if options.get("schema") is None else completion.value()
 
     def complete(self, prompt: Prompt, **options: Any) -> Completion:
         """The completion of a prompt, also under a schema: its value is `.parsed`, None if the text is not finished."""
@@ -298,9 +291,7 @@ class LanguageModel:
         completion = Completion(text, request.tokens, request.logprobs, reason, request.stats)
         completion.whole = request.guide is None or (reason == "stop" and self._satisfies(request))
         if wanted.schema is not None and completion.whole:
-            from espalier.constraints import parse
-
-            completion.parsed = parse(wanted.schema, text)
+            completion.read(getattr(request.guide, "schema", None) or Schema(wanted.schema))
         return completion
 
     def _satisfies(self, request: Request) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 from toys import random_lm, speaks
 
 import espalier as es
-from espalier.errors import InvalidInput
+from espalier.errors import EspalierError, InvalidInput
 
 
 class Person(BaseModel):
@@ -69,3 +69,34 @@ def test_the_real_model_fills_in_a_person():
     person = lm.generate("Ann is 31 years old. Write her as JSON with name and age.", schema=Person, max_tokens=60)
     assert isinstance(person, Person)
     assert person.name == "Ann"
+
+
+class Even(BaseModel):
+    n: int
+
+    @field_validator("n")
+    @classmethod
+    def check(cls, n: int) -> int:
+        if n % 2:
+            raise ValueError("not even")
+        return n
+
+
+def test_a_value_that_its_class_refuses_is_an_error_with_the_completion():
+    lm = speaks(['x{"n": 3}', 'y{"n": 4}'])
+    with pytest.raises(EspalierError, match="not even") as error:
+        lm.generate(es.raw("x"), schema=Even)
+    assert (error.value.completion.text, error.value.completion.whole) == ('{"n": 3}', True)
+    refused = lm.complete(es.raw("x"), schema=Even)
+    assert (refused.parsed, refused.error.text) == (None, '{"n": 3}')
+    assert lm.generate(es.raw("y"), schema=Even) == Even(n=4)
+
+
+def test_of_several_values_the_good_ones_are_kept():
+    lm = random_lm(seed=1)
+    with pytest.raises(EspalierError) as error:
+        lm.generate(es.raw("x"), schema=Even, temperature=1.0, n=8, seed=1, max_tokens=400)
+    values = [c.parsed for c in error.value.completion.siblings]
+    assert len(values) == 8
+    assert any(isinstance(value, Even) for value in values)
+    assert any(value is None for value in values)
