@@ -142,6 +142,10 @@ class TimedDrafter(Drafter):
         self.inner, self.stats = inner, stats
         self.kind, self.want = inner.kind, inner.want
 
+    @property
+    def owner(self) -> Drafter:
+        return self.inner.owner
+
     def check(self, scorer: Scorer) -> None:
         self.inner.check(scorer)
 

@@ -6,6 +6,7 @@ import difflib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from espalier import stop as stops
@@ -21,11 +22,12 @@ from espalier.errors import ContextOverflow, InvalidInput, expect, require
 from espalier.options import Options
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, Loop, Trace, one_thread
+from espalier.run import Decoder, Loop, Trace
 from espalier.scorer import Model, Scorer
 from espalier.stop import Stop
 from espalier.text.detokenize import Detokenizer
 from espalier.token_constraint import TokenConstraint
+from espalier.torch_threads import one_thread
 from espalier.verification import SampleMatch, check_pair
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class LanguageModel:
         )
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
-        self._drafters: dict[str, Drafter] = {}
+        self._drafters, self._choosing = dict[str, Drafter](), Lock()
 
     @property
     def scorer(self) -> Model:
@@ -236,9 +238,10 @@ class LanguageModel:
             name = "auto" if self.model.invariant or wanted.verifier is not None else None
         if not isinstance(name, str):
             return name
-        if name not in self._drafters:
-            self._drafters[name] = named(name, self)
-        return self._drafters[name]
+        with self._choosing:
+            if name not in self._drafters:
+                self._drafters[name] = named(name, self)
+            return self._drafters[name]
 
     def _drive(self, loop: Loop, requests: Mapping[int, Request]) -> None:
         while True:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
-
-import torch
 
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Ask, Model
+from espalier.torch_threads import one_thread
 
 T = TypeVar("T")
 
@@ -133,7 +131,8 @@ class Loop:
         for ask in asks:
             for prefix in ask.prefixes:
                 places.setdefault(prefix, len(places))
-        rows = model.forward(list(places), frozenset().union(*(ask.want for ask in asks)))
+        with model.passing:
+            rows = model.forward(list(places), frozenset().union(*(ask.want for ask in asks)))
         self.passes += 1
         if self._trace is not None:
             self._trace("pass", (model, asks, rows))
@@ -187,18 +186,6 @@ class Loop:
         if parent.missing == 0:
             failed = next((part for part in parent.parts if isinstance(part, BaseException)), None)
             self._advance(parent, parent.parts, failed)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Between passes torch works on this thread alone: rows are too small to share, and the threads it would wake keep
-    spinning on the cores that the next pass needs (a third of the time of a pass of sixteen rows on two cores)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _ask(ask: Ask) -> Generator[Ask, Rows, Rows]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from espalier.shaper import Shaper, Stage, stage_of
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
 if TYPE_CHECKING:
+    from threading import RLock
+
     from espalier.text.vocab import Vocab
 
 
@@ -93,6 +96,9 @@ class Scorer(ABC):
             )
 
 
+_passing: WeakKeyDictionary[Model, RLock] = WeakKeyDictionary()
+
+
 class Model(Scorer):
     """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
 
@@ -123,6 +129,11 @@ class Model(Scorer):
     def extras(self) -> frozenset[str]:
         """What a pass can give besides rows."""
         return self.capabilities.extras
+
+    @property
+    def passing(self) -> RLock:
+        """The lock of this model's passes: one at a time, in whatever threads they are asked for."""
+        return _passing.setdefault(self, threading.RLock())
 
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:

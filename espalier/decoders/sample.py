@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from espalier.drafting.draft import Drafter
+from espalier.drafting.in_turn import InTurn
 from espalier.errors import DeadEnd, EspalierError, InvalidInput, LimitExceeded, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -65,10 +66,9 @@ class Rounds:
     def __init__(self, scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: Verifier, rng: Rng) -> None:
         check_parts(scorer, x, stop, rng)
         check_pair(drafter, verify)
-        drafter.check(scorer)
         check_extras(scorer, drafter.want | verify.want, f"{type(drafter).__name__} with {type(verify).__name__}")
         self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
-        self.drafter, self.want, self.own = drafter.begin(x), drafter.want | verify.want, rng.split()
+        self.drafter, self.want, self.own = InTurn(drafter, scorer, x), drafter.want | verify.want, rng.split()
         self.dead = DeadEnds(scorer)
 
     def next(self, x: Prefix) -> Decoder[tuple[Prefix, Rows]]:

@@ -212,6 +212,11 @@ class Drafter(ABC):
     def check(self, scorer: Scorer) -> None:  # noqa: B027 - optional
         """Raise `InvalidInput` if this drafter cannot draft for this target (its tokens are those of another vocabulary)."""
 
+    @property
+    def owner(self) -> Drafter:
+        """The drafter whose memory this one reads and writes: itself, or the one around which it was put for a request."""
+        return self
+
     def begin(self, x: Prefix) -> Drafter:
         """The drafter for one request, whose prompt is x."""
         return self

@@ -158,14 +158,18 @@ class PassCost:
 
     def ratio(self, n: int) -> float:
         """What a pass over n nodes costs, in plain passes; 1 for n = 1."""
-        if not self._table:
-            least = float("inf")
-            for size in reversed(_SIZES):
-                if size in self._ratios:  # a larger pass that took less says that this one was disturbed when it was measured
-                    least = min(least, self._ratios[size])
-                self._table.append(least if size in self._ratios else self._between(size))
-            self._table.reverse()
-        return self._table[min(bisect_left(_SIZES, n), len(_SIZES) - 1)]
+        table = self._table or self._all_ratios()
+        return table[min(bisect_left(_SIZES, n), len(_SIZES) - 1)]
+
+    def _all_ratios(self) -> list[float]:
+        """The ratios of all sizes, made aside and then put in place: an interrupt leaves the old ones, or these."""
+        table, least = list[float](), float("inf")
+        for size in reversed(_SIZES):
+            if size in self._ratios:  # a larger pass that took less says that this one was disturbed when it was measured
+                least = min(least, self._ratios[size])
+            table.append(least if size in self._ratios else self._between(size))
+        self._table = table[::-1]
+        return self._table
 
     def _between(self, size: int) -> float:
         """The ratio of a size that was not measured."""
@@ -173,11 +177,12 @@ class PassCost:
             return 1.0
         if self._curve is not None:
             return self._curve(size) / self._curve(1)
-        at = bisect_left(self._knots, size)
-        low = self._knots[at - 1]
+        knots = self._knots
+        at = bisect_left(knots, size)
+        low = knots[at - 1]
         below = self._ratios.get(low, 1.0)
-        if at < len(self._knots):
-            high = self._knots[at]
+        if at < len(knots):
+            high = knots[at]
             return below + (self._ratios[high] - below) * (size - low) / (high - low)
         slope = (below - 1) / (low - 1) if low > 1 else _GUESS
         return below + max(slope, _GUESS / 4) * (size - low)
@@ -200,9 +205,8 @@ class PassCost:
                 self._ratios = {knot: 1 + 0.9 * (ratio - 1) for knot, ratio in self._ratios.items()}
                 self._table = []
             return
-        if size not in self._ratios:
-            self._knots.insert(bisect_left(self._knots, size), size)
         self._ratios[size] = max(known + max(1 / seen, 0.05) * (seconds / self.plain - known), 0.5)
+        self._knots = [1, *sorted(self._ratios)]  # a knot has its ratio already
         self._table = []
         if seen > 2:
             self.plain += 0.1 * (seconds / self.ratio(size) - self.plain)

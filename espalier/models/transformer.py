@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from threading import Lock
 
 import numpy as np
 import torch
@@ -17,12 +16,12 @@ from espalier.models.executors.eager import Eager, Executor
 from espalier.models.executors.weights import Ends, read_ends, read_layers
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
-from espalier.models.kv.layout import Pass, Plan
+from espalier.models.kv.layout import Pass
 from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 from espalier.rows import Rows
-from espalier.run import one_thread
 from espalier.scorer import Model
+from espalier.torch_threads import one_thread
 
 __all__ = ["Eager", "Executor", "Transformer"]
 
@@ -61,7 +60,6 @@ class Transformer(Model):
         width = fourbit.width(width) if executor.kv_dtype == torch.uint8 else width
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
         self._lender: Transformer | None = None
-        self._moving = Lock()  # held while slots are given out, moved or copied: a borrower may run in another thread
 
     @property
     def device(self) -> torch.device:
@@ -124,24 +122,25 @@ class Transformer(Model):
         executor = Eager(config, layers, moved)
         return cls(config, Captured(executor) if graphs else executor, budget, chunk)
 
-    @torch.no_grad()
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:
+        with self.passing, torch.no_grad():  # two passes at once would write into slots that the other one moves
+            return self._forward(prefixes, want)
+
+    def _forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
         if unknown := want - EXTRAS:
             raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
         if self._lender is not None:
-            with self._lender._moving, one_thread():
+            with one_thread():
                 for x in prefixes:
                     self.kv.borrow(self._lender.kv, x)
-        plan = self._plan(prefixes)
+        plan = self.kv.plan(prefixes)
         taps = "layers" in want
         try:
             parts = [self._run(p, taps) for p in plan.passes(self._chunk)]
         except BaseException:
-            with self._moving:
-                self.kv.abandon(plan)
+            self.kv.abandon(plan)
             raise
-        with self._moving:
-            self.kv.commit(plan)
+        self.kv.commit(plan)
         hidden = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts])
         logits = self.executor.read(hidden, norm=False)
         extras = {"hidden": hidden} if "hidden" in want else {}
@@ -154,10 +153,6 @@ class Transformer(Model):
             extras = {name: tensor[order] for name, tensor in extras.items()}
         return Rows(logits, prefixes, extras)
 
-    def _plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
-        with self._moving:
-            return self.kv.plan(prefixes, rows)
-
     def _run(self, rows: Pass, taps: bool) -> tuple[Tensor, Tensor | None]:
         if (highest := int(rows.tokens.view(np.uint32).max())) >= self.config.vocab_size:
             raise InvalidInput(
@@ -167,17 +162,16 @@ class Transformer(Model):
 
     def prefill(self, x: Prefix, rows: int) -> int:
         """Computes at most `rows` more tokens of `x`, a long prompt in pieces; returns how many are missing then."""
-        plan = self._plan([x], rows)
-        try:
-            for p in plan.passes(self._chunk):
-                self._run(p, False)
-        except BaseException:
-            with self._moving:
+        with self.passing:
+            plan = self.kv.plan([x], rows)
+            try:
+                for p in plan.passes(self._chunk):
+                    self._run(p, False)
+            except BaseException:
                 self.kv.abandon(plan)
-            raise
-        with self._moving:
+                raise
             self.kv.commit(plan)
-        return self.kv.missing(x)
+            return self.kv.missing(x)
 
     def read(self, hidden: Tensor) -> Tensor:
         """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens)."""

@@ -257,7 +257,7 @@ def test_a_draft_in_another_thread_waits_while_slots_move() -> None:
     model.forward([x], frozenset())
     alone = draft.forward([x], frozenset()).logits
     thread = threading.Thread(target=lambda: draft.forward([x + 7], frozenset()))
-    with model._moving:
+    with model.kv._moving:
         thread.start()
         thread.join(0.05)
         assert thread.is_alive()

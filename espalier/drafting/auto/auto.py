@@ -108,6 +108,10 @@ class _Guided(Drafter):
     def __init__(self, session: Auto, outlook: Outlook) -> None:
         self.session, self.outlook = session, outlook
 
+    @property
+    def owner(self) -> Drafter:
+        return self.session.owner
+
     def check(self, scorer: Scorer) -> None:
         self.outlook.check(scorer)
         self.session.check(scorer)

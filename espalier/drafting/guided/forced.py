@@ -44,6 +44,10 @@ class Forced(Drafter):
         if otherwise is not None:
             self.kind, self.want = otherwise.kind, otherwise.want
 
+    @property
+    def owner(self) -> Drafter:
+        return self if self.otherwise is None else self.otherwise.owner
+
     def check(self, scorer: Scorer) -> None:
         self.outlook.check(scorer)
         if self.otherwise is not None:

@@ -7,6 +7,7 @@ and keys and values are those of each row's own ancestors. So windows, chunks, s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class HuggingFace:
         self.device: torch.device = model.device
         self.kv_dtype: torch.dtype = model.dtype
         self.kind = f"{type(model).__name__}, {sum(parameter.numel() for parameter in model.parameters())} parameters"
+        self._lock = threading.Lock()  # of the model, whose layers and forward are exchanged for a while; parts share it
         self._norm: nn.Module | None = None
         self._output: Any = None  # the class of what the model's layers return to its head
         self.widest = widest or self._probe()
@@ -79,7 +81,7 @@ class HuggingFace:
             values=values,
         )
         tapped: list[Tensor] = []
-        with ExitStack() as during:
+        with self._lock, ExitStack() as during:
             during.enter_context(self._chosen())
             if taps:
                 during.enter_context(self._tapping(tapped))
@@ -94,17 +96,18 @@ class HuggingFace:
             if self._norm is None:
                 raise InvalidInput(f"the final norm of {type(self._model).__name__} was not found, so layers cannot be read")
             hidden = self._norm(hidden)
-        self._base.forward = lambda *_, **__: self._output(last_hidden_state=hidden[None])
-        try:  # the model's own head, with whatever scales and caps it has
-            tokens = torch.zeros(1, len(hidden), dtype=torch.long, device=self.device)
-            logits: Tensor = self._model(input_ids=tokens, use_cache=False).logits[0]
-        finally:
-            del self._base.forward
+        with self._lock:
+            self._base.forward = lambda *_, **__: self._output(last_hidden_state=hidden[None])
+            try:  # the model's own head, with whatever scales and caps it has
+                tokens = torch.zeros(1, len(hidden), dtype=torch.long, device=self.device)
+                logits: Tensor = self._model(input_ids=tokens, use_cache=False).logits[0]
+            finally:
+                del self._base.forward
         return logits.float()
 
     def partial(self, layers: Sequence[int]) -> HuggingFace:
         part = HuggingFace(self._model, [self._kinds[layer] for layer in layers], self.widest)
-        part._norm, part._output = self._norm, self._output
+        part._norm, part._output, part._lock = self._norm, self._output, self._lock
         return part
 
     def _pass(self, turn: Turn, tokens: Tensor) -> Tensor:

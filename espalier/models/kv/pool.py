@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,12 +44,15 @@ class Pool:
     2
     """
 
+    _counts: npt.NDArray[np.int32]
+    _free: list[int]
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self, layers: int, width: int, dtype: torch.dtype, device: torch.device | str, limit: int) -> None:
         self._shape = (layers, width, dtype, torch.device(device))
         self.limit = limit
-        self._counts: npt.NDArray[np.int32] = np.zeros(min(SMALLEST, limit), np.int32)
-        self._free = list(range(len(self._counts) - 1, -1, -1))
-        self.keys, self.values = self._tensors(len(self._counts))
+        self.reset()
 
     @property
     def capacity(self) -> int:
@@ -101,12 +104,12 @@ class Pool:
 
     def resize(self, capacity: int, holders: Sequence[Slots]) -> None:
         """Moves what lives to the front of a pool of another size; renumbers the slots in `holders` in place."""
+        keys, values = self._tensors(capacity)
         living = np.flatnonzero(self._counts).astype(np.int32)
         moved = np.zeros(max(1, self.capacity), np.int32)
         moved[living] = np.arange(len(living), dtype=np.int32)
         for slots in holders:
             slots[:] = moved[slots]
-        keys, values = self._tensors(capacity)
         index = torch.from_numpy(living.astype(np.int64)).to(keys.device)
         keys[:, : len(living)] = self.keys[:, index]
         values[:, : len(living)] = self.values[:, index]
@@ -115,6 +118,12 @@ class Pool:
         counts[: len(living)] = self._counts[living]
         self._counts = counts
         self._free = list(range(capacity - 1, len(living) - 1, -1))
+
+    def reset(self) -> None:
+        """Frees all slots, whoever holds them, and the memory of all but the fewest."""
+        self._counts = np.zeros(min(SMALLEST, self.limit), np.int32)
+        self._free = list(range(len(self._counts) - 1, -1, -1))
+        self.keys, self.values = self._tensors(len(self._counts))
 
     def _tensors(self, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
         layers, width, dtype, device = self._shape
@@ -128,3 +137,61 @@ class Pool:
 def common(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens `a` and `b` have in common at the start."""
     return next((i for i, (s, t) in enumerate(zip(a, b, strict=False)) if s != t), min(len(a), len(b)))
+
+
+def longest_path(
+    tokens: Sequence[int], runs: Mapping[int, Run], children: Mapping[tuple[int, int], Sequence[int]]
+) -> list[Slots]:
+    """The slots of the longest living path from a root that begins as `tokens` do; `children`: (parent, first token) → keys."""
+    best: list[Slots] = []
+    stack: list[tuple[int, int, list[Slots]]] = [(0, 0, [])]
+    longest = 0
+    while stack:
+        parent, depth, slots = stack.pop()
+        if depth > longest:
+            longest, best = depth, slots
+        if depth == len(tokens):
+            break
+        for key in children.get((parent, tokens[depth]), ()):
+            run = runs[key]
+            node = run.prefix()
+            if node is None:
+                continue
+            same = common(node.tokens[: len(run.slots)], tokens[depth:])
+            below = [*slots, run.slots[:same]]
+            if same == len(node.tokens):
+                stack.append((key, depth + same, below))
+            elif depth + same > longest:
+                longest, best = depth + same, below
+    return best
+
+
+class Changes:
+    """`with lock, changes:` a change of something shared is whole or undone.
+
+    What an interrupt (Ctrl-C) left half done is not looked at again: whoever comes next calls `undo` first.
+
+    >>> counts = [1]
+    >>> changes = Changes(counts.clear)
+    >>> try:
+    ...     with changes:
+    ...         counts.append(2)
+    ...         raise KeyboardInterrupt
+    ... except KeyboardInterrupt:
+    ...     pass
+    >>> with changes:
+    ...     counts
+    []
+    """
+
+    def __init__(self, undo: Callable[[], object]) -> None:
+        self._undo, self.torn = undo, False
+
+    def __enter__(self) -> None:
+        if self.torn:
+            self._undo()
+        self.torn = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self.torn = False

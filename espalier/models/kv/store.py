@@ -12,7 +12,7 @@ import torch
 
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.kv.layout import Plan
-from espalier.models.kv.pool import Pool, Run, Slots, common
+from espalier.models.kv.pool import Changes, Pool, Run, Slots, longest_path
 from espalier.prefix import Prefix
 
 __all__ = ["KV"]
@@ -55,7 +55,8 @@ class KV:
         self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
         self._forgotten: deque[int] = deque()
         self._remembered, self._turn = list[Run](), 0
-        self._moving = threading.RLock()  # held while slots change hands: a draft in a thread of its own may be borrowing them
+        self._open: Plan | None = None  # what is being computed now: until it is settled, slots stay where they are
+        self._moving, self._changes = threading.Lock(), Changes(self._start_anew)  # held, and noted, while slots change hands
 
     @property
     def keys(self) -> torch.Tensor:
@@ -70,14 +71,16 @@ class KV:
     @property
     def capacity(self) -> int:
         """The number of slots for which memory is held."""
-        self._collect()
-        return self._pool.capacity
+        with self._moving, self._changes:
+            self._collect()
+            return self._pool.capacity
 
     @property
     def used(self) -> int:
         """The number of slots that living prefixes hold."""
-        self._collect()
-        return self._pool.used
+        with self._moving, self._changes:
+            self._collect()
+            return self._pool.used
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +93,8 @@ class KV:
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
         """
-        with self._moving:
+        with self._moving, self._changes:
+            self._release(self._open)  # there is one if an interrupt came between a plan and its end
             self._collect()
             self._turn += 1
             chains = [self._chain(x) for x in prefixes]
@@ -109,30 +113,42 @@ class KV:
                     if id(x) not in plan.answered_by:
                         plan.answered_by[id(x)] = plan.add([x.last], path)
                     plan.asked.append(plan.answered_by[id(x)])
+            self._open = plan
             return plan
 
     def commit(self, plan: Plan) -> None:
-        """Takes what the plan computed as the keys and values of its prefixes."""
-        for node, slots, _ in plan.fresh:
-            (self._runs.get(id(node)) or self._register(node, slots)).slots = slots
-        for before in self._remembered:
-            before.path = None
-        self._remembered = []
-        for key, path in plan.remember.items():
-            run = self._runs.get(key)
-            if run is not None:
-                run.path, run.used = path, self._turn
-                self._remembered.append(run)
+        """Takes what the plan computed as the keys and values of its prefixes (nothing, if all was forgotten meanwhile)."""
+        with self._moving, self._changes:
+            if plan is not self._open:
+                return
+            for node, slots, _ in plan.fresh:
+                (self._runs.get(id(node)) or self._register(node, slots)).slots = slots
+            for before in self._remembered:
+                before.path = None
+            self._remembered, self._open = [], None
+            for key, path in plan.remember.items():
+                run = self._runs.get(key)
+                if run is not None:
+                    run.path, run.used = path, self._turn
+                    self._remembered.append(run)
 
     def abandon(self, plan: Plan) -> None:
         """Gives back what the plan took; nothing of it is remembered."""
-        for _, _, taken in plan.fresh:
-            self._pool.release(taken)
+        with self._moving, self._changes:
+            self._release(plan)
+
+    def _release(self, plan: Plan | None) -> None:
+        if plan is not None and plan is self._open:
+            self._open = None
+            for _, _, taken in plan.fresh:
+                self._pool.release(taken)
 
     def borrow(self, lender: KV, x: Prefix) -> None:
         """Copies what `lender` has computed of `x` and what is above it, down from where this has something itself."""
-        self._collect()
-        with lender._moving:
+        with self._moving, self._changes, lender._moving:
+            if lender._changes.torn:
+                return
+            self._collect()
             found = list[tuple[Prefix, Slots]]()
             for node in x.up():
                 if id(node) in self._runs:
@@ -146,20 +162,24 @@ class KV:
                 self._make_room(len(theirs), [self._chain(x)])
             mine = self._pool.take(len(theirs))
             self._pool.copy(mine, lender._pool, theirs)
-        ends = np.cumsum([len(slots) for _, slots in found])[:-1]
-        for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
-            self._register(node, slots.copy())
+            ends = np.cumsum([len(slots) for _, slots in found])[:-1]
+            for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
+                self._register(node, slots.copy())
 
     def missing(self, x: Prefix) -> int:
         """How many tokens of `x` have no keys and values."""
-        runs = (self._runs.get(id(node)) for node in x.up())
-        return len(x) - sum(len(run.slots) for run in runs if run is not None)
+        with self._moving, self._changes:
+            runs = (self._runs.get(id(node)) for node in x.up())
+            return len(x) - sum(len(run.slots) for run in runs if run is not None)
 
     def clear(self) -> None:
         """Forgets everything; prefixes are computed again when asked for."""
-        for run in list(self._runs.values()):
-            self._drop(run)
-        self._collect()
+        with self._moving, self._changes:
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._runs, self._children, self._remembered, self._open = {}, {}, [], None
+        self._pool.reset()
 
     def _chain(self, x: Prefix) -> tuple[Slots, list[Prefix]]:
         """The deepest remembered path above `x`, and the nodes from there down to `x`."""
@@ -219,27 +239,7 @@ class KV:
 
     def _adopt(self, root: Prefix) -> Run | None:
         """A run that shares the longest living path with the same tokens as `root`, if there is one."""
-        best: list[Slots] = []
-        stack: list[tuple[int, int, list[Slots]]] = [(0, 0, [])]
-        tokens, longest = root.tokens, 0
-        while stack:
-            parent, depth, slots = stack.pop()
-            if depth > longest:
-                longest, best = depth, slots
-            if depth == len(tokens):
-                break
-            for key in self._children.get((parent, tokens[depth]), ()):
-                run = self._runs[key]
-                node = run.prefix()
-                if node is None:
-                    continue
-                same = common(node.tokens[: len(run.slots)], tokens[depth:])
-                below = [*slots, run.slots[:same]]
-                if same == len(node.tokens):
-                    stack.append((key, depth + same, below))
-                elif depth + same > longest:
-                    longest, best = depth + same, below
-        if not longest:
+        if not (best := longest_path(root.tokens, self._runs, self._children)):
             return None
         shared = np.concatenate(best)
         self._pool.share(shared)
@@ -260,7 +260,8 @@ class KV:
             run = self._runs.get(self._forgotten.popleft())
             if run is not None and run.prefix() is None:
                 self._drop(run)
-        if self._pool.used * 4 <= self._pool.capacity and self._pool.fitting(2 * self._pool.used) < self._pool.capacity:
+        roomy = self._open is None and self._pool.used * 4 <= self._pool.capacity
+        if roomy and self._pool.fitting(2 * self._pool.used) < self._pool.capacity:
             self._resize(self._pool.fitting(2 * self._pool.used))
 
     def _make_room(self, count: int, chains: Sequence[tuple[Slots, list[Prefix]]]) -> None:
@@ -278,9 +279,8 @@ class KV:
             )
 
     def _resize(self, capacity: int) -> None:
-        with self._moving:
-            held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
-            self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
+        held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
+        self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
 
     def _evict(self, count: int, kept: set[int]) -> None:
         """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""
