@@ -10,7 +10,7 @@ from torch import Tensor
 
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
-from espalier.shaper import Shaper, Stage
+from espalier.shaper import Shaper
 
 if TYPE_CHECKING:
     from espalier.rng import Rng
@@ -119,7 +119,9 @@ class Row:
         return self.limit is None or self.limit.allowed(token)
 
     def argmax(self) -> int:
-        """The most probable allowed token; the first of equals. No shaper after the constraint changes which it is."""
+        """The most probable allowed token; the first of equals."""
+        if not _keep_best(self.after):
+            return _argmax(self.dense())
         best = _argmax(self.logits)
         if self.limit is None:
             return best
@@ -167,7 +169,7 @@ class Row:
         return rng.categorical(self.probs())
 
     def _checks_suffice(self) -> bool:
-        return all(shaper.stage is Stage.TEMPERATURE for shaper in self.after)
+        return all(shaper.elementwise for shaper in self.after)
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k most probable tokens with their log-probabilities, best first; fewer if fewer are possible."""
@@ -187,6 +189,15 @@ class Row:
         if self._dense is None:
             self._dense = self._shaped(self._restricted())
         return self._dense
+
+    def log_weight(self, token: int) -> float:
+        """log p(token) - log q(token): p before constraint, temperature and truncation, q what `draw` draws from.
+
+        Exact for every shaper. Infinite for a token that q excludes. Summed over a text it is the log importance weight that
+        takes draws from these rows back to the law of p on the texts that q allows.
+        """
+        logp = float(self.logits[token].double()) - float(torch.logsumexp(self.logits.double(), -1))
+        return logp - self.logp(token) if logp > -torch.inf else logp
 
     @property
     def log_normaliser(self) -> float:
@@ -220,6 +231,13 @@ class Row:
         for shaper in self.after:
             logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
         return logp
+
+
+def _keep_best(shapers: Sequence[Shaper]) -> bool:
+    for shaper in shapers:
+        if shaper.greedy or not shaper.keeps_best:
+            return shaper.greedy
+    return True
 
 
 def _argmax(weights: Tensor) -> int:

@@ -171,7 +171,7 @@ class Shaped(Wrapper):
         inner.admit(stage_of(shaper), type(shaper).__name__)
         shaper.check(inner.vocab_size)
         super().__init__(inner, shaper.stage)
-        self.shaper = shaper
+        self.shaper = shaper.bound(inner.vocab)
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, prefixes, want)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from espalier.prefix import Prefix
+    from espalier.text.vocab import Vocab
 
 
 class Stage(IntEnum):
@@ -63,6 +64,8 @@ class Shaper(ABC):
 
     stage: ClassVar[Stage]
     greedy: bool = False  # leaves only the most probable token
+    keeps_best: bool = True  # the most probable token stays it
+    elementwise: bool = False  # changes each weight by itself, so a constraint may as well come after it
 
     @abstractmethod
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
@@ -70,6 +73,14 @@ class Shaper(ABC):
 
     def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
         """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
+
+    def bound(self, vocab: Vocab | None) -> Shaper:
+        """This shaper as it works on a scorer with this vocabulary: asked once, by `scorer | shaper`.
+
+        For shapers that must know what tokens say or which of them ends a text; raises `InvalidInput` if the scorer has no
+        vocabulary and they need one.
+        """
+        return self
 
 
 def stage_of(shaper: Shaper) -> Stage:

@@ -1,24 +1,26 @@
-"""Penalties and biases: shapers of logits, those with a memory reading it off each prefix."""
+"""Penalties on tokens that occurred: shapers of logits whose counts are kept with each prefix."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.errors import expect, require
+from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, Stage
+from espalier.shaping.history import Counts, History
+from espalier.text.vocab import Vocab
 
 
-class repetition(Shaper):
+class repetition(History[Counts]):
     """Divides the positive logits of tokens that occurred (in the prompt too) by a factor, multiplies the negative ones.
 
-    Keskar et al. 2019, "CTRL" (arXiv 1909.05858), with the sign rule that transformers uses.
+    The rule reads the sign of raw logits, so it changes when a constant is added to a row. Keskar et al. 2019, "CTRL" (arXiv
+    1909.05858), with the sign rule that transformers uses.
 
     >>> repetition(2.0)(torch.tensor([[1.0, -1.0, 1.0]]), [Prefix([0, 1])]).tolist()
     [[0.5, -2.0, 1.0]]
@@ -31,15 +33,17 @@ class repetition(Shaper):
         require(factor > 0, f"repetition_penalty={factor}: it must be positive; 1 changes nothing, 1.1 discourages repeats")
         self.factor, self.prompt = factor, prompt
 
-    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        weights = weights.clone()
-        for row, x in zip(weights, prefixes, strict=True):
-            seen = torch.tensor(sorted(set(x.ids() if self.prompt else x.written())), device=row.device, dtype=torch.long)
-            row[seen] = torch.where(row[seen] > 0, row[seen] / self.factor, row[seen] * self.factor)
-        return weights
+    def begin(self, x: Prefix) -> Counts:
+        return Counts.of(x.ids() if self.prompt else ())
+
+    def step(self, state: Counts, token: int) -> Counts:
+        return state + token
+
+    def shape(self, row: Tensor, state: Counts) -> Tensor:
+        return state.replace_seen(row, divided(row, self.factor))
 
 
-class presence(Shaper):
+class presence(History[Counts]):
     """Subtracts an amount from the logit of every token that was written (prompts do not count).
 
     >>> presence(0.5)(torch.zeros(1, 3), [Prefix([0]) + 1 + 1]).tolist()
@@ -49,62 +53,94 @@ class presence(Shaper):
     stage: ClassVar[Stage] = Stage.LOGITS
 
     def __init__(self, amount: float) -> None:
-        expect(amount, Real, "presence_penalty", "a number")
-        require(-2 <= amount <= 2, f"presence_penalty={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
-        self.amount = amount
+        self.amount = _amount("presence_penalty", amount)
 
-    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        return _subtract(weights, [dict.fromkeys(x.written(), self.amount) for x in prefixes])
+    def begin(self, x: Prefix) -> Counts:
+        return Counts.of()
+
+    def step(self, state: Counts, token: int) -> Counts:
+        return state + token
+
+    def shape(self, row: Tensor, state: Counts) -> Tensor:
+        return state.replace_seen(row, row - self.amount)
 
 
-class frequency(Shaper):
+class frequency(presence):
     """Subtracts an amount from the logit of every token for each time that it was written (prompts do not count).
 
     >>> frequency(0.5)(torch.zeros(1, 3), [Prefix([0]) + 1 + 1]).tolist()
     [[0.0, -1.0, 0.0]]
     """
 
-    stage: ClassVar[Stage] = Stage.LOGITS
-
     def __init__(self, amount: float) -> None:
-        expect(amount, Real, "frequency_penalty", "a number")
-        require(-2 <= amount <= 2, f"frequency_penalty={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
-        self.amount = amount
+        self.amount = _amount("frequency_penalty", amount)
 
-    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        amounts = [{token: n * self.amount for token, n in Counter(x.written()).items()} for x in prefixes]
-        return _subtract(weights, amounts)
+    def shape(self, row: Tensor, state: Counts) -> Tensor:
+        return state.subtract(row, self.amount)
 
 
-class bias(Shaper):
-    """Adds a number to the logits of chosen tokens; -inf forbids one.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The last tokens of a text, and how many were written."""
 
-    >>> bias({1: 2.0})(torch.zeros(1, 3), [Prefix()]).tolist()
-    [[0.0, 2.0, 0.0]]
+    tokens: tuple[int, ...]
+    written: int = 0
+
+
+class penalty(History[Window]):
+    """The repetition penalty for the last `window` tokens only, what is older is forgotten; short texts are not ended early.
+
+    With `length_weight` λ the logits of end tokens are lowered by λ · max(0, 1 - t/length) after t written tokens. The papers
+    do not give the form of that part; this one is ours, and λ = 0 leaves it out. Zhu et al. 2023, "Penalty decoding" (arXiv
+    2310.14971).
+
+    >>> penalty(2.0, window=1)(torch.ones(1, 3), [Prefix([0, 1])]).tolist()
+    [[1.0, 0.5, 1.0]]
     """
 
     stage: ClassVar[Stage] = Stage.LOGITS
 
-    def __init__(self, amounts: Mapping[int, float]) -> None:
-        expect(amounts, Mapping, "logit_bias", "token ids with what is added to their logits, such as {7: -2.0}")
-        for token, amount in amounts.items():
-            expect(token, Integral, "a key of logit_bias", "the id of a token")
-            expect(amount, Real, "a value of logit_bias", "a number")
-        require(all(a == a and a < float("inf") for a in amounts.values()), "logit_bias: a bias is a number below infinity")
-        self.amounts = dict(amounts)
+    def __init__(self, factor: float = 1.5, window: int = 100, length_weight: float = 0.0, length: int = 100) -> None:
+        expect(factor, Real, "factor", "a number")
+        require(factor > 0, f"factor={factor}: it must be positive; 1 changes nothing, 1.5 is usual")
+        expect(window, Integral, "window", "a whole number")
+        require(window >= 1, f"window={window}: at least the last token must count; factor=1 is no penalty")
+        require(length_weight >= 0, f"length_weight={length_weight}: it is subtracted from end tokens; 0 for none")
+        require(length >= 1, f"length={length}: texts are held up to a length of at least one token")
+        self.factor, self.window, self.weight, self.length = factor, window, length_weight, length
+        self.end: frozenset[int] = frozenset()
 
-    def check(self, vocab_size: int) -> None:
-        wrong = [token for token in self.amounts if not 0 <= token < vocab_size]
-        require(not wrong, f"logit_bias: token {wrong[:1]} is outside this vocabulary of {vocab_size} tokens")
+    def bound(self, vocab: Vocab | None) -> Shaper:
+        if self.weight == 0:
+            return self
+        if vocab is None or not vocab.end:
+            raise InvalidInput("length_weight lowers end tokens, but this scorer says of no token that it ends a text")
+        new = penalty(self.factor, self.window, self.weight, self.length)
+        new.end = vocab.end
+        return new
 
-    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
-        return _subtract(weights, [{token: -amount for token, amount in self.amounts.items()}] * len(prefixes))
+    def begin(self, x: Prefix) -> Window:
+        return Window(tuple(x.tail(self.window)))
+
+    def step(self, state: Window, token: int) -> Window:
+        return Window((*state.tokens, token)[-self.window :], state.written + 1)
+
+    def shape(self, row: Tensor, state: Window) -> Tensor:
+        row = row.clone()
+        at = torch.tensor(sorted(set(state.tokens)), device=row.device, dtype=torch.long)
+        row[at] = divided(row[at], self.factor)
+        missing = 1 - state.written / self.length
+        if self.end and missing > 0:
+            row[torch.tensor(sorted(self.end), device=row.device)] -= self.weight * missing
+        return row
 
 
-def _subtract(weights: Tensor, amounts: Sequence[Mapping[int, float]]) -> Tensor:
-    weights = weights.clone()
-    for row, amount in zip(weights, amounts, strict=True):
-        if amount:
-            tokens = torch.tensor(list(amount), device=row.device)
-            row[tokens] -= torch.tensor(list(amount.values()), dtype=row.dtype, device=row.device)
-    return weights
+def divided(logits: Tensor, factor: float) -> Tensor:
+    """Positive logits divided by a factor, negative ones multiplied."""
+    return torch.where(logits > 0, logits / factor, logits * factor)
+
+
+def _amount(name: str, amount: float) -> float:
+    expect(amount, Real, name, "a number")
+    require(-2 <= amount <= 2, f"{name}={amount}: it is subtracted from logits; use -2 to 2, 0 for none")
+    return amount

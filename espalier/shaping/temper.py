@@ -23,6 +23,7 @@ class temperature(Shaper):
     """
 
     stage: ClassVar[Stage] = Stage.TEMPERATURE
+    elementwise = True
 
     def __init__(self, t: float) -> None:
         expect(t, Real, "temperature", "a number; 0 is greedy")
