@@ -133,7 +133,7 @@ class Options:
         from espalier import constraints
 
         if self.schema is not None:
-            return constraints.json_schema(self.schema)
+            return constraints.json_schema(self.schema, numbers="plain")
         if self.regex is not None:
             return constraints.regex(self.regex)
         if self.grammar is not None:

@@ -180,6 +180,16 @@ Re number_plain_or_scientific() {
   return r;
 }
 
+Re number_ordinary(std::uint32_t whole, std::uint32_t fraction) {
+  const Re before = re::alt(re::literal("0"), re::cat(range('1', '9'), digits(0, whole - 1)));
+  return cats({maybe(minus()), before, maybe(re::cat(re::literal("."), digits(1, fraction)))});
+}
+
+Re number_digits() {
+  static const Re r = re::alt(re::literal("0"), cats({maybe(minus()), range('1', '9'), digits(0)}));
+  return r;
+}
+
 Re number_beyond() {
   static const Re r = without(number_any(), number_plain_or_scientific());
   return r;

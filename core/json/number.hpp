@@ -32,6 +32,9 @@ Re number_any();
 Re number_plain_or_scientific();
 // Texts of the former that are none of the latter.
 Re number_beyond();
+// Ordinary decimals of at most so many digits before and after the point; of integers only the digits.
+Re number_ordinary(std::uint32_t whole, std::uint32_t fraction);
+Re number_digits();
 // The texts (among those) whose value the atom admits; `exact` becomes false if only an upper bound was given.
 Re number_texts(const NumberAtom&, bool& exact);
 

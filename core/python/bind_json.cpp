@@ -19,15 +19,15 @@ void bind_json(nb::module_& m) {
   m.def(
       "schema_machine",
       [](std::string schema, std::vector<std::pair<std::string, std::string>> registry, bool formats, bool in_order,
-         int blanks, const Limits& limits) -> std::shared_ptr<SchemaMachine> {
+         int blanks, bool plain, const Limits& limits) -> std::shared_ptr<SchemaMachine> {
         const nb::gil_scoped_release release;
         const EngineGuard guard(engine_lock());
         const Budget budget(limits.compile_ms, limits, "the schema");
-        json::Options o{formats, in_order, static_cast<json::Blanks>(blanks)};
+        json::Options o{formats, in_order, static_cast<json::Blanks>(blanks), plain};
         return std::make_shared<SchemaMachine>(std::move(schema), std::move(registry), o);
       },
       nb::arg("schema"), nb::arg("registry"), nb::arg("formats"), nb::arg("in_order"), nb::arg("blanks"),
-      nb::arg("limits"));
+      nb::arg("plain"), nb::arg("limits"));
   m.def("schema_knows", [](const std::string& uri, const std::string& keyword) {
     return json::knows(json::draft_of(uri, json::Draft::Any), keyword);
   });

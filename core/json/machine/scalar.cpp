@@ -183,7 +183,28 @@ Re SchemaMachine::strings(Formula f) {
   return re::alt(words, re::cat(re::literal("\""), re::cat(body, re::literal("\""))));
 }
 
+// Ordinary decimals, of as many digits as the bounds of f have, where these are more than usual.
+Re SchemaMachine::ordinary_numbers(Formula f) {
+  constexpr std::int64_t kUsual = 15, kMost = 40, kBeyond = 5;
+  std::int64_t whole = kUsual, fraction = kUsual;
+  f_.map(f, [&](Formula atom) {
+    const Decimal& v = number_atoms_[f_[atom].a].value;
+    const std::int64_t after = static_cast<std::int64_t>(v.digits.size()) - v.point;
+    if (v.point >= kUsual && v.point < kMost) whole = std::max(whole, v.point + 1);
+    if (after + kBeyond > kUsual && after < kMost) fraction = std::max(fraction, after + kBeyond);
+    return atom;
+  });
+  return number_ordinary(static_cast<std::uint32_t>(whole), static_cast<std::uint32_t>(fraction));
+}
+
 Re SchemaMachine::numbers(Formula f, bool& exact) {
+  if (!options_.plain_numbers) return spelled_numbers(f, exact);
+  if (f == kTrue) return ordinary_numbers(f);
+  const Re all = spelled_numbers(f, exact), plain = re::both(all, ordinary_numbers(f));
+  return re::empty(plain) ? all : plain;  // where a bound leaves no ordinary decimal, its exponents stay
+}
+
+Re SchemaMachine::spelled_numbers(Formula f, bool& exact) {
   if (f == kTrue) return number_any();
   const Re all = number_plain_or_scientific();
   // The texts for which f (negated: not f) holds; an atom without an expression admits all.
@@ -193,6 +214,9 @@ Re SchemaMachine::numbers(Formula f, bool& exact) {
     switch (f_[g].is) {
       case Is::Number: {
         bool regular = true;
+        const NumberAtom& a = number_atoms_[f_[g].a];
+        if (options_.plain_numbers && !negated && (a.op == Op::Integer || (a.op == Op::Eq && a.value.integer())))
+          return re::both(number_digits(), number_texts(a, regular));
         const Re r = number_texts(number_atoms_[f_[g].a], regular);
         exact &= regular;
         return !regular ? all : negated ? without(all, r) : re::both(all, r);

@@ -26,6 +26,7 @@ struct Options {
   bool assert_formats = true;
   bool in_order = false;  // listed members only in the schema's order
   Blanks blanks = Blanks::Flexible;
+  bool plain_numbers = false;  // integers are digits, numbers ordinary decimals
 };
 
 constexpr Schema kHolder = 0x80000000;  // an evaluator that is the schema which holds the unevaluated keyword itself
@@ -127,6 +128,8 @@ class SchemaMachine final : public Machine {
   Re text_of(Formula);
   Re strings(Formula);
   Re numbers(Formula, bool& exact);
+  Re spelled_numbers(Formula, bool& exact);
+  Re ordinary_numbers(Formula);
   bool number_holds(Formula, const Decimal&, std::string_view text);
   bool text_holds(Formula, std::string_view);
   const std::vector<std::string>* finite(Formula) const;

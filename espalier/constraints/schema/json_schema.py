@@ -23,6 +23,7 @@ def json_schema(
     order: Literal["schema", "any", "strict"] = "schema",
     registry: Mapping[str, Any] | None = None,
     whitespace: Literal["flexible", "compact", "pretty"] = "flexible",
+    numbers: Literal["json", "plain"] = "json",
     limits: Limits | None = None,
 ) -> JsonGuide:
     r"""The guide of all JSON texts whose value satisfies the schema.
@@ -36,6 +37,10 @@ def json_schema(
     `const` strings have one spelling (characters as they are, or \uXXXX beyond ASCII); other strings may use any escape.
     Numbers under a numeric keyword (`integer` too) are plain decimals with at most 6 zeros at the end of the fraction, or
     have one digit before the point of d.ddde±x; exponents stay within the range of doubles.
+
+    `numbers`: "json" spells numbers as above; "plain" writes integers as digits and other numbers as ordinary decimals of at
+    most 15 digits before and after the point (more where a bound has more, exponents only where a bound leaves nothing else),
+    which is what a model should write; checks and masks have the same set. Under either an integer is read as an `int`.
 
     `order`: "schema" and "any" are the same set: members in every order that the schema allows; "strict" accepts listed
     members only in the schema's order. `whitespace`: "flexible" (runs of blanks are bounded), "compact" (none), "pretty" (two
@@ -52,6 +57,7 @@ def json_schema(
         ("formats", formats, ("assert", "annotate")),
         ("order", order, ("schema", "any", "strict")),
         ("whitespace", whitespace, tuple(_BLANKS)),
+        ("numbers", numbers, ("json", "plain")),
     ):
         if value not in known:
             raise InvalidInput(f"{name}={value!r}: write one of {', '.join(map(repr, known))}")
@@ -61,7 +67,7 @@ def json_schema(
     _publish()
     with teaching():
         machine = _grammar.schema_machine(
-            given.text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], limits.native()
+            given.text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], numbers == "plain", limits.native()
         )
     return JsonGuide(machine, given, limits)
 
