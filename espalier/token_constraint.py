@@ -6,15 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState
-from espalier.rows import Limit
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from espalier.rows import Limit
     from espalier.text.vocab import Vocab
 
 _WANTED = "a guide such as es.regex('[a-z]+') or es.json_schema(…), or an es.TokenConstraint"
@@ -62,6 +61,9 @@ class TokenConstraint(ABC):
         """bool [V]: the tokens that may follow. None: no mask is at hand, check tokens instead."""
         return None
 
+    def __and__(self, other: Any) -> Together:
+        return Together(self).__and__(other)
+
 
 def token_constraint(value: Any, vocab: Vocab | None) -> TokenConstraint:
     """What a value right of `scorer *` says of tokens: `value.over(vocab)`, or the value if it is a constraint on tokens.
@@ -89,6 +91,69 @@ def restricts(value: Any) -> bool:
     """Whether `scorer * value` means something: a guide, or a constraint on tokens (by its methods, if not by its class)."""
     known = isinstance(value, TokenConstraint) or all(hasattr(value, name) for name in ("start", "advance", "allowed"))
     return not isinstance(value, type) and (known or hasattr(value, "over"))
+
+
+class Together:
+    """`guide & constraint`: guides and constraints on tokens, all of which must hold; `over(vocab)` makes it one constraint.
+
+    >>> import espalier as es
+    >>> from espalier.text.vocab import Vocab
+    >>> class NotTwice(es.TokenConstraint):  # no token right after itself
+    ...     def start(self):
+    ...         return -1
+    ...     def advance(self, state, token):
+    ...         return None if token == state else token
+    >>> law = (es.regex("a*b*") & NotTwice()).over(Vocab([b"a", b"b", None], end=[2]))
+    >>> law.allowed(law.advance(law.start(), 0), 0), law.allowed(law.advance(law.start(), 0), 1)
+    (False, True)
+    """
+
+    exactness = "over"
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def over(self, vocab: Vocab) -> TokenConstraint:
+        """The constraint that all parts make together; their checks are made in the order of the parts."""
+        return _All([token_constraint(part, vocab) for part in self.parts])
+
+    def __and__(self, other: Any) -> Together:
+        if not restricts(other):
+            expect(other, TokenConstraint, "what stands beside a constraint", _WANTED)
+        return Together(*self.parts, other)
+
+    def __repr__(self) -> str:
+        return " & ".join(map(repr, self.parts))
+
+
+class _All(TokenConstraint):
+    def __init__(self, parts: list[TokenConstraint]) -> None:
+        self.parts = parts
+
+    def start(self) -> Any:
+        return tuple(part.start() for part in self.parts)
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        after = []
+        for part, at in zip(self.parts, state, strict=True):
+            following = part.advance(at, token)
+            if following is None:
+                return None
+            after.append(following)
+        return tuple(after)
+
+    def allowed(self, state: Any, token: int) -> bool:
+        return all(part.allowed(at, token) for part, at in zip(self.parts, state, strict=True))
+
+    def mask(self, state: Any) -> Tensor | None:
+        whole: Tensor | None = None
+        for part, at in zip(self.parts, state, strict=True):
+            made = getattr(part, "mask", None)
+            mask = made(at) if made is not None else None
+            if mask is None:
+                return None
+            whole = mask if whole is None else whole & mask
+        return whole
 
 
 def states(constraint: TokenConstraint) -> PrefixState[Any]:
@@ -123,14 +188,16 @@ class StateLimit:
         return self._mask
 
     def _made(self) -> Tensor | None:
+        import torch
+
         if self.state is None:  # the mask of an inexact guide let a token through that its check refuses: a dead end
             return torch.zeros(self.size, dtype=torch.bool)
         made = getattr(self.constraint, "mask", None)
         mask: Tensor | None = made(self.state) if made is not None else None
         if mask is None:
             return None
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (self.size,):
-            given = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)[:80]
+        if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool or mask.shape != (self.size,):
+            given = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, torch.Tensor) else repr(mask)[:80]
             name, wanted = type(self.constraint).__name__, f"a bool tensor [{self.size}], or None to go by checks"
             raise InvalidInput(f"{name}.mask gave {given}; expected {wanted}")
         if self.shut:

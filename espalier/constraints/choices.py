@@ -29,7 +29,7 @@ def choices(texts: Iterable[str | bytes], *, limits: Limits | None = None) -> Ma
             raise InvalidInput(f"choices: {text!r} is no text; write {str(text)!r} if its text is meant")
     words = [text.encode() if isinstance(text, str) else text for text in listed]
     shown = ", ".join(repr(text) for text in listed[:5])
-    name, limits = f"choices [{shown}{', …' if len(listed) > 5 else ''}]", limits or Limits()
+    name, given, limits = f"choices [{shown}{', …' if len(listed) > 5 else ''}]", limits, limits or Limits()
     with teaching():
         expression = _grammar.re_literals(words, limits.native(), name)
-    return regular(expression, name, limits)
+    return regular(expression, name, limits).by(choices, listed, limits=given)

@@ -1,151 +1,91 @@
-"""Guides made of guides: both, either, then, repeat, complement."""
+"""What a guide made of guides compiles to: one regular expression, one native machine, or its parts run side by side."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from espalier import _grammar
-from espalier.constraints.guide import Guide, MachineGuide, teaching
-from espalier.constraints.regex import regular
+from espalier.constraints.engines import Branches, Chain, Engine, NativeMachine, Repetition, Side
+from espalier.constraints.limits import Limits, teaching
 from espalier.errors import InvalidInput, require
 
 
-def both(a: Guide, b: Guide) -> Guide:
-    """The guide of the texts in a and in b.
+def both(a: Engine, b: Engine, label: str) -> Engine:
+    """The texts in a and in b: exact if both are regular.
 
-    Exact if both are regular. Otherwise the two run side by side: no text outside the intersection is accepted, but a
-    beginning of one text of a and of another text of b may be allowed, so the guide says "over".
-
-    >>> from espalier.constraints import regex
-    >>> (regex("a*b*") & regex(".{3}")).matches(b"aab")
-    True
+    Otherwise the two run side by side: no text outside the intersection is accepted, but a beginning of one text of a and of
+    another text of b may be allowed, so the engine says "over".
     """
-    x, y = expression(a), expression(b)
-    if x is not None and y is not None:
+    if a.expression is not None and b.expression is not None:
         with teaching():
-            return regular(_grammar.re_both(x, y), f"({name(a)}) & ({name(b)})", limits(a))
-    return Product(a, b)
+            return regular_machine(_grammar.re_both(a.expression, b.expression), label, limits(a))
+    return Side(a, b, label)
 
 
-def either(a: Guide, b: Guide) -> Guide:
-    """The guide of the texts in a or in b; exact if both are.
-
-    >>> from espalier.constraints import regex
-    >>> (regex("a+") | regex("b")).matches(b"b")
-    True
-    """
-    label = f"({name(a)}) | ({name(b)})"
-    x, y = expression(a), expression(b)
-    if x is not None and y is not None:
-        return regular(_grammar.re_alt([x, y]), label, limits(a))
-    return MachineGuide(_grammar.either_machine([machine(a), machine(b)]), label, limits=limits(a))
+def either(a: Engine, b: Engine, label: str) -> Engine:
+    """The texts in a or in b: as exact as both."""
+    if a.expression is not None and b.expression is not None:
+        return regular_machine(_grammar.re_alt([a.expression, b.expression]), label, limits(a))
+    x, y = a.machine(), b.machine()
+    if x is None or y is None:
+        return Branches([a, b], label)
+    return NativeMachine(_grammar.either_machine([x, y]), label, limits=limits(a))
 
 
-def then(a: Guide, b: Guide) -> Guide:
-    """The guide of a text of a followed by a text of b; exact if both are.
-
-    >>> from espalier.constraints import regex
-    >>> (regex("a+") + regex("b")).matches(b"aab")
-    True
-    """
-    label = f"({name(a)}) + ({name(b)})"
-    x, y = expression(a), expression(b)
-    if x is not None and y is not None:
-        return regular(_grammar.re_cat(x, y), label, limits(a))
+def then(a: Engine, b: Engine, label: str) -> Engine:
+    """A text of a followed by a text of b: as exact as both."""
+    if a.expression is not None and b.expression is not None:
+        return regular_machine(_grammar.re_cat(a.expression, b.expression), label, limits(a))
     for part in (a, b):
         part.start()  # an empty part would leave beginnings that cannot be finished
-    return MachineGuide(_grammar.then_machine([machine(a), machine(b)]), label, limits=limits(a))
+    x, y = a.machine(), b.machine()
+    if x is None or y is None:
+        return Chain([a, b], label)
+    return NativeMachine(_grammar.then_machine([x, y]), label, limits=limits(a))
 
 
-def repeat(a: Guide, lo: int = 0, hi: int | None = None) -> Guide:
-    """The guide of `lo` to `hi` texts of a, one after the other (None: any number); exact if a is.
-
-    >>> from espalier.constraints import regex
-    >>> regex("ab").repeat(2, 3).matches(b"abab")
-    True
-    """
+def repeat(a: Engine, lo: int, hi: int | None, label: str) -> Engine:
+    """`lo` to `hi` texts of a, one after the other (None: any number): as exact as a."""
     require(lo >= 0 and (hi is None or lo <= hi), f"repeat({lo}, {hi}): the bounds must satisfy 0 <= lo <= hi")
-    label = f"({name(a)}){{{lo},{'' if hi is None else hi}}}"
     top = _grammar.INF if hi is None else hi
-    x = expression(a)
-    if x is not None:
-        return regular(_grammar.re_repeat(x, lo, top), label, limits(a))
+    if a.expression is not None:
+        return regular_machine(_grammar.re_repeat(a.expression, lo, top), label, limits(a))
     a.start()
-    return MachineGuide(_grammar.repeat_machine(machine(a), lo, top), label, limits=limits(a))
+    machine = a.machine()
+    if machine is None:
+        return Repetition(a, lo, hi, label)
+    return NativeMachine(_grammar.repeat_machine(machine, lo, top), label, limits=limits(a))
 
 
-def complement(a: Guide) -> Guide:
-    """The guide of all well-formed UTF-8 texts that are not in a; only for regular guides.
-
-    >>> from espalier.constraints import regex
-    >>> (~regex("a*")).matches(b"ab")
-    True
-    """
-    x = expression(a)
-    if x is None:
+def complement(a: Engine, label: str) -> Engine:
+    """All well-formed UTF-8 texts that are not in a; only where a is regular."""
+    if a.expression is None:
         raise InvalidInput(
-            f"~ {name(a)}: the complement is only decidable for regular guides (regex, choices and what &, |, +, repeat "
-            "and ~ make of them); for a schema write {'not': …} in it"
+            f"~ {a.label}: the complement is only decidable for regular guides (regex, choices and what &, |, +, repeat "
+            "and ~ make of them); for a schema write {'not': …} in it, for your own guide one that accepts the opposite"
         )
-    return regular(_grammar.re_both(_grammar.re_text(), _grammar.re_negate(x)), f"~({name(a)})", limits(a))
+    return regular_machine(_grammar.re_both(_grammar.re_text(), _grammar.re_negate(a.expression)), label, limits(a))
 
 
-class Product(Guide):
-    """Two guides side by side; a state is a pair of their states. As a part of another guide they go byte by byte in step,
-    which is right but slower to mask."""
-
-    def __init__(self, a: Guide, b: Guide) -> None:
-        self.a, self.b = a, b
-
-    @property
-    def exactness(self) -> str:
-        return "over"
-
-    def start(self) -> Any:
-        return self.a.start(), self.b.start()
-
-    def advance(self, state: Any, data: bytes) -> Any | None:
-        x = self.a.advance(state[0], data)
-        y = self.b.advance(state[1], data) if x is not None else None
-        return None if x is None or y is None else (x, y)
-
-    def accepts(self, state: Any) -> bool:
-        return self.a.accepts(state[0]) and self.b.accepts(state[1])
-
-    def forced(self, state: Any) -> bytes:
-        x, y = self.a.forced(state[0]), self.b.forced(state[1])
-        longest = max(x, y, key=len)
-        return longest if self.advance(state, longest) is not None else b""
-
-    def native(self) -> Any:
-        return self.a.native(), self.b.native()
-
-    def __repr__(self) -> str:
-        return f"<over guide ({name(self.a)}) & ({name(self.b)})>"
+def regular_machine(expression: int, label: str, limits: Limits) -> NativeMachine:
+    """The native machine of an expression of the native store."""
+    with teaching():
+        machine = _grammar.regular_machine(expression, limits.native(), label)
+    return NativeMachine(machine, label, limits=limits, expression=expression)
 
 
-def expression(guide: Guide) -> int | None:
-    """The regular expression of a guide that has one."""
-    return guide.expression if isinstance(guide, MachineGuide) else None
+def limits(engine: Engine) -> Limits:
+    """The limits of an engine that has some, else the default ones."""
+    found = getattr(engine, "limits", None)
+    return found if isinstance(found, Limits) else Limits()
 
 
-def name(guide: Guide) -> str:
-    return guide.name if isinstance(guide, MachineGuide) else repr(guide)
-
-
-def limits(guide: Guide) -> Any:
-    return guide.limits if isinstance(guide, MachineGuide) else None
-
-
-def machine(guide: Guide) -> Any:
-    """The native machine of a guide, for what composes machines."""
-    if isinstance(guide, MachineGuide):
-        return guide.native().machine
-    if isinstance(guide, Product):
-        return _grammar.both_machine(machine(guide.a), machine(guide.b))
-    raise InvalidInput(
-        f"{guide!r} was not made by this library's constructors; it can restrict a scorer but not be a part of a guide"
-    )
-
-
-__all__ = ["Product", "both", "complement", "either", "repeat", "then"]
+def embedded(engine: Engine) -> Any:
+    """The native machine of an engine, for grammars and tags that hold it."""
+    machine = engine.machine()
+    if machine is None:
+        raise InvalidInput(
+            f"{engine.label} is written in Python, in whole or in part, so it cannot be inside a grammar or a tag; "
+            "put it beside them with &, |, + and repeat"
+        )
+    return machine

@@ -1,50 +1,26 @@
-"""Guides: what may be said, decided byte by byte."""
+"""Guides: what may be said, decided byte by byte. A guide is a small immutable term; `compile` makes it run."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from espalier import _grammar
-from espalier.errors import InvalidInput, LimitExceeded
+from espalier.constraints import compile
+from espalier.constraints.engines import Engine, NativeMachine
+from espalier.constraints.leaf import Leaf
+from espalier.constraints.limits import Limits, taught, teaching
+from espalier.constraints.tokens import TokenGuide
+from espalier.errors import InvalidInput
+from espalier.token_constraint import Together, restricts
 
 if TYPE_CHECKING:
     from espalier.text.vocab import Vocab
     from espalier.token_constraint import TokenConstraint
 
 State = Hashable
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much one guide may cost; past a bound `LimitExceeded` names the place instead of hanging.
-
-    `compile_ms` bounds the building of a guide and each single call on bytes, `mask_us` each single mask, `states` and
-    `memory_mb` what one call may add to the process. `None` = unlimited. Raises `InvalidInput` for what is no bound.
-
-    >>> Limits(compile_ms=50).compile_ms
-    50
-    """
-
-    compile_ms: float | None = 10_000
-    states: int | None = 2_000_000
-    memory_mb: float | None = 1_000
-    mask_us: float | None = 10_000_000
-
-    def __post_init__(self) -> None:
-        for name, bound in vars(self).items():
-            number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
-            if bound is not None and not (number and bound > 0):
-                raise InvalidInput(f"Limits({name}={bound!r}): a bound is a number above 0, or None for no bound")
-
-    def native(self) -> Any:
-        """The bounds as the engine takes them."""
-        bounds = [bound if bound is not None and bound < 2**63 else 0 for bound in vars(self).values()]  # 0 = no bound
-        compile_ms, states, memory_mb, mask_us = bounds
-        return _grammar.Limits(compile_ms, math.ceil(states), memory_mb, mask_us)
 
 
 class Guide(ABC):
@@ -55,37 +31,53 @@ class Guide(ABC):
     hashable values: keep them, compare them, go on from any of them. Guides combine: `a & b`, `a | b`, `a + b`,
     `a.repeat(lo, hi)`, and `~a` where that is decidable.
 
-    >>> import espalier.constraints as es
-    >>> word = es.regex("[a-z]+")
-    >>> state = word.advance(word.start(), b"ab")
-    >>> word.accepts(state), word.advance(state, b"!"), (word + es.choices([".", "!"])).matches(b"ab!")
-    (True, None, True)
+    Write one of your own with three methods: `start`, `advance`, `accepts`. It combines with every other guide; token masks
+    come from walking the vocabulary. State `exactness = "exact"` if it is. An answer that makes no sense raises `InvalidInput`.
+    Guides print as what they were made of, and can be pickled; copying one is keeping it, since it never changes.
+
+    >>> import espalier as es
+    >>> class Balanced(es.Guide):
+    ...     exactness = "exact"
+    ...     def start(self):
+    ...         return 0
+    ...     def advance(self, depth, data):
+    ...         for byte in data:
+    ...             depth += (byte == ord("(")) - (byte == ord(")"))
+    ...             if depth < 0 or byte not in b"()":
+    ...                 return None
+    ...         return depth
+    ...     def accepts(self, depth):
+    ...         return depth == 0
+    >>> sums = Balanced() + es.regex("[0-9]+")
+    >>> sums, sums.matches(b"(())12"), sums.matches(b"(()12")
+    (Balanced() + regex('[0-9]+'), True, False)
     """
 
     @property
-    @abstractmethod
     def exactness(self) -> str:
         """ "exact", or "over": may allow a beginning that no text of the set has."""
+        return "over"
 
     @abstractmethod
-    def start(self) -> State:
+    def start(self) -> Any:
         """The state before the first byte. Raises `Unsatisfiable` if the set is known to be empty."""
 
     @abstractmethod
-    def advance(self, state: Any, data: bytes) -> State | None:
+    def advance(self, state: Any, data: bytes) -> Any | None:
         """The state after these bytes, None if no text of the set goes on like this."""
 
     @abstractmethod
     def accepts(self, state: Any) -> bool:
         """Whether the text may end here."""
 
-    @abstractmethod
     def forced(self, state: Any) -> bytes:
         """The bytes with which every continuation begins (b"" if the text may end here, or go on in two ways)."""
+        return b""
 
-    @abstractmethod
-    def native(self) -> Any:
-        """What computes token masks for this guide: a matcher, or a pair of them."""
+    @property
+    def engine(self) -> Engine:
+        """What follows the bytes: what the guide was compiled to."""
+        return Leaf(self)
 
     def matches(self, data: bytes) -> bool:
         """Whether the text is in the set.
@@ -94,8 +86,9 @@ class Guide(ABC):
         >>> regex("a{2,3}").matches(b"aaa")
         True
         """
-        state = self.advance(self.start(), data)
-        return state is not None and self.accepts(state)
+        engine = self.engine
+        state = engine.advance(engine.start(), data)
+        return state is not None and engine.accepts(state)
 
     def over(self, vocab: Vocab) -> TokenConstraint:
         """This guide as a constraint on the tokens of a vocabulary: what `scorer * guide` uses.
@@ -106,113 +99,203 @@ class Guide(ABC):
         >>> law.mask(law.start()).tolist()
         [True, False, True, False]
         """
-        from espalier.constraints.tokens import TokenGuide
-
         return TokenGuide(self, vocab)
 
-    def __and__(self, other: Guide) -> Guide:
-        from espalier.constraints.compile import both
-
-        return both(self, other) if isinstance(other, Guide) else NotImplemented
+    def __and__(self, other: Any) -> Any:
+        if not isinstance(other, Guide) and restricts(other):
+            return Together(self, other)
+        return Both(self, _operand(self, "&", other))
 
     def __or__(self, other: Guide) -> Guide:
-        from espalier.constraints.compile import either
-
-        return either(self, other) if isinstance(other, Guide) else NotImplemented
+        return Alt(self, _operand(self, "|", other))
 
     def __add__(self, other: Guide) -> Guide:
-        from espalier.constraints.compile import then
-
-        return then(self, other) if isinstance(other, Guide) else NotImplemented
+        return Seq(self, _operand(self, "+", other))
 
     def __invert__(self) -> Guide:
-        from espalier.constraints.compile import complement
-
-        return complement(self)
+        return Not(self)
 
     def repeat(self, lo: int = 0, hi: int | None = None) -> Guide:
-        """This guide's texts, one after the other, from `lo` to `hi` of them (None: any number)."""
-        from espalier.constraints.compile import repeat
+        """This guide's texts, one after the other, from `lo` to `hi` of them (None: any number).
 
-        return repeat(self, lo, hi)
+        >>> from espalier.constraints import regex
+        >>> regex("ab").repeat(2, 3).matches(b"abab")
+        True
+        """
+        return Repeat(self, lo, hi)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in public.items())})"
 
 
-class MachineGuide(Guide):
-    """The guide of a native machine. `expression` is its regular expression (an id of the store) if it is regular.
+def _operand(guide: Guide, sign: str, other: Any) -> Guide:
+    if not isinstance(other, Guide):
+        hint = f"es.choices([{other!r}])" if isinstance(other, (str, bytes)) else "es.regex(…) or es.choices([…])"
+        raise InvalidInput(f"{guide!r} {sign} {other!r}: both sides are guides; write {hint}")
+    return other
 
-    States are small integers of this guide's matcher; equal situations have equal states.
-    """
 
-    _FORCED = 1 << 16  # bytes looked ahead at most
+class MachineGuide(NativeMachine, Guide):
+    """A leaf: the guide of a native machine. It remembers by which call it was made, so that it prints and can be pickled."""
 
-    def __init__(self, machine: Any, name: str, *, limits: Limits | None = None, expression: int | None = None) -> None:
-        self.name, self.limits, self.expression = name, limits or Limits(), expression
-        with teaching():
-            self._matcher = _grammar.Matcher(machine, name, self.limits.native())
-        self._maskers: dict[str, Any] = {}
+    _made: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        return self
+
+    def by(self, make: Callable[..., Any], *args: Any, **options: Any) -> Self:
+        """This guide, marked as what `make(*args, **options)` returns; options that are None or False are left out."""
+        self._made = make, args, {name: value for name, value in options.items() if value is not None and value is not False}
+        return self
+
+    def __repr__(self) -> str:
+        if self._made is None:
+            return f"<{self.exactness} guide {self.name}>"
+        make, args, options = self._made
+        shown = [_short(arg) for arg in args] + [f"{name}={_short(value)}" for name, value in options.items()]
+        return f"{make.__name__}({', '.join(shown)})"
+
+    def __reduce__(self) -> Any:
+        if self._made is None:
+            raise InvalidInput(f"{self!r} was made from a native machine by hand, so it cannot be pickled")
+        return _remade, self._made
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MachineGuide) or self._made is None:
+            return self is other
+        return self._made == other._made
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+
+def _remade(make: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return make(*args, **options)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:100] + "…" + text[-10:]
+
+
+class Term(Guide):
+    """A guide made of guides. What it compiles to is made once, when the term is."""
+
+    def __post_init__(self) -> None:
+        assert self.engine  # made now, so that what cannot be compiled is told at once
+
+    @cached_property
+    def engine(self) -> Engine:
+        return self._compiled()
+
+    @abstractmethod
+    def _compiled(self) -> Engine: ...
 
     @property
     def exactness(self) -> str:
-        return "exact" if self._matcher.machine.exact else "over"
+        return self.engine.exactness
 
-    def start(self) -> int:
-        with teaching():
-            state: int = self._matcher.start()
-        if state == 0:
-            from espalier.errors import Unsatisfiable
+    def start(self) -> Any:
+        return self.engine.start()
 
-            raise Unsatisfiable(f"{self.name}: no text at all satisfies this")
-        return state
+    def advance(self, state: Any, data: bytes) -> Any | None:
+        return self.engine.advance(state, data)
 
-    def advance(self, state: int, data: bytes) -> int | None:
-        with teaching():
-            return self._matcher.advance(state, data) or None
+    def accepts(self, state: Any) -> bool:
+        return self.engine.accepts(state)
 
-    def accepts(self, state: int) -> bool:
-        with teaching():
-            accepts: bool = self._matcher.accepts(state)
-        return accepts
+    def forced(self, state: Any) -> bytes:
+        return self.engine.forced(state)
 
-    def forced(self, state: int) -> bytes:
-        with teaching():
-            data: bytes = self._matcher.forced(state, self._FORCED)
-        return data
+    def __reduce__(self) -> Any:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
 
-    def matches(self, data: bytes) -> bool:
-        with teaching():
-            found: bool = self._matcher.matches(data)
-        return found
 
-    def native(self) -> Any:
-        return self._matcher
+@dataclass(frozen=True, repr=False)
+class _Pair(Term):
+    a: Guide
+    b: Guide
 
-    def masker(self, vocab: Any) -> Any:
-        """The native masks of this guide over a vocabulary, made once."""
-        from espalier.constraints.vocab_masks import trie
+    sign: ClassVar[str]
+    level: ClassVar[int]  # how tightly Python binds the sign
+    combined: ClassVar[Callable[[Engine, Engine, str], Engine]]
 
-        key = vocab.fingerprint
-        if key not in self._maskers:
-            self._maskers[key] = _grammar.Masker(self._matcher, trie(vocab), sorted(vocab.end))
-        return self._maskers[key]
+    def _compiled(self) -> Engine:
+        a, b = self.a.engine, self.b.engine
+        return type(self).combined(a, b, f"({a.label}) {self.sign} ({b.label})")
 
     def __repr__(self) -> str:
-        return f"<{self.exactness} guide {self.name}>"
+        return f"{_in(self.a, self.level)} {self.sign} {_in(self.b, self.level + 1)}"
 
 
-class teaching:  # a context manager, written like a function
-    """Turns the engine's errors into this library's; what is called within takes a guide's state, or bytes, or both."""
+class Both(_Pair):
+    """`a & b`: the texts in a and in b. Exact if both are regular, else "over".
 
-    def __enter__(self) -> None: ...
+    >>> from espalier.constraints import regex
+    >>> (regex("a*b*") & regex(".{3}") | regex("b+") + regex("c")).matches(b"aab")
+    True
+    """
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, _grammar.GrammarError):
-            raise taught(str(error)) from None
-        if isinstance(error, TypeError) and "incompatible function arguments" in str(error):
-            raise InvalidInput(
-                "the text of a guide is bytes, and a state one of its own: guide.matches(text.encode())"
-            ) from None
+    sign, level, combined = "&", 2, compile.both
 
 
-def taught(message: str) -> Exception:
-    """The error of this library that says what the engine said."""
-    return (LimitExceeded if "Limits" in message else InvalidInput)(message)
+class Alt(_Pair):
+    """`a | b`: the texts in a or in b; exact if both are."""
+
+    sign, level, combined = "|", 1, compile.either
+
+
+class Seq(_Pair):
+    """`a + b`: a text of a followed by a text of b; exact if both are."""
+
+    sign, level, combined = "+", 3, compile.then
+
+
+@dataclass(frozen=True, repr=False)
+class Repeat(Term):
+    """`a.repeat(lo, hi)`: `lo` to `hi` texts of a, one after the other (None: any number); exact if a is."""
+
+    a: Guide
+    lo: int = 0
+    hi: int | None = None
+
+    def _compiled(self) -> Engine:
+        label = f"({self.a.engine.label}){{{self.lo},{'' if self.hi is None else self.hi}}}"
+        return compile.repeat(self.a.engine, self.lo, self.hi, label)
+
+    def __repr__(self) -> str:
+        return f"{_in(self.a, 5)}.repeat({self.lo}, {self.hi})"
+
+
+@dataclass(frozen=True, repr=False)
+class Not(Term):
+    """`~a`: the well-formed UTF-8 texts that are not in a; only for regular guides.
+
+    >>> from espalier.constraints import regex
+    >>> (~regex("a*")).matches(b"ab")
+    True
+    """
+
+    a: Guide
+
+    def _compiled(self) -> Engine:
+        return compile.complement(self.a.engine, f"~({self.a.engine.label})")
+
+    def __repr__(self) -> str:
+        return f"~{_in(self.a, 4)}"
+
+
+def _in(guide: Guide, level: int) -> str:
+    own = guide.level if isinstance(guide, _Pair) else 4 if isinstance(guide, Not) else 5
+    return repr(guide) if own >= level else f"({guide!r})"
+
+
+__all__ = ["Alt", "Both", "Guide", "Limits", "MachineGuide", "Not", "Repeat", "Seq", "Term", "taught", "teaching"]

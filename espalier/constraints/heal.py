@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from espalier import _grammar
-from espalier.constraints.guide import Guide
+from espalier.constraints.choices import choices
+from espalier.constraints.guide import Guide, MachineGuide
 from espalier.constraints.regex import regular
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
@@ -59,12 +60,18 @@ def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | TokenConstraint | N
             cut, removed = len(tokens) - back, tail
     if cut == len(tokens):
         return Healed(list(tokens), guide, b"")
-    first = regular(_grammar.re_literal(removed), f"the healed end {removed!r}")
-    rest = guide if guide is not None else regular(_ANYTHING, "anything")
+    rest = guide if guide is not None else anything()
+    first = choices([removed])
     return Healed(list(tokens[:cut]), first + rest, removed)
 
 
-_ANYTHING = _grammar.re_negate(_grammar.re_alt([]))  # every byte string: the bytes need not be whole characters yet
+def anything() -> MachineGuide:
+    r"""The guide of every byte string; the bytes need not be whole characters.
+
+    >>> anything().matches(b"\xff"), anything().matches(b"")
+    (True, True)
+    """
+    return regular(_grammar.re_negate(_grammar.re_alt([])), "anything").by(anything)
 
 
 class _Continues:

@@ -25,7 +25,7 @@ def contains(*phrases: str, limits: Limits | None = None) -> MachineGuide:
     wanted = _grammar.re_text()
     for phrase in phrases:
         wanted = _grammar.re_both(wanted, _around(_grammar.re_literal(phrase.encode())))
-    return regular(wanted, f"contains {', '.join(map(repr, phrases))}", limits)
+    return regular(wanted, f"contains {', '.join(map(repr, phrases))}", limits).by(contains, *phrases, limits=limits)
 
 
 def avoids(*phrases: str, limits: Limits | None = None) -> MachineGuide:
@@ -37,9 +37,8 @@ def avoids(*phrases: str, limits: Limits | None = None) -> MachineGuide:
     """
     _check(phrases)
     there = _around(_grammar.re_alt([_grammar.re_literal(phrase.encode()) for phrase in phrases]))
-    return regular(
-        _grammar.re_both(_grammar.re_text(), _grammar.re_negate(there)), f"avoids {', '.join(map(repr, phrases))}", limits
-    )
+    without = _grammar.re_both(_grammar.re_text(), _grammar.re_negate(there))
+    return regular(without, f"avoids {', '.join(map(repr, phrases))}", limits).by(avoids, *phrases, limits=limits)
 
 
 def _around(expression: int) -> int:

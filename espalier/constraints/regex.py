@@ -26,10 +26,10 @@ def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -
     """
     if not isinstance(pattern, str):
         raise InvalidInput(f"regex({pattern!r}): a pattern is a str, such as regex(r'[0-9]+')")
-    limits = limits or Limits()
+    given, limits = limits, limits or Limits()
     with teaching():
         expression = _grammar.re_parse(pattern, search, limits.native())
-    return regular(expression, f"regex {pattern[:200]}", limits)
+    return regular(expression, f"regex {pattern[:200]}", limits).by(regex, pattern, search=search, limits=given)
 
 
 def regular(expression: int, name: str, limits: Limits | None = None) -> MachineGuide:

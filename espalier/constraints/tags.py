@@ -79,7 +79,9 @@ def tags(
             opened.append(("cat", 3))
         opened += [("alt", len(fitting)), ("cat", 2)]
     rules.add(Rule("region", False, [*opened, ("alt", len(openers))]))
-    return of_rules(rules, "tags", limits)
+    guide = of_rules(rules, "tags", limits)
+    options = {"excludes": excludes or None, "at_least_one": at_least_one, "stop_after_first": stop_after_first}
+    return guide.by(tags, regions, triggers=triggers, limits=limits, **options)
 
 
 def tool_calls(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from espalier import _grammar
-from espalier.constraints.guide import Guide
+from espalier.constraints.vocab_masks import masks
 from espalier.text.vocab import Vocab
 from espalier.token_constraint import TokenConstraint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from espalier.constraints.guide import Guide
 
 
 class TokenGuide(TokenConstraint):
@@ -26,10 +27,8 @@ class TokenGuide(TokenConstraint):
     """
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
-        from espalier.constraints.vocab_masks import masks
-
         self.guide, self.vocab = guide, vocab
-        self.exactness = guide.exactness
+        self.exactness = guide.engine.exactness
         self._masks = masks(guide, vocab)
 
     def start(self) -> Any:
@@ -50,6 +49,8 @@ class TokenGuide(TokenConstraint):
 
     def mask(self, state: Any) -> Tensor:
         """bool [V]: the tokens that may follow."""
+        import torch
+
         words = torch.zeros(self._masks.words, dtype=torch.int32)
         self._masks.fill(state, words)
         bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
@@ -57,9 +58,7 @@ class TokenGuide(TokenConstraint):
 
     def forced(self, state: Any) -> bytes:
         """The bytes that every continuation begins with (b"" after an end token)."""
-        return b"" if ended(state) else self.guide.forced(state)
+        return b"" if self._masks.ended(state) else self.guide.engine.forced(state)
 
-
-def ended(state: Any) -> bool:
-    """Whether an end token was the last one."""
-    return ended(state[0]) if isinstance(state, tuple) else state == _grammar.ENDED
+    def __reduce__(self) -> Any:
+        return TokenGuide, (self.guide, self.vocab)

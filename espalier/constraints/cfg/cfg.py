@@ -5,7 +5,7 @@ from __future__ import annotations
 from espalier import _grammar
 from espalier.constraints.cfg.readers import read
 from espalier.constraints.cfg.readers.rules import Instruction, Rules, fail
-from espalier.constraints.compile import machine
+from espalier.constraints.compile import embedded
 from espalier.constraints.guide import Guide, Limits, MachineGuide, teaching
 
 
@@ -34,14 +34,15 @@ def cfg(
     True
     """
     rules = read(text, dialect, known=guides)
-    return of_rules(rules, start, limits, guides)
+    guide = of_rules(rules, start, limits, guides)
+    return guide.by(cfg, text, start=start, dialect=None if dialect == "auto" else dialect, limits=limits, **guides)
 
 
 def of_rules(
     rules: Rules, start: str | None = None, limits: Limits | None = None, guides: dict[str, Guide] | None = None
 ) -> MachineGuide:
     """The guide of rules that a reader (or a program) has made. Errors: as `cfg`."""
-    limits = limits or Limits()
+    given, limits = limits, limits or Limits()
     first = start or rules.start or next(iter(rules.rules), None)
     if first is None or first not in rules.rules:
         names = ", ".join(list(rules.rules)[:10]) or "none"
@@ -51,7 +52,7 @@ def of_rules(
     with teaching():
         builder.add(rules)
         machine = builder.native.finish(builder.ids[first], limits.native(), name)
-    return MachineGuide(machine, name, limits=limits)
+    return MachineGuide(machine, name, limits=limits).by(of_rules, rules, start, given, guides)
 
 
 class _Builder:
@@ -83,9 +84,9 @@ class _Builder:
         if kind == "ref" and rest[0] in self.ids:
             self.native.ref(self.ids[rest[0]])
         elif kind == "ref":
-            self.native.embed(machine(self.guides[rest[0]]))
+            self.native.embed(embedded(self.guides[rest[0]].engine))
         elif kind == "guide":
-            self.native.embed(machine(rest[0]))
+            self.native.embed(embedded(rest[0].engine))
         elif kind == "repeat":
             self.native.repeat(rest[0], _grammar.INF if rest[1] is None else rest[1])
         elif kind == "pattern":

@@ -61,7 +61,7 @@ def json_schema(
     ):
         if value not in known:
             raise InvalidInput(f"{name}={value!r}: write one of {', '.join(map(repr, known))}")
-    limits = limits or Limits()
+    asked, limits = limits, limits or Limits()
     given = schema if isinstance(schema, Schema) and registry is None else Schema(schema, registry=registry)
     texts = list(given.registry.items())
     _publish()
@@ -69,7 +69,14 @@ def json_schema(
         machine = _grammar.schema_machine(
             given.text, texts, formats == "assert", order == "strict", _BLANKS[whitespace], numbers == "plain", limits.native()
         )
-    return JsonGuide(machine, given, limits)
+    options = {
+        "formats": formats if formats != "assert" else None,
+        "order": order if order != "schema" else None,
+        "registry": dict(texts) or None,
+        "whitespace": whitespace if whitespace != "flexible" else None,
+        "numbers": numbers if numbers != "json" else None,
+    }
+    return JsonGuide(machine, given, limits).by(json_schema, given.text, limits=asked, **options)
 
 
 class JsonGuide(MachineGuide):

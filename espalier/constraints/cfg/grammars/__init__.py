@@ -29,7 +29,7 @@ def json(limits: Limits | None = None) -> MachineGuide:
     >>> json().matches(b'{"a": [1, 2.5e3, null]}'), json().matches(b"[1,]")
     (True, False)
     """
-    return cfg(text("json"), limits=limits)
+    return cfg(text("json"), limits=limits).by(json, limits=limits)
 
 
 @cache
@@ -44,7 +44,7 @@ def sql(limits: Limits | None = None) -> MachineGuide:
     >>> sql().matches(b"SELECTname FROM t")
     False
     """
-    return cfg(text("sql"), limits=limits)
+    return cfg(text("sql"), limits=limits).by(sql, limits=limits)
 
 
 @cache
@@ -54,7 +54,7 @@ def arithmetic(limits: Limits | None = None) -> MachineGuide:
     >>> arithmetic().matches(b"3 * (x + 4)^2 - sqrt(y, 2)"), arithmetic().matches(b"3 +")
     (True, False)
     """
-    return cfg(text("arithmetic"), limits=limits)
+    return cfg(text("arithmetic"), limits=limits).by(arithmetic, limits=limits)
 
 
 @cache
@@ -64,7 +64,7 @@ def xml(limits: Limits | None = None) -> MachineGuide:
     >>> xml().matches(b'<a x="1"><b/>text &amp; more</a>'), xml().matches(b"<a><b></a")
     (True, False)
     """
-    return cfg(text("xml"), limits=limits)
+    return cfg(text("xml"), limits=limits).by(xml, limits=limits)
 
 
 @cache
@@ -74,7 +74,7 @@ def smiles(limits: Limits | None = None) -> MachineGuide:
     >>> smiles().matches(b"CC(=O)Oc1ccccc1C(=O)O"), smiles().matches(b"C(C")
     (True, False)
     """
-    return cfg(text("smiles"), limits=limits)
+    return cfg(text("smiles"), limits=limits).by(smiles, limits=limits)
 
 
 @cache
@@ -92,7 +92,7 @@ def python(depth: int = 4, indent: int = 4, limits: Limits | None = None) -> Mac
     """
     from espalier.constraints.cfg.grammars.python_text import python_text
 
-    return cfg(python_text(depth, indent), limits=limits)
+    return cfg(python_text(depth, indent), limits=limits).by(python, depth, indent, limits=limits)
 
 
 __all__ = ["arithmetic", "json", "python", "smiles", "sql", "text", "xml"]
