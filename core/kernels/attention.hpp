@@ -1,5 +1,50 @@
-// Attention of one row; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
-// Up to four heads that share keys and values are done at once; each head's sums are the same as if it were done alone.
+// Attention of several rows at once; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+//
+// Thirty-two positions at a time (a block), keys are turned so that a lane belongs to a position and values so that a lane belongs
+// to a dimension; rows whose past lies in the same slots share what was turned. Softmax is taken over a stretch of positions, and
+// stretches are merged in order by their greatest score and sum. Blocks and stretches begin at fixed positions: what is computed
+// for a row, and in which order, is the same whatever it was shared with, and whether stretches were done one after another or by
+// several threads.
+
+constexpr float lowest = -3e38f;  // for -inf, of which differences are not numbers
+
+// Keys, values and what they are multiplied with are words of 4 bytes: a float, or two bf16 whose products are added.
+#if defined(ESPALIER_AVX512)
+constexpr bool can_pair = true;
+#else
+constexpr bool can_pair = false;
+#endif
+
+template <bool pairs>
+INLINE V add_product(const I& word, const I& by, const V& acc) {
+  if constexpr (pairs) return dot_bf16(acc, word, by);
+  return fma(as_floats(word), as_floats(by), acc);
+}
+
+// A row of a group: what it sees, and where its queries, weights and answer are.
+struct Viewer {
+  const std::int32_t* slots;  // of positions 0, 1, … up to `known`
+  int first, end, known;      // it sees positions first … end - 1
+  const std::int32_t* q;      // words
+  float *scores, *part;       // per head: a stretch of scores, then weights; its mix of the stretch
+  float most[heads_together], total[heads_together];
+
+  bool sees(int from, int to) const { return from < end && to > first; }
+};
+
+// What some heads of a group of rows see of one layer.
+struct Group {
+  const void *keys, *values;
+  std::size_t width, at;  // of a slot; where these heads' keys and values begin in it
+  int heads, dim;
+  float cap;
+  Viewer* rows;
+  int count;
+  std::int32_t* turned;  // a block of keys or values
+  std::int32_t slots[at_once];
+
+  std::size_t place(int i) const { return static_cast<std::size_t>(slots[i]) * width + at; }
+};
 
 // Sixteen keys or values from number `at` on, a multiple of sixteen.
 template <Kept kept>
@@ -10,114 +55,374 @@ INLINE V load_kv(const void* base, std::size_t at) {
 }
 
 template <Kept kept>
-INLINE void store_kv(void* base, std::size_t at, V v) {
+INLINE void store_kv(void* base, std::size_t at, const V& v) {
   if constexpr (kept == Kept::f32) return store(static_cast<float*>(base) + at, v);
   if constexpr (kept == Kept::bf16) return store_bf16(static_cast<std::uint16_t*>(base) + at, v);
   store_i4(static_cast<std::uint8_t*>(base) + at / 16 * i4_bytes, v);
 }
 
-// What some heads of one row see of one layer: the slots of its past, itself the last.
-struct Past {
-  const void *keys, *values;
-  const std::int32_t* slots;
-  int first, end;         // positions
-  std::size_t width, at;  // of a slot; where these heads' keys and values begin in it
-  int dim;
-  float cap;
+// A square of words turned: the words number i of all vectors become vector i.
+constexpr int square = register_bytes / 4;
+#if defined(ESPALIER_AVX512)
+#define SHUFFLE(name, ...) \
+  INLINE N name(N a, N b) { return __builtin_shufflevector(a, b, __VA_ARGS__); }
+SHUFFLE(low_words, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+SHUFFLE(high_words, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+SHUFFLE(low_pairs, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+SHUFFLE(high_pairs, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+SHUFFLE(even_quarters, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+SHUFFLE(odd_quarters, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#elif defined(ESPALIER_AVX2)
+#define SHUFFLE(name, ...) \
+  INLINE N name(N a, N b) { return __builtin_shufflevector(a, b, __VA_ARGS__); }
+SHUFFLE(low_words, 0, 8, 1, 9, 4, 12, 5, 13)
+SHUFFLE(high_words, 2, 10, 3, 11, 6, 14, 7, 15)
+SHUFFLE(low_pairs, 0, 1, 8, 9, 4, 5, 12, 13)
+SHUFFLE(high_pairs, 2, 3, 10, 11, 6, 7, 14, 15)
+SHUFFLE(even_quarters, 0, 1, 2, 3, 8, 9, 10, 11)
+SHUFFLE(odd_quarters, 4, 5, 6, 7, 12, 13, 14, 15)
+#else
+#define SHUFFLE(name, ...) \
+  INLINE N name(N a, N b) { return __builtin_shufflevector(a, b, __VA_ARGS__); }
+SHUFFLE(low_words, 0, 4, 1, 5)
+SHUFFLE(high_words, 2, 6, 3, 7)
+SHUFFLE(low_pairs, 0, 1, 4, 5)
+SHUFFLE(high_pairs, 2, 3, 6, 7)
+#endif
+#undef SHUFFLE
 
-  std::size_t place(int position) const { return static_cast<std::size_t>(slots[position]) * width + at; }
+INLINE void turn_square(N (&v)[square]) {
+  N t[square];
+#pragma GCC unroll 8
+  for (int i = 0; i < square; i += 2) {
+    t[i] = low_words(v[i], v[i + 1]);
+    t[i + 1] = high_words(v[i], v[i + 1]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < square; i += 4)  // v[i + c]: words c, c + 4, … of vectors i to i + 3
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      v[i + 2 * j] = low_pairs(t[i + j], t[i + j + 2]);
+      v[i + 2 * j + 1] = high_pairs(t[i + j], t[i + j + 2]);
+    }
+#if defined(ESPALIER_AVX512)
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const N even = even_quarters(v[c], v[c + 4]), odd = odd_quarters(v[c], v[c + 4]);
+    const N even_too = even_quarters(v[c + 8], v[c + 12]), odd_too = odd_quarters(v[c + 8], v[c + 12]);
+    t[c] = even_quarters(even, even_too);
+    t[c + 4] = even_quarters(odd, odd_too);
+    t[c + 8] = odd_quarters(even, even_too);
+    t[c + 12] = odd_quarters(odd, odd_too);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < square; ++i) v[i] = t[i];
+#elif defined(ESPALIER_AVX2)
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    t[c] = even_quarters(v[c], v[c + 4]);
+    t[c + 4] = odd_quarters(v[c], v[c + 4]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < square; ++i) v[i] = t[i];
+#endif
+}
+
+// turned[32 * k + i]: word k of key i. In bfloat16 words are turned before they are taken apart: half the work.
+template <Kept kept, bool pairs>
+INLINE void turn_keys(const Group& g) {
+  const int step = kept == Kept::bf16 ? 2 * square : square;
+  alignas(64) float apart[square * 16];
+  for (int i = 0; i < at_once; i += square)
+    for (int k = 0; k < g.dim; k += kept == Kept::i4 ? 16 : step) {
+      if constexpr (kept == Kept::i4) {
+        for (int j = 0; j < square; ++j) store(apart + 16 * j, load_kv<kept>(g.keys, g.place(i + j) + k));
+        for (int part = 0; part < 16; part += square) {
+          N v[square];
+          for (int j = 0; j < square; ++j) __builtin_memcpy(&v[j], apart + 16 * j + part, sizeof(N));
+          turn_square(v);
+          for (int j = 0; j < square; ++j) __builtin_memcpy(g.turned + (k + part + j) * at_once + i, &v[j], sizeof(N));
+        }
+      } else {
+        const int size = kept == Kept::f32 ? 4 : 2;
+        N v[square];
+#pragma GCC unroll 16
+        for (int j = 0; j < square; ++j) {
+          const std::byte* key = static_cast<const std::byte*>(g.keys) + (g.place(i + j) + k) * size;
+          if (step > 16 && k + step > g.dim) {  // dimensions come in sixteens
+            v[j] = N{};
+            __builtin_memcpy(&v[j], key, sizeof(N) / 2);
+          } else {
+            __builtin_memcpy(&v[j], key, sizeof(N));
+          }
+        }
+        turn_square(v);
+#pragma GCC unroll 16
+        for (int j = 0; j < square; ++j) {
+          if constexpr (kept == Kept::f32 || pairs) {
+            __builtin_memcpy(g.turned + (k / (pairs ? 2 : 1) + j) * at_once + i, &v[j], sizeof(N));
+          } else {
+            const N even = v[j] << 16, odd = v[j] & static_cast<std::int32_t>(0xffff0000);
+            __builtin_memcpy(g.turned + (k + 2 * j) * at_once + i, &even, sizeof(N));
+            __builtin_memcpy(g.turned + (k + 2 * j + 1) * at_once + i, &odd, sizeof(N));
+          }
+        }
+      }
+    }
+}
+
+// turned[dim * j + k]: number k of value j, of values 2 j and 2 j + 1 in pairs.
+template <Kept kept, bool pairs>
+INLINE void turn_values(const Group& g) {
+  if constexpr (pairs) {
+    for (int j = 0; j < at_once / 2; ++j)
+      for (int k = 0; k < g.dim; k += 16) {
+        const I even = as_words(load_kv<kept>(g.values, g.place(2 * j) + k)), odd = as_words(load_kv<kept>(g.values, g.place(2 * j + 1) + k));
+        store(g.turned + j * g.dim + k, (I)((UN)even >> 16) | odd);
+      }
+  } else {
+    for (int j = 0; j < at_once; ++j)
+      for (int k = 0; k < g.dim; k += 16) store(g.turned + j * g.dim + k, as_words(load_kv<kept>(g.values, g.place(j) + k)));
+  }
+}
+
+// One row's head among those that are multiplied at once.
+struct Head {
+  const std::int32_t* by;  // words: its queries or its weights
+  float* to;
 };
 
-constexpr float lowest = -3e38f;  // for -inf, of which differences are not numbers
+// to[0 … 31] of R heads: the products of their queries with a block of turned keys.
+template <bool pairs, int R, int W>
+INLINE void score_tile(const Head* heads, const std::int32_t* turned, int words) {
+  V acc[R][W];
+  clear(acc);
+  const std::int32_t* by[R];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) by[r] = heads[r].by;
+  for (int k = 0; k < words; ++k, turned += at_once) {
+    I key[W];
+#pragma GCC unroll 2
+    for (int i = 0; i < W; ++i) key[i] = load(turned + 16 * i);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const I q = splat(by[r][k]);
+#pragma GCC unroll 2
+      for (int i = 0; i < W; ++i) acc[r][i] = add_product<pairs>(key[i], q, acc[r][i]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int i = 0; i < W; ++i) store(heads[r].to + 16 * i, acc[r][i]);
+}
 
-// scores[h * stride + j] = q of head h · k of position first + j, sixteen positions at a time; the last block is filled up.
-// `fixed` is the heads' dimension where it is known to the compiler, else 0. Returns the greatest scores, lane by lane.
-template <Kept kept, int heads, int fixed>
-INLINE void score(const Past& past, const float* q, float* scores, std::size_t stride, V (&top)[heads]) {
-  const int dim = fixed ? fixed : past.dim;
-  for (int h = 0; h < heads; ++h) top[h] = splat(lowest);
-  for (int j = past.first; j < past.end; j += 16) {
-    const int live = past.end - j < 16 ? past.end - j : 16;
-    V partial[heads][16];
-    for (int i = 0; i < 16; ++i) {
-      const std::size_t at = past.place(j + (i < live ? i : live - 1));
-      V s[heads];
-      for (int h = 0; h < heads; ++h) s[h] = splat(0.0f);
-      for (int k = 0; k < dim; k += 16) {
-        const V key = load_kv<kept>(past.keys, at + k);
-        for (int h = 0; h < heads; ++h) s[h] = fma(load(q + h * dim + k), key, s[h]);
-      }
-      for (int h = 0; h < heads; ++h) partial[h][i] = s[h];
+// to[0 … 16 W - 1] of R heads += a block of turned values with their weights; `last`: which bits of the last word count.
+template <bool pairs, int R, int W>
+INLINE void mix_tile(const Head* heads, const std::int32_t* turned, int dim, int from, int end, std::int32_t last) {
+  V acc[R][W];
+  const std::int32_t* by[R];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    by[r] = heads[r].by;
+#pragma GCC unroll 2
+    for (int i = 0; i < W; ++i) acc[r][i] = load(heads[r].to + 16 * i);
+  }
+  const auto add = [&](int j, std::int32_t bits) __attribute__((always_inline)) {
+    I value[W];
+#pragma GCC unroll 2
+    for (int i = 0; i < W; ++i) value[i] = load(turned + j * dim + 16 * i) & splat(bits);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const I weight = splat(by[r][j]);
+#pragma GCC unroll 2
+      for (int i = 0; i < W; ++i) acc[r][i] = add_product<pairs>(value[i], weight, acc[r][i]);
     }
-    for (int h = 0; h < heads; ++h) {
-      V block = sums(partial[h]);
-      if (past.cap > 0) block = splat(past.cap) * tanh(block / splat(past.cap));
-      for (int i = live; i < 16; ++i) block[i] = lowest;
-      store(scores + h * stride + (j - past.first), block);
-      top[h] = vmax(top[h], block);
+  };
+  for (int j = from; j + 1 < end; ++j) add(j, -1);
+  add(end - 1, last);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int i = 0; i < W; ++i) store(heads[r].to + 16 * i, acc[r][i]);
+}
+
+// Heads that wait for a block, multiplied as many at a time as fit into the registers.
+struct Waiting {
+  Head heads[rows_together * heads_together];
+  int count = 0;
+};
+
+template <bool pairs, int R = tallest>
+INLINE void score_heads(const Head* heads, int count, const std::int32_t* turned, int words) {
+  if (count == R) {
+    if constexpr (R < narrow_from) {
+      score_tile<pairs, R, 2>(heads, turned, words);
+    } else {
+      Head second[R];
+      for (int r = 0; r < R; ++r) second[r] = {heads[r].by, heads[r].to + 16};
+      score_tile<pairs, R, 1>(heads, turned, words);
+      score_tile<pairs, R, 1>(second, turned + 16, words);
     }
+  } else if constexpr (R > 1) {
+    score_heads<pairs, R - 1>(heads, count, turned, words);
   }
 }
 
-// Turns a head's scores into weights, not yet divided by their sum; returns what to multiply with instead.
-INLINE float weigh(float* scores, int count, V top) {
-  const V high = splat(greatest(top));
+template <bool pairs, int R = tallest>
+INLINE void mix_heads(const Head* heads, int count, const std::int32_t* turned, int dim, int from, int end, std::int32_t last) {
+  if (count == R) {
+    Head at[R];
+    for (int r = 0; r < R; ++r) at[r] = heads[r];
+    const auto on = [&](int by) {
+      for (int r = 0; r < R; ++r) at[r].to += by;
+      turned += by;
+    };
+    int k = 0;
+    if constexpr (R < narrow_from)
+      for (; k + 32 <= dim; k += 32, on(32)) mix_tile<pairs, R, 2>(at, turned, dim, from, end, last);
+    for (; k < dim; k += 16, on(16)) mix_tile<pairs, R, 1>(at, turned, dim, from, end, last);
+  } else if constexpr (R > 1) {
+    mix_heads<pairs, R - 1>(heads, count, turned, dim, from, end, last);
+  }
+}
+
+template <class Use>
+INLINE void in_tiles(const Head* heads, int count, const Use& use) {
+  for (int i = 0; i < count; i += tallest) use(heads + i, count - i < tallest ? count - i : tallest);
+}
+
+// The slots of a block; what lies behind the last one that is known is that one again.
+INLINE void slots_of(const Viewer& row, int from, std::int32_t* slots) {
+  const int count = row.known - from < at_once ? row.known - from : at_once;
+  __builtin_memcpy(slots, row.slots + from, sizeof(std::int32_t) * count);
+  for (int i = count; i < at_once; ++i) slots[i] = slots[count - 1];
+}
+
+// For every block of the positions from … to - 1: calls turn() when the slots differ from what was turned before, then use(row)
+// for every row that sees it, and flush() before something else is turned.
+template <class Turn, class Use, class Flush>
+INLINE void over_blocks(Group& g, int begin, int to, const Turn& turn, const Use& use, const Flush& flush) {
+  for (int from = begin; from < to; from += at_once) {
+    const Viewer* held = nullptr;
+    for (int r = 0; r < g.count; ++r) {
+      Viewer& row = g.rows[r];
+      if (!row.sees(from, from + at_once)) continue;
+      if (!held || held->slots != row.slots || held->known != row.known) {
+        std::int32_t slots[at_once];
+        slots_of(row, from, slots);
+        if (!held || __builtin_memcmp(slots, g.slots, sizeof slots) != 0) {
+          if (held) flush();
+          __builtin_memcpy(g.slots, slots, sizeof slots);
+          turn();
+        }
+        held = &row;
+      }
+      use(row, from);
+    }
+    if (held) flush();
+  }
+}
+
+// The scores of a block of one row: capped, and those of positions that it does not see the lowest. Returns the greatest.
+INLINE V finish_scores(const Group& g, const Viewer& row, int from, float* scores, V top) {
+  for (int half = 0; half < at_once; half += 16) {
+    V v = load(scores + half);
+    if (g.cap > 0) v = splat(g.cap) * tanh(v / splat(g.cap));
+    if (from + half < row.first || from + half + 16 > row.end) {
+      const I at = lanes() + splat(from + half);
+      v = pick((at >= splat(row.first)) & (splat(row.end) > at), v, splat(lowest));
+    }
+    store(scores + half, v);
+    top = vmax(top, v);
+  }
+  return top;
+}
+
+// Turns a head's scores into weights, in their place, not yet divided by their sum; returns the sum. In pairs they are rounded to
+// bfloat16 first.
+template <bool pairs>
+INLINE float weigh(float* scores, int count, float most) {
+  const V high = splat(most);
   V total = splat(0.0f);
+  auto* rounded = reinterpret_cast<std::uint16_t*>(scores);
   for (int j = 0; j < count; j += 16) {
-    V weight = exp(load(scores + j) - high);
-    for (int i = count - j; i < 16; ++i) weight[i] = 0;  // what fills the block up
-    store(scores + j, weight);
-    total += weight;
-  }
-  return 1.0f / sum(total);
-}
-
-// out of head h = the values of the positions weighted with its scores, 64 dimensions at a time.
-template <Kept kept, int heads, int fixed>
-INLINE void mix(const Past& past, const float* scores, std::size_t stride, const float (&scale)[heads], float* out) {
-  const int dim = fixed ? fixed : past.dim, count = past.end - past.first;
-  for (int k = 0; k < dim; k += 64) {
-    const int parts = fixed ? 4 : (dim - k < 64 ? dim - k : 64) / 16;
-    V acc[heads][4];
-    for (int h = 0; h < heads; ++h)
-      for (int p = 0; p < 4; ++p) acc[h][p] = splat(0.0f);
-    for (int j = 0; j < count; ++j) {
-      const std::size_t at = past.place(past.first + j) + k;
-      V weight[heads];
-      for (int h = 0; h < heads; ++h) weight[h] = splat(scores[h * stride + j]);
-      for (int p = 0; p < parts; ++p) {
-        const V value = load_kv<kept>(past.values, at + 16 * p);
-        for (int h = 0; h < heads; ++h) acc[h][p] = fma(weight[h], value, acc[h][p]);
-      }
+    const V score = load(scores + j), weight = pick(score > splat(lowest), exp(score - high), splat(0.0f));
+    if constexpr (pairs) {
+      store_bf16(rounded + j, weight);
+      total += load_bf16(rounded + j);
+    } else {
+      store(scores + j, weight);
+      total += weight;
     }
-    for (int h = 0; h < heads; ++h)
-      for (int p = 0; p < parts; ++p) store(out + h * dim + k + 16 * p, acc[h][p] * splat(scale[h]));
   }
+  return sum(total);
 }
 
-template <Kept kept, int heads, int fixed>
-void attend_heads(const Past& past, const float* q, float* scores, std::size_t stride, float* out) {
-  V top[heads];
-  float scale[heads];
-  score<kept, heads, fixed>(past, q, scores, stride, top);
-  for (int h = 0; h < heads; ++h) scale[h] = weigh(scores + h * stride, past.end - past.first, top[h]);
-  mix<kept, heads, fixed>(past, scores, stride, scale, out);
-}
-
-template <Kept kept, int heads>
-INLINE void attend_dim(const Past& past, const float* q, float* scores, std::size_t stride, float* out) {
-#if defined(ESPALIER_AVX512)
-  if (past.dim == 64) return attend_heads<kept, heads, 64>(past, q, scores, stride, out);
-#endif
-  attend_heads<kept, heads, 0>(past, q, scores, stride, out);
-}
-
+// The mixes of one stretch: each row's `part`, `most` and `total`.
 template <Kept kept>
-INLINE void attend(const Past& past, int heads, const float* q, float* scores, std::size_t stride, float* out) {
-  switch (heads) {
-    case 1: return attend_dim<kept, 1>(past, q, scores, stride, out);
-    case 2: return attend_dim<kept, 2>(past, q, scores, stride, out);
-    case 3: return attend_dim<kept, 3>(past, q, scores, stride, out);
-    default: return attend_dim<kept, 4>(past, q, scores, stride, out);
+void attend_stretch(Group& g, int begin) {
+  constexpr bool pairs = can_pair && kept == Kept::bf16;
+  const int words = pairs ? g.dim / 2 : g.dim;
+  int end = begin;
+  for (int r = 0; r < g.count; ++r) end = g.rows[r].end > end ? g.rows[r].end : end;
+  if (end > begin + stretch) end = begin + stretch;
+  Waiting waiting;
+  over_blocks(
+      g, begin, end, [&] { turn_keys<kept, pairs>(g); },
+      [&](Viewer& row, int from) {
+        for (int h = 0; h < g.heads; ++h) waiting.heads[waiting.count++] = {row.q + h * words, row.scores + h * stretch + (from - begin)};
+      },
+      [&] {
+        in_tiles(waiting.heads, waiting.count, [&](const Head* heads, int count) { score_heads<pairs>(heads, count, g.turned, words); });
+        waiting.count = 0;
+      });
+  for (int r = 0; r < g.count; ++r) {
+    Viewer& row = g.rows[r];
+    if (!row.sees(begin, end)) continue;
+    const int from = row.first > begin ? (row.first - begin) / at_once * at_once : 0;
+    const int to = ((row.end < end ? row.end : end) - begin + at_once - 1) / at_once * at_once;
+    for (int h = 0; h < g.heads; ++h) {
+      float* scores = row.scores + h * stretch;
+      V top = splat(lowest);
+      for (int j = from; j < to; j += at_once) top = finish_scores(g, row, begin + j, scores + j, top);
+      row.most[h] = greatest(top);
+      row.total[h] = weigh<pairs>(scores + from, to - from, row.most[h]);
+      if (pairs && from) __builtin_memmove(scores + from / 2, scores + from, sizeof(float) * (to - from) / 2);
+    }
+    for (int k = 0; k < g.heads * g.dim; k += 16) store(row.part + k, splat(0.0f));
   }
+  const auto mix = [&](const Head* all, int together, int from, int to) {
+    const std::int32_t last = pairs && to % 2 ? 0x0000ffff : -1;  // of a pair of positions the second may be unseen
+    in_tiles(all, together, [&](const Head* heads, int count) {
+      mix_heads<pairs>(heads, count, g.turned, g.dim, pairs ? from / 2 : from, pairs ? (to + 1) / 2 : to, last);
+    });
+  };
+  over_blocks(
+      g, begin, end, [&] { turn_values<kept, pairs>(g); },
+      [&](Viewer& row, int from) {
+        const int low = row.first > from ? row.first - from : 0, high = row.end - from < at_once ? row.end - from : at_once;
+        Head heads[heads_together];
+        for (int h = 0; h < g.heads; ++h) {
+          const float* weights = row.scores + h * stretch + (pairs ? (from - begin) / 2 : from - begin);
+          heads[h] = {reinterpret_cast<const std::int32_t*>(weights), row.part + h * g.dim};
+          if (low == 0 && high == at_once) waiting.heads[waiting.count++] = heads[h];
+        }
+        if (low > 0 || high < at_once) mix(heads, g.heads, low, high);  // what it does not see is not even multiplied with 0
+      },
+      [&] {
+        if (waiting.count) mix(waiting.heads, waiting.count, 0, at_once);
+        waiting.count = 0;
+      });
+}
+
+// Merges what was mixed of a later stretch into what was mixed before it: (most, total) and n numbers `out`.
+INLINE void merge(float* most, float* total, float* out, float later_most, float later_total, const float* later, int n) {
+  const float high = *most > later_most ? *most : later_most;
+  const V before = exp(splat(*most - high)), after = exp(splat(later_most - high));
+  alignas(64) float scale[2][16];
+  store(scale[0], before), store(scale[1], after);
+  *total = *total * scale[0][0] + later_total * scale[1][0];
+  *most = high;
+  for (int k = 0; k < n; k += 16) store(out + k, fma(load(later + k), after, load(out + k) * before));
 }

@@ -60,9 +60,12 @@ struct Step {
       each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
       multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
       each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
-      each(team, thread, attend_tasks<kept>(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
+      each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
       const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
-      each(team, thread, pass.rows, [&](int row) { put(heads, row, mixed(row)); });
+      each(team, thread, pass.rows, [&](int row) {
+        if (scratch.stretches > 1) merge_parts(layer, row);
+        put(heads, row, mixed(row));
+      });
       multiply(layer.out, layer.gate_up, heads, scratch.delta, hidden);
       each(team, thread, pass.rows, [&](int row) {
         add(row, layer.out_norm);
@@ -166,76 +169,130 @@ struct Step {
     }
   }
 
-  // Task i of the attention: some rows, one head of keys and values, and some of the heads of queries that share it. The rows of
-  // a head follow each other: those of a tree read the same keys and values, which then lie in the cache.
+  // Task i of the attention: some rows, one head of keys and values, and some of the heads of queries that share it; one stretch
+  // of the positions or all of them. The rows of a head follow each other: those of a tree read the same keys and values, which
+  // then lie in the cache.
   template <Kept kept>
   void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
-    const int group = shape.heads / shape.kv_heads, pieces = pieces_of(group), each = rows_each<kept>();
-    const int groups = (pass.rows + each - 1) / each, kv_head = i / groups / pieces, skip = i / groups % pieces * heads_together;
-    const int heads = group - skip < heads_together ? group - skip : heads_together, dim = shape.head_dim;
-    const Share share{keys, values, static_cast<std::size_t>(kv_head) * dim, (kv_head * group + skip) * dim, heads};
-    const int row = i % groups * each, end = row + each < pass.rows ? row + each : pass.rows;
-#if defined(ESPALIER_AVX512)
-    if constexpr (kept == Kept::bf16)
-      if (dim % 32 == 0 && dim <= widest) return attend_rows(layer, share, row, end);
-#endif
-    for (int r = row; r < end; ++r) attend_row<kept>(layer, share, r);
+    const int together = scratch.rows_each, groups = (pass.rows + together - 1) / together, shared = shape.heads / shape.kv_heads;
+    const int only = i % scratch.stretches, row = i / scratch.stretches % groups * together;
+    const int piece = i / scratch.stretches / groups, pieces = pieces_of(shared), skip = piece % pieces * heads_together;
+    const int kv_head = piece / pieces, heads = shared - skip < heads_together ? shared - skip : heads_together;
+    const int query_head = kv_head * shared + skip, end = row + together < pass.rows ? row + together : pass.rows;
+    Viewer rows[rows_together];
+    Group group{keys, values, static_cast<std::size_t>(key), static_cast<std::size_t>(kv_head) * shape.head_dim, heads, shape.head_dim,
+                shape.attention_cap, rows, end - row, nullptr, {}};
+    int from = 0, to = 0;
+    float* memory = scratch.attending + scratch.attending_each * thread;
+    group.turned = reinterpret_cast<std::int32_t*>(memory);
+    memory += at_once * padded(shape.head_dim);
+    for (int r = row; r < end; ++r) {
+      Viewer& viewer = rows[r - row];
+      viewer.slots = pass.paths[r];
+      viewer.first = first_seen(layer, r);
+      viewer.end = viewer.known = pass.positions[r] + 1;
+      viewer.scores = memory, memory += heads_together * stretch;
+      viewer.part = memory, memory += heads_together * shape.head_dim;
+      viewer.q = queries<kept>(r, query_head, heads, memory), memory += heads_together * shape.head_dim;
+      from = r == row || viewer.first < from ? viewer.first : from;
+      to = viewer.end > to ? viewer.end : to;
+    }
+    for (int r = 0; r < group.count; ++r)  // rows of one text: the later ones' slots are known to the earlier ones
+      for (int other = 0; other < group.count; ++other)
+        if (rows[r].slots == rows[other].slots && rows[r].known < rows[other].end) rows[r].known = rows[other].end;
+    if (scratch.stretches > 1) {
+      const int begin = only * stretch;
+      if (begin < to && begin + stretch > from) attend_part<kept>(group, row, query_head, begin);
+    } else {
+      for (int begin = from / stretch * stretch; begin < to; begin += stretch) attend_next<kept>(group, row, query_head, begin);
+      for (int r = row; r < end; ++r)
+        for (int h = 0; h < heads; ++h) finish(mixed(r) + (query_head + h) * shape.head_dim, *state(r, query_head + h).total);
+    }
   }
 
-  // Keys and values, where a head's begin in a slot, where the queries begin in a row, and how many heads of them there are.
-  struct Share {
-    const void *keys, *values;
-    std::size_t at;
-    int query, heads;
-  };
+  // A row's queries as the attention wants them.
+  template <Kept kept>
+  const std::int32_t* queries(int row, int head, int heads, float* memory) const {
+    const float* q = qkv(row) + head * shape.head_dim;
+    if constexpr (can_pair && kept == Kept::bf16) {
+      for (int k = 0; k < heads * shape.head_dim; k += 16) store_bf16(reinterpret_cast<std::uint16_t*>(memory) + k, load(q + k));
+      return reinterpret_cast<const std::int32_t*>(memory);
+    }
+    return reinterpret_cast<const std::int32_t*>(q);
+  }
 
   int first_seen(const Layer& layer, int row) const {
     const int end = pass.positions[row] + 1;
     return layer.window && end > layer.window ? end - layer.window : 0;
   }
 
-  template <Kept kept>
-  void attend_row(const Layer& layer, const Share& share, int row) const {
-    const Past past{share.keys, share.values, pass.paths[row], first_seen(layer, row), pass.positions[row] + 1,
-                    static_cast<std::size_t>(key), share.at, shape.head_dim, shape.attention_cap};
-    float* scores = scratch.scores + scratch.scores_each * heads_together * rows_together * thread;
-    attend<kept>(past, share.heads, qkv(row) + share.query, scores, scratch.scores_each, mixed(row) + share.query);
+  // What is known of a row's head so far: its greatest score and the sum of its weights.
+  struct State {
+    float *most, *total;
+  };
+  State state(int row, int head) const {
+    float* at = scratch.states + (static_cast<std::size_t>(row) * shape.heads + head) * 2;
+    return {at, at + 1};
   }
 
-#if defined(ESPALIER_AVX512)
-  void attend_rows(const Layer& layer, const Share& share, int row, int end) const {
-    Viewer rows[rows_together];
-    for (int r = row; r < end; ++r) {
-      Viewer& viewer = rows[r - row];
-      viewer.slots = pass.paths[r];
-      viewer.first = first_seen(layer, r);
-      viewer.end = pass.positions[r] + 1;
-      viewer.scores = scratch.scores + scratch.scores_each * heads_together * (rows_together * thread + r - row);
-      viewer.out = mixed(r) + share.query;
-      for (int k = 0; k < share.heads * shape.head_dim; k += 16)
-        store_bf16(reinterpret_cast<std::uint16_t*>(viewer.q) + k, load(qkv(r) + share.query + k));
+  // The next stretch, merged into what came before it.
+  template <Kept kept>
+  void attend_next(Group& group, int row, int query_head, int begin) const {
+    attend_stretch<kept>(group, begin);
+    for (int r = 0; r < group.count; ++r) {
+      const Viewer& viewer = group.rows[r];
+      if (!viewer.sees(begin, begin + stretch)) continue;
+      for (int h = 0; h < group.heads; ++h)
+        take_in(row + r, query_head + h, viewer.first >= begin, viewer.most[h], viewer.total[h], viewer.part + h * group.dim);
     }
-    const Group group{static_cast<const std::uint16_t*>(share.keys), static_cast<const std::uint16_t*>(share.values),
-                      static_cast<std::size_t>(key), share.at, shape.head_dim, shape.attention_cap, rows, end - row};
-    attend_together(group, share.heads, scratch.scores_each);
   }
-#endif
+
+  void take_in(int row, int head, bool first, float most, float total, const float* part) const {
+    const State so_far = state(row, head);
+    float* out = mixed(row) + head * shape.head_dim;
+    if (!first) return merge(so_far.most, so_far.total, out, most, total, part, shape.head_dim);
+    *so_far.most = most, *so_far.total = total;
+    __builtin_memcpy(out, part, sizeof(float) * shape.head_dim);
+  }
+
+  INLINE void finish(float* out, float total) const {
+    const V scale = splat(1.0f / total);
+    for (int k = 0; k < shape.head_dim; k += 16) store(out + k, load(out + k) * scale);
+  }
+
+  // One stretch by itself, kept until all of them are there.
+  float* kept_part(int row, int head, int begin) const {
+    return scratch.parts + ((static_cast<std::size_t>(row) * shape.heads + head) * scratch.stretches + begin / stretch) * (shape.head_dim + 16);
+  }
+  template <Kept kept>
+  void attend_part(Group& group, int row, int query_head, int begin) const {
+    attend_stretch<kept>(group, begin);
+    for (int r = 0; r < group.count; ++r) {
+      const Viewer& viewer = group.rows[r];
+      if (!viewer.sees(begin, begin + stretch)) continue;
+      for (int h = 0; h < group.heads; ++h) {
+        float* part = kept_part(row + r, query_head + h, begin);
+        part[0] = viewer.most[h], part[1] = viewer.total[h];
+        __builtin_memcpy(part + 16, viewer.part + h * group.dim, sizeof(float) * group.dim);
+      }
+    }
+  }
+  void merge_parts(const Layer& layer, int row) const {
+    const int first = first_seen(layer, row);
+    for (int head = 0; head < shape.heads; ++head) {
+      for (int begin = first / stretch * stretch; begin <= pass.positions[row]; begin += stretch) {
+        const float* part = kept_part(row, head, begin);
+        take_in(row, head, first >= begin, part[0], part[1], part + 16);
+      }
+      finish(mixed(row) + head * shape.head_dim, *state(row, head).total);
+    }
+  }
 
   static int pieces_of(int group) { return (group + heads_together - 1) / heads_together; }
 
-  // How many rows a task has: as many as leave two tasks for every thread, all tasks alike.
-  template <Kept kept>
-  int rows_each() const {
-    if (kept != Kept::bf16) return 1;
-    const int pieces = shape.kv_heads * pieces_of(shape.heads / shape.kv_heads), fair = pass.rows * pieces / (2 * team.size());
-    const int most = fair < 1 ? 1 : fair < rows_together ? fair : rows_together, groups = (pass.rows + most - 1) / most;
-    return (pass.rows + groups - 1) / groups;
-  }
-
-  template <Kept kept>
   int attend_tasks() const {
-    const int each = rows_each<kept>();
-    return (pass.rows + each - 1) / each * shape.kv_heads * pieces_of(shape.heads / shape.kv_heads);
+    const int groups = (pass.rows + scratch.rows_each - 1) / scratch.rows_each;
+    return groups * shape.kv_heads * pieces_of(shape.heads / shape.kv_heads) * scratch.stretches;
   }
 };
 
@@ -270,7 +327,9 @@ void head(Team& team, int thread, const Shape& shape, const Matrix& m, const flo
         store(at, low);
         store(at + 16, high);
       } else {
-        for (int i = 0; i < live; ++i) at[i] = i < 16 ? low[i] : high[i - 16];
+        alignas(64) float both[panel_width];
+        store(both, low), store(both + 16, high);
+        for (int i = 0; i < live; ++i) at[i] = both[i];
       }
     });
   });

@@ -4,8 +4,12 @@
 #include "kernels/team.hpp"
 
 #if defined(ESPALIER_X86)
-#pragma GCC target("avx2,fma,f16c,bmi2")
 #include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi2"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c,bmi2")
+#endif
 #define ESPALIER_AVX2 1
 
 namespace espalier::kernels {
@@ -23,4 +27,7 @@ const Kernels& kernels_avx2() {
 }
 
 }  // namespace espalier::kernels
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #endif

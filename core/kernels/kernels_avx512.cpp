@@ -4,8 +4,12 @@
 #include "kernels/team.hpp"
 
 #if defined(ESPALIER_X86)
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,fma,bmi2")
 #include <immintrin.h>
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi2"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi2")
+#endif
 #define ESPALIER_AVX512 1
 
 namespace espalier::kernels {
@@ -13,7 +17,6 @@ namespace avx512 {
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
-#include "kernels/attention_bf16.hpp"
 #include "kernels/forward.hpp"
 #include "kernels/rows.hpp"
 }  // namespace avx512
@@ -24,4 +27,7 @@ const Kernels& kernels_avx512() {
 }
 
 }  // namespace espalier::kernels
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
 #endif

@@ -2,6 +2,12 @@
 #include "kernels/model.hpp"
 #include "kernels/team.hpp"
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace espalier::kernels {
 namespace base {
 #include "kernels/vector.hpp"

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace espalier::kernels {
 
@@ -13,7 +14,8 @@ constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
 constexpr int group_bytes = group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
 constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 16 lanes
-constexpr int heads_together = 4, rows_together = 8;  // attended to at once: heads that share keys and values, rows of a text
+constexpr int heads_together = 4, rows_together = 16;  // attended to at once: heads that share keys and values, rows of a text
+constexpr int at_once = 32, stretch = 512;  // positions: of a block of keys, and those over which softmax is taken at once
 
 enum class Kind : int { f32, bf16, i8 };
 
@@ -60,6 +62,12 @@ struct Shape {
 
 inline int padded(int n) { return (n + group_width - 1) / group_width * group_width; }
 
+// Floats that a thread needs for attention: a block, and per row scores, mix and queries.
+inline std::size_t attention_room(const Shape& shape) {
+  const std::size_t row = static_cast<std::size_t>(heads_together) * (stretch + 2 * shape.head_dim);
+  return static_cast<std::size_t>(at_once) * padded(shape.head_dim) + rows_together * row;
+}
+
 struct Pass {
   int rows = 0, answered = 0, layers = 0, ropes = 0;
   const Layer* const* layer = nullptr;
@@ -78,7 +86,7 @@ struct Pass {
 
 // Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows' lines of 64 bytes side by side: the
 // first line of every row, then the second of every row … So a row's inputs are found at offsets known to the compiler, and no two
-// threads write to one line. int8 has the high digits of 64 inputs in one line and the low ones in the next.
+// threads write to one line. int8 has the high digits (the even ones) of 64 inputs in one line, the low (odd) ones in the next.
 struct Tiles {
   Kind kind = Kind::f32;
   int rows = 0, depth = 0, tile = 1;
@@ -90,8 +98,10 @@ struct Tiles {
 // Memory of one pass, reused by the next; all of it zero at first, what pads rows stays zero.
 struct Scratch {
   float *x = nullptr, *qkv = nullptr, *mixed = nullptr, *delta = nullptr, *fed = nullptr, *turns = nullptr;
-  float* scores = nullptr;  // per thread, row and head attended to at once: one score per position
-  std::size_t scores_each = 0;
+  float* attending = nullptr;  // per thread, see attention_room
+  std::size_t attending_each = 0;
+  int rows_each = 1, stretches = 1;  // of a task of the attention: how many rows; into how many stretches its past is cut
+  float *states = nullptr, *parts = nullptr;  // per row and head: greatest score and sum; that and the mix of every stretch
   std::byte* tiles = nullptr;
   float* scales = nullptr;
   std::int32_t* offsets = nullptr;
@@ -110,7 +120,7 @@ struct Kernels {
 };
 
 const Kernels& kernels_base();
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define ESPALIER_X86 1
 const Kernels& kernels_avx2();
 const Kernels& kernels_avx512();

@@ -179,7 +179,6 @@ class Engine {
     const auto width = [](int w) { return static_cast<std::size_t>(padded(w)); };
     const std::size_t hidden = width(shape_.hidden), query = width(shape_.heads * shape_.head_dim), ff = width(shape_.ff);
     const std::size_t deepest = std::max({hidden, query, ff});
-    const std::size_t scores = static_cast<std::size_t>(longest) + 64;
     Scratch s;
     const auto floats = [](Buffer& buffer, std::size_t count) {
       buffer.need(count * sizeof(float));
@@ -191,12 +190,25 @@ class Engine {
     s.mixed = floats(mixed_, n * query);
     s.fed = floats(fed_, n * ff);
     s.turns = floats(turns_, n * ropes_.size() * static_cast<std::size_t>(shape_.head_dim));
-    s.scores = floats(scores_, scores * heads_together * rows_together * static_cast<std::size_t>(crew().size()));
-    s.scores_each = scores;
+    s.attending_each = attention_room(shape_);
+    s.attending = floats(attending_, s.attending_each * static_cast<std::size_t>(crew().size()));
+    share_attention(s, rows, longest);
+    s.states = floats(states_, 2 * n * static_cast<std::size_t>(shape_.heads));
+    if (s.stretches > 1) s.parts = floats(parts_, n * static_cast<std::size_t>(shape_.heads * s.stretches * (shape_.head_dim + 16)));
     s.tiles = reinterpret_cast<std::byte*>(floats(tiles_, n * deepest));
     s.scales = floats(scales_, n * deepest / group_width);
     s.offsets = reinterpret_cast<std::int32_t*>(floats(offsets_, n * deepest / group_width));
     return s;
+  }
+
+  // How the attention is cut into tasks: rows as many as leave two tasks for every thread, all tasks alike; where there are not
+  // even so many, the past is cut, too.
+  void share_attention(Scratch& s, int rows, int longest) {
+    const int group = shape_.heads / shape_.kv_heads, pieces = shape_.kv_heads * ((group + heads_together - 1) / heads_together);
+    const int wanted = 2 * crew().size(), most = std::clamp(rows * pieces / wanted, 1, rows_together), groups = (rows + most - 1) / most;
+    s.rows_each = (rows + groups - 1) / groups;
+    const bool few = groups * pieces < 2 * wanted && crew().size() > 1;
+    s.stretches = few ? (longest + stretch - 1) / stretch : 1;
   }
 
   Shape shape_;
@@ -208,7 +220,7 @@ class Engine {
   std::shared_ptr<Packed> head_;
   Kind kind_;
   std::mutex mutex_;
-  Buffer x_, delta_, qkv_, mixed_, fed_, turns_, scores_, tiles_, scales_, offsets_;
+  Buffer x_, delta_, qkv_, mixed_, fed_, turns_, attending_, states_, parts_, tiles_, scales_, offsets_;
 };
 
 }  // namespace

@@ -1,15 +1,5 @@
 // What is asked of a row of logits: the greatest, and what all of them add up to; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
 
-INLINE bool any(I mask) {
-#if defined(ESPALIER_AVX512)
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
-#else
-  std::int32_t all = 0;
-  for (int i = 0; i < 16; ++i) all |= mask[i];
-  return all != 0;
-#endif
-}
-
 // values, places: the k greatest of n numbers and where they are, the greatest first, of equals the first one first; k ≤ n.
 // Sixty-four numbers at a time are compared with the least of those held: few blocks have one that is greater.
 void top(const float* row, int n, int k, float* values, std::int32_t* places) {
@@ -44,8 +34,11 @@ float log_sum_exp(const float* row, int n) {
   for (i = 0; i + 64 <= n; i += 64)
     for (int j = 0; j < 4; ++j) total[j] += exp(load(row + i + 16 * j) - splat(most));
   double sum = 0;
-  for (int j = 0; j < 4; ++j)
-    for (int lane = 0; lane < 16; ++lane) sum += total[j][lane];
+  for (int j = 0; j < 4; ++j) {
+    alignas(64) float each[16];
+    store(each, total[j]);
+    for (float part : each) sum += part;
+  }
   for (; i < n; ++i) sum += __builtin_exp(static_cast<double>(row[i]) - most);
   return static_cast<float>(most + __builtin_log(sum));
 }

@@ -1,72 +1,222 @@
-// Sixteen floats at once, in GCC's and Clang's vector extension; included once per instruction set, inside its namespace.
-// No include guard: each kernels_*.cpp includes it under another target. Multiplication and addition are fused only where `fma`
-// says so, so that every tile size rounds alike.
+// Sixteen floats at once, as so many registers as the instruction set needs for them; included once per instruction set, inside
+// its namespace (no include guard: each kernels_*.cpp includes it under another target).
+//
+// A register is a vector of GCC's and Clang's extension; V and I are one of them (avx512), two (avx2) or four. A vector wider
+// than a register would be kept in memory by the compiler. Multiplication and addition are fused only where `fma` says so, so
+// that every tile size rounds alike.
 
 #define INLINE inline __attribute__((always_inline))
 
-typedef float V __attribute__((vector_size(64)));
-typedef std::int32_t I __attribute__((vector_size(64)));
-typedef std::uint32_t U __attribute__((vector_size(64)));
-typedef std::uint16_t H __attribute__((vector_size(32)));
-
-INLINE V load(const float* p) {
-  V v;
-  __builtin_memcpy(&v, p, 64);
-  return v;
-}
-INLINE void store(float* p, V v) { __builtin_memcpy(p, &v, 64); }
-INLINE V splat(float f) { return V{f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f}; }
-INLINE I splat(std::int32_t i) { return I{i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i}; }
-
-INLINE V fma(V a, V b, V c) {
 #if defined(ESPALIER_AVX512)
-  return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+constexpr int register_bytes = 64;
 #elif defined(ESPALIER_AVX2)
-  typedef float Half __attribute__((vector_size(32)));
-  Half x[2], y[2], z[2];
-  __builtin_memcpy(x, &a, 64), __builtin_memcpy(y, &b, 64), __builtin_memcpy(z, &c, 64);
-  z[0] = (Half)_mm256_fmadd_ps((__m256)x[0], (__m256)y[0], (__m256)z[0]);
-  z[1] = (Half)_mm256_fmadd_ps((__m256)x[1], (__m256)y[1], (__m256)z[1]);
-  __builtin_memcpy(&c, z, 64);
-  return c;
+constexpr int register_bytes = 32;
+#else
+constexpr int register_bytes = 16;
+#endif
+
+typedef float F __attribute__((vector_size(register_bytes)));
+typedef std::int32_t N __attribute__((vector_size(register_bytes)));
+typedef std::uint32_t UN __attribute__((vector_size(register_bytes)));
+typedef std::uint16_t HN __attribute__((vector_size(register_bytes / 2)));
+
+template <class H>
+struct Two {
+  H low, high;
+};
+template <class H>
+Two(H, H) -> Two<H>;
+
+#if defined(ESPALIER_AVX512)
+typedef F V;
+typedef N I;
+#elif defined(ESPALIER_AVX2)
+typedef Two<F> V;
+typedef Two<N> I;
+#else
+typedef Two<Two<F>> V;
+typedef Two<Two<N>> I;
+#endif
+
+#define LANEWISE(op)                                     \
+  template <class H>                                     \
+  INLINE auto operator op(const Two<H>& a, const Two<H>& b) { \
+    return Two{a.low op b.low, a.high op b.high};        \
+  }
+LANEWISE(+)
+LANEWISE(-)
+LANEWISE(*)
+LANEWISE(/)
+LANEWISE(&)
+LANEWISE(|)
+LANEWISE(>)
+LANEWISE(<)
+LANEWISE(>=)
+#undef LANEWISE
+template <class H>
+INLINE Two<H> operator<<(const Two<H>& a, int n) {
+  return {a.low << n, a.high << n};
+}
+template <class H>
+INLINE Two<H> operator>>(const Two<H>& a, int n) {
+  return {a.low >> n, a.high >> n};
+}
+template <class H>
+INLINE Two<H>& operator+=(Two<H>& a, const Two<H>& b) {
+  a.low += b.low, a.high += b.high;
+  return a;
+}
+template <class H>
+INLINE Two<H> operator-(const Two<H>& a) {
+  return {-a.low, -a.high};
+}
+
+template <class T>
+INLINE T load_as(const void* p) {
+  if constexpr (sizeof(T) == register_bytes) {
+    T v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  } else {
+    typedef decltype(T::low) Half;
+    return {load_as<Half>(p), load_as<Half>(static_cast<const char*>(p) + sizeof(Half))};
+  }
+}
+template <class T>
+INLINE void store_as(void* p, const T& v) {
+  if constexpr (sizeof(T) == register_bytes) {
+    __builtin_memcpy(p, &v, sizeof v);
+  } else {
+    store_as(p, v.low);
+    store_as(static_cast<char*>(p) + sizeof v.low, v.high);
+  }
+}
+template <class T, class S>
+INLINE T splat_as(S s) {
+  if constexpr (sizeof(T) == register_bytes) {
+    return s - T{};  // every lane; the compiler makes one broadcast of it
+  } else {
+    const auto half = splat_as<decltype(T::low)>(s);
+    return {half, half};
+  }
+}
+INLINE V load(const float* p) { return load_as<V>(p); }
+INLINE I load(const std::int32_t* p) { return load_as<I>(p); }
+INLINE void store(float* p, const V& v) { store_as(p, v); }
+INLINE void store(std::int32_t* p, const I& v) { store_as(p, v); }
+INLINE V splat(float f) { return splat_as<V>(f); }
+INLINE I splat(std::int32_t i) { return splat_as<I>(i); }
+
+// What is done register by register: `f` of the registers of one, two or three vectors.
+#define LIFT(name)                                                                                       \
+  template <class... H>                                                                                  \
+  INLINE auto name(const Two<H>&... v) {                                                                 \
+    return Two{name(v.low...), name(v.high...)};                                                         \
+  }
+
+INLINE F fma(F a, F b, F c) {
+#if defined(ESPALIER_AVX512)
+  return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(ESPALIER_AVX2)
+  return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
   return a * b + c;
 #endif
 }
+LIFT(fma)
 
-INLINE V vmax(V a, V b) { return a > b ? a : b; }
+INLINE F vmax(F a, F b) { return a > b ? a : b; }
+INLINE F vmin(F a, F b) { return a < b ? a : b; }
+INLINE F pick(N mask, F yes, F no) { return mask ? yes : no; }
+INLINE F as_floats(N bits) { return (F)bits; }
+INLINE N as_words(F v) { return (N)v; }
+INLINE F to_floats(N whole) { return __builtin_convertvector(whole, F); }
+INLINE N to_whole(F v) { return __builtin_convertvector(v, N); }  // towards zero
+LIFT(vmax)
+LIFT(vmin)
+LIFT(pick)
+LIFT(as_floats)
+LIFT(as_words)
+LIFT(to_floats)
+LIFT(to_whole)
 
-// The sum (the greatest) of the sixteen, always in the same order.
-INLINE float sum(V v) {
-  for (int half = 8; half; half /= 2)
-    for (int i = 0; i < half; ++i) v[i] += v[i + half];
-  return v[0];
+// acc + for each lane the sum of the products of its two halves of 16 bits, signed.
+INLINE N add_pairs(N acc, N a, N b) {
+#if defined(ESPALIER_AVX512)
+  return (N)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)a, (__m512i)b);
+#elif defined(ESPALIER_AVX2)
+  return acc + (N)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#elif defined(__aarch64__)
+  const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
+  return acc + (N)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+#elif defined(__SSE2__)
+  return acc + (N)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+  return acc + (a << 16 >> 16) * (b << 16 >> 16) + (a >> 16) * (b >> 16);
+#endif
 }
-INLINE float greatest(V v) {
-  float m = v[0];
-  for (int i = 1; i < 16; ++i) m = v[i] > m ? v[i] : m;
-  return m;
+LIFT(add_pairs)
+
+// The lanes of 16 bits moved right, zeros from the left.
+INLINE N shift_words(N v, int by) {
+  typedef std::uint16_t W __attribute__((vector_size(register_bytes)));
+  return (N)((W)v >> static_cast<std::uint16_t>(by));
+}
+template <class H>
+INLINE Two<H> shift_words(const Two<H>& v, int by) {
+  return {shift_words(v.low, by), shift_words(v.high, by)};
 }
 
-// Lane j of the answer is the sum of v[j]: a tree over lanes that lie 8, 4, 2, 1 apart, the same for every j.
-INLINE V sums(V (&v)[16]) {
-  for (int i = 0; i < 8; ++i)
-    v[i] = __builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-           __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  for (int i = 0; i < 4; ++i)
-    v[i] = __builtin_shufflevector(v[i], v[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
-           __builtin_shufflevector(v[i], v[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-  for (int i = 0; i < 2; ++i)
-    v[i] = __builtin_shufflevector(v[i], v[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
-           __builtin_shufflevector(v[i], v[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-  return __builtin_shufflevector(v[0], v[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
-         __builtin_shufflevector(v[0], v[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+INLINE bool any(N mask) {
+#if defined(ESPALIER_AVX512)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(ESPALIER_AVX2)
+  return _mm256_testz_si256((__m256i)mask, (__m256i)mask) == 0;
+#else
+  std::uint64_t word[register_bytes / 8], all = 0;
+  __builtin_memcpy(word, &mask, sizeof word);
+  for (std::uint64_t w : word) all |= w;
+  return all != 0;
+#endif
+}
+template <class H>
+INLINE bool any(const Two<H>& mask) {
+  return any(mask.low | mask.high);
+}
+
+// Lane by lane 0 to 15.
+INLINE I lanes() {
+  alignas(64) static constexpr std::int32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return load(numbers);
+}
+
+// The sum (the greatest) of the sixteen, always in the same order: of lanes that lie 8, 4, 2, 1 apart.
+typedef float Quarter __attribute__((vector_size(16)));
+struct Quarters {
+  Quarter q[4];
+  INLINE explicit Quarters(const V& v) {
+    alignas(64) float all[16];
+    store(all, v);
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(&q[i], all + 4 * i, 16);
+  }
+};
+INLINE float sum(const V& v) {
+  const Quarters of(v);
+  const Quarter four = (of.q[0] + of.q[2]) + (of.q[1] + of.q[3]);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+INLINE float greatest(const V& v) {
+  const Quarters of(v);
+  const Quarter a = of.q[0] > of.q[2] ? of.q[0] : of.q[2], b = of.q[1] > of.q[3] ? of.q[1] : of.q[3], four = a > b ? a : b;
+  const float x = four[0] > four[2] ? four[0] : four[2], y = four[1] > four[3] ? four[1] : four[3];
+  return x > y ? x : y;
 }
 
 // e^x to about one unit in the last place: x = n ln 2 + r, a polynomial in r, n added to the exponent.
 INLINE V exp(V x) {
-  x = vmax(x, splat(-87.3f));
-  x = x < splat(88.0f) ? x : splat(88.0f);
+  x = vmin(vmax(x, splat(-87.3f)), splat(88.0f));
   const V magic = splat(12582912.0f);
   const V shifted = fma(x, splat(1.44269504f), magic);
   const V n = shifted - magic;
@@ -79,35 +229,41 @@ INLINE V exp(V x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p, r * r, r + splat(1.0f));
-  return (V)((I)p + (((I)shifted - (I)magic) << 23));
+  return as_floats(as_words(p) + ((as_words(shifted) - as_words(magic)) << 23));
 }
-INLINE V tanh(V x) { return splat(1.0f) - splat(2.0f) / (exp(x + x) + splat(1.0f)); }
-INLINE V silu(V x) { return x / (splat(1.0f) + exp(-x)); }
-INLINE V gelu(V x) {
+INLINE V tanh(const V& x) { return splat(1.0f) - splat(2.0f) / (exp(x + x) + splat(1.0f)); }
+INLINE V silu(const V& x) { return x / (splat(1.0f) + exp(-x)); }
+INLINE V gelu(const V& x) {
   const V inner = splat(0.7978845608f) * fma(splat(0.044715f) * x * x, x, x);
   return splat(0.5f) * x * (splat(1.0f) + tanh(inner));
 }
 
 // bfloat16: the upper half of a float, rounded to nearest even.
-INLINE V load_bf16(const std::uint16_t* p) {
-  H h;
-  __builtin_memcpy(&h, p, 32);
-  return (V)(__builtin_convertvector(h, U) << 16);
+template <class T = V>
+INLINE T load_bf16(const std::uint16_t* p) {
+  if constexpr (sizeof(T) == register_bytes) {
+    HN h;
+    __builtin_memcpy(&h, p, sizeof h);
+    return (T)(__builtin_convertvector(h, UN) << 16);
+  } else {
+    typedef decltype(T::low) Half;
+    return {load_bf16<Half>(p), load_bf16<Half>(p + sizeof(Half) / 4)};
+  }
 }
-INLINE H to_bf16(V v) {
-  const U u = (U)v;
-  return __builtin_convertvector((u + 0x7fff + ((u >> 16) & 1)) >> 16, H);
+INLINE void store_bf16(std::uint16_t* p, F v) {
+  const UN u = (UN)v;
+  const HN h = __builtin_convertvector((u + 0x7fff + ((u >> 16) & 1)) >> 16, HN);
+  __builtin_memcpy(p, &h, sizeof h);
 }
-INLINE void store_bf16(std::uint16_t* p, V v) {
-  const H h = to_bf16(v);
-  __builtin_memcpy(p, &h, 32);
+template <class H>
+INLINE void store_bf16(std::uint16_t* p, const Two<H>& v) {
+  store_bf16(p, v.low);
+  store_bf16(p + sizeof(H) / 4, v.high);
 }
 
 // Sixteen numbers as steps of 4 bits above the least of them: digits of lanes 0 to 7 in the low halves of eight bytes, of lanes 8
 // to 15 in the high ones; then the least and the step in bfloat16. What a step is too coarse for is off by half of it at most,
 // and by the rounding of the two.
-typedef std::uint8_t Bytes __attribute__((vector_size(8)));
-
 INLINE float from_bf16(std::uint16_t h) {
   const std::uint32_t u = std::uint32_t{h} << 16;
   float f;
@@ -115,20 +271,21 @@ INLINE float from_bf16(std::uint16_t h) {
   return f;
 }
 INLINE V load_i4(const std::uint8_t* p) {
-  Bytes digits;
   std::uint16_t scale[2];
-  __builtin_memcpy(&digits, p, 8), __builtin_memcpy(scale, p + 8, 4);
-  const auto all = __builtin_shufflevector(digits & 15, digits >> 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  return fma(__builtin_convertvector(__builtin_convertvector(all, I), V), splat(from_bf16(scale[1])), splat(from_bf16(scale[0])));
+  __builtin_memcpy(scale, p + 8, 4);
+  alignas(64) std::int32_t digits[16];
+  for (int i = 0; i < 8; ++i) digits[i] = p[i] & 15, digits[i + 8] = p[i] >> 4;
+  return fma(to_floats(load(digits)), splat(from_bf16(scale[1])), splat(from_bf16(scale[0])));
 }
-INLINE void store_i4(std::uint8_t* p, V v) {
+INLINE void store_i4(std::uint8_t* p, const V& v) {
   const float low = -greatest(-v), step = (greatest(v) - low) / 15.0f;
-  const H rounded = to_bf16(V{low, step});
-  const std::uint16_t scale[2] = {rounded[0], rounded[1]};
+  alignas(64) float pair[16] = {low, step};
+  std::uint16_t scale[16];
+  store_bf16(scale, load(pair));
   const float from = from_bf16(scale[0]), by = from_bf16(scale[1]);
-  V digit = by > 0 ? vmax((v - splat(from)) / splat(by), splat(0.0f)) : splat(0.0f);
-  digit = digit < splat(15.0f) ? digit : splat(15.0f);
-  const I whole = __builtin_convertvector(digit + splat(0.5f), I);
+  const V digit = by > 0 ? vmin(vmax((v - splat(from)) / splat(by), splat(0.0f)), splat(15.0f)) : splat(0.0f);
+  alignas(64) std::int32_t whole[16];
+  store(whole, to_whole(digit + splat(0.5f)));
   std::uint8_t bytes[8];
   for (int i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(whole[i] | whole[i + 8] << 4);
   __builtin_memcpy(p, bytes, 8), __builtin_memcpy(p + 8, scale, 4);

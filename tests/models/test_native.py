@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -297,3 +299,49 @@ def test_a_forked_process_answers_too() -> None:
         model.forward([x + 1], frozenset())
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_an_instruction_set_can_be_forced() -> None:
+    script = "from espalier.models.executors import native; print(native.chosen())"
+    for name in KERNELS:
+        done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "ESPALIER_KERNELS": name}, capture_output=True)
+        assert done.stdout.decode().strip() == name
+    with pytest.raises(InvalidInput, match="'sse9' cannot be used here"):
+        native.choose("sse9")
+    assert native.chosen() in KERNELS
+
+
+def test_a_forced_instruction_set_that_is_not_there_is_said_when_a_model_is_loaded() -> None:
+    script = "from espalier.models.executors import native; native.runs(None)"
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "ESPALIER_KERNELS": "sse9"}, capture_output=True)
+    assert "ESPALIER_KERNELS=sse9" in done.stderr.decode()
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_long_past_cut_among_threads_gives_the_bits_of_one_that_is_not(family: str, dtype: str, instructions: str) -> None:
+    """1,300 positions are three stretches: a row alone shares them among three threads, forty rows or one thread do not."""
+    model, x = ours(peer(family), "native", dtype), Prefix(tokens(1300))
+    model.kv.context = None
+    before = native.threads()
+    try:
+        native.set_threads(3)
+        cut = model.forward([x + 5], frozenset()).logits[0]
+        together = model.forward([x + i for i in range(40)], frozenset()).logits[5]
+        native.set_threads(1)
+        whole = model.forward([x + 5], frozenset()).logits[0]
+    finally:
+        native.set_threads(before)
+    assert torch.equal(cut, together)
+    assert torch.equal(cut, whole)
+
+
+def test_a_long_past_is_read_as_the_reference_reads_it(instructions: str) -> None:
+    ids = chain(tokens(1300), 3)
+    for family in ("llama", "gemma3"):
+        models = [ours(peer(family), kind) for kind in ("native", "eager")]
+        for model in models:
+            model.kv.context = None
+        mine, plain = (model.forward(ids, frozenset()).logits for model in models)
+        assert float((mine - plain).abs().max()) < 1e-3

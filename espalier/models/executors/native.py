@@ -21,7 +21,19 @@ try:
 except ImportError:  # not built: the eager reference does the work
     _kernels = None
 
-__all__ = ["Engine", "available", "choose", "kernels", "log_sum_exp", "runs", "set_threads", "threads", "top", "zeros"]
+__all__ = [
+    "Engine",
+    "available",
+    "choose",
+    "chosen",
+    "kernels",
+    "log_sum_exp",
+    "runs",
+    "set_threads",
+    "threads",
+    "top",
+    "zeros",
+]
 
 KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
@@ -33,7 +45,12 @@ def available() -> bool:
 
 
 def runs(config: Config) -> bool:
-    """Whether the kernels can run a model of this shape: heads must be whole vectors of sixteen."""
+    """Whether the kernels can run a model of this shape: heads must be whole vectors of sixteen.
+
+    Raises InvalidInput if ESPALIER_KERNELS names an instruction set that is not there.
+    """
+    if _refused is not None:
+        raise _refused
     return available() and config.head_dim % 16 == 0
 
 
@@ -43,8 +60,19 @@ def kernels() -> list[str]:
 
 
 def choose(name: str) -> None:
-    """Uses another instruction set from now on (for tests and measurements)."""
+    """Uses another instruction set from now on (for tests and measurements); ESPALIER_KERNELS does so from the start.
+
+    Raises InvalidInput for one that this processor or this build has not.
+    """
+    if name not in kernels():
+        there = ", ".join(kernels()) or "none: the native kernels are not built"
+        raise InvalidInput(f"the instruction set {name!r} cannot be used here; write one of those that are there ({there})")
     _kernels.choose(name)
+
+
+def chosen() -> str:
+    """The name of the instruction set in use."""
+    return "" if _kernels is None else str(_kernels.chosen())
 
 
 def threads() -> int:
@@ -87,6 +115,12 @@ def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, places
 
 
+_refused: InvalidInput | None = None  # said when a model is loaded: an import must not fail
+if wanted := os.environ.get("ESPALIER_KERNELS", ""):
+    try:
+        choose(wanted)
+    except InvalidInput as error:
+        _refused = InvalidInput(f"ESPALIER_KERNELS={wanted}: {error}")
 if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).isdigit():
     set_threads(max(1, int(count)))
 
@@ -95,7 +129,7 @@ class Engine:
     """The executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
 
     The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
-    int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 8 bits likewise.
+    int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 15 bits likewise.
     Guarantee: the sums of a row are taken in an order that depends on that row alone, so its bits do not depend on the pass.
     """
 
