@@ -8,6 +8,7 @@ from espalier import decoders, drafting, models, shaping, stop, verification
 from espalier.capabilities import Capabilities, Extra
 from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
 from espalier.decoders.beam import beam
+from espalier.decoders.faithful import faithful
 from espalier.decoders.fastcot import glance
 from espalier.decoders.sample import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
@@ -51,6 +52,7 @@ __all__ = [
     "decoders",
     "drafting",
     "explain",
+    "faithful",
     "frequency",
     "glance",
     "grammars",

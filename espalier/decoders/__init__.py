@@ -3,7 +3,7 @@
 from espalier.decoders.beam import Beam, Hypothesis, beam
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
-from espalier.decoders.faithful import ARS, CARS, ASAp, Local, Reject
+from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import glance
 from espalier.decoders.plain import Sample, Speculate
 from espalier.decoders.sample import sample, speculate
@@ -11,7 +11,9 @@ from espalier.decoders.sample import sample, speculate
 __all__ = [
     "ARS",
     "CARS",
+    "SMC",
     "ASAp",
+    "Awrs",
     "Beam",
     "Budget",
     "Decoding",

@@ -1,0 +1,164 @@
+"""Adaptive weighted rejection sampling: an allowed token and an unbiased estimate of the allowed mass, by few checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from espalier.decoders.budget import Budget, Spent
+from espalier.decoders.decoder import Weighted
+from espalier.decoders.faithful.ends import Ends, close, unconstrained
+from espalier.decoders.sample import check_parts
+from espalier.errors import LimitExceeded, Unsatisfiable, require
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Row
+from espalier.run import Decoder
+from espalier.scorer import Ask, Scorer
+from espalier.stop import Stop
+
+Estimator = Literal["recursive", "geometric"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A token (None: all were refused), the log of its weight, and how many tokens were checked."""
+
+    token: int | None
+    log_weight: float
+    checks: int
+
+
+def recursive(logp: Tensor, allowed: Callable[[int], bool], rng: Rng) -> Drawn:
+    """Tokens in the order of draws without replacement, up to the first that is allowed and the one after it.
+
+    Law: the token has exactly the law p restricted to the allowed tokens, and E[weight · 1{token = v}] = p(v) · 1[v allowed].
+    The weight is the mass of what was untested when the token came, itself included, if the next one is allowed too (or
+    none is left), else p(token). Untested mass is a sum of what is left, never 1 minus what was refused.
+    """
+    left = logp.double().clone()
+    checks = 0
+    while bool((left > -torch.inf).any()):
+        untested = torch.logsumexp(left, 0)
+        token, checks = rng.categorical((left - untested).exp()), checks + 1
+        own = float(left[token])
+        left[token] = -torch.inf
+        if not allowed(token):
+            continue
+        if not bool((left > -torch.inf).any()):
+            return Drawn(token, float(untested), checks)
+        following = rng.categorical((left - torch.logsumexp(left, 0)).exp())
+        return Drawn(token, float(untested) if allowed(following) else own, checks + 1)
+    return Drawn(None, -math.inf, checks)
+
+
+def geometric(logp: Tensor, allowed: Callable[[int], bool], rng: Rng, accepts: int = 2) -> Drawn:
+    """Independent runs that share what was refused, up to `accepts` allowed tokens; the first is returned.
+
+    Law: as `recursive`. What a run without memory would have refused again is drawn as a geometric number, so the weight
+    is the unbiased estimate of a probability from the number of trials to the `accepts`-th success.
+    """
+    full = logp.double()
+    whole = torch.logsumexp(full, 0)
+    left, first = full.clone(), None
+    accepted = refused = checks = 0
+    while accepted < accepts:
+        if not bool((left > -torch.inf).any()):
+            return Drawn(None, -math.inf, checks)
+        untested = torch.logsumexp(left, 0)
+        if untested < whole:
+            refused += _failures(float(torch.exp(untested - whole)), rng)
+        token, checks = rng.categorical((left - untested).exp()), checks + 1
+        if allowed(token):
+            accepted, first = accepted + 1, token if first is None else first
+        else:
+            refused += 1
+            left[token] = -torch.inf
+    return Drawn(first, math.log((accepts - 1) / (accepted + refused - 1)) + float(whole), checks)
+
+
+def _failures(success: float, rng: Rng) -> int:
+    """Failures before the first success: the binary digits of a geometric number are independent."""
+    log_failure = math.log1p(-success) if success < 1 else -math.inf
+    number, digit = 0, 1
+    while digit * log_failure > -45:  # below 1e-19 a digit is 0
+        odds = math.exp(digit * log_failure)
+        number += digit * rng.flip(odds / (1 + odds))
+        digit *= 2
+    return number
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """A row without its constraint [V], and the probabilities of the allowed tokens with their sum, if there is a mask."""
+
+    row: Row
+    logp: Tensor
+    weights: Tensor | None = None
+    total: float = 1.0
+
+
+@dataclass(frozen=True)
+class Awrs:
+    """Adaptive weighted rejection sampling of one text, or, as `SMC(propose=Awrs())`, of a step of each particle.
+
+    Guarantee: a find is properly weighted, E[weight · f(text)] = Σ p(y) f(y) over valid y, by checks alone; one find has the
+    law of masked decoding. Where the constraint has a mask and `masks` is True, the allowed mass itself is the weight, without
+    variance. Lipkin et al. 2025 (arXiv 2504.05410).
+
+    >>> import espalier as es
+    >>> model, x = es.models.Table.random(vocab_size=3, depth=1, seed=0), es.Prefix([0])
+    >>> [[found]] = es.run(Awrs()(model, x, es.stop.end([2]) | es.stop.budget(8), es.Rng(0)))
+    >>> found.log_weight
+    0.0
+    """
+
+    guide: Any = None
+    estimator: Estimator = "recursive"
+    masks: bool = True
+    target: str = "finished"
+    budget: Budget | int | None = None
+
+    def __post_init__(self) -> None:
+        known = self.estimator in ("recursive", "geometric")
+        require(known, f"estimator={self.estimator!r}; use estimator='recursive' or 'geometric'")
+        Budget.of(self.budget)
+
+    def open(self, row: Row, ends: Tensor | None) -> Opened:
+        """What draws from a row need: the allowed mass itself if the constraint has a mask."""
+        logp = close(unconstrained(row), ends)
+        mask = row.limit.mask() if row.limit is not None and self.masks else None
+        if row.limit is not None and mask is None:
+            return Opened(row, logp)
+        if mask is not None:
+            logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
+        weights = logp.double().exp().cpu()
+        return Opened(row, logp, weights, float(weights.sum()))
+
+    def draw(self, opened: Opened, rng: Rng) -> Drawn:
+        """A token and the log of its weight."""
+        if opened.weights is not None:
+            if opened.total <= 0:
+                return Drawn(None, -math.inf, 0)
+            return Drawn(rng.categorical(opened.weights), math.log(opened.total), 0)
+        make = recursive if self.estimator == "recursive" else geometric
+        return make(opened.logp, opened.row.allowed, rng)
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        check_parts(scorer, x, stop, rng)
+        scorer = scorer if self.guide is None else scorer * self.guide
+        ends, spent, log_weight = Ends(scorer, stop, self.target), Spent(Budget.of(self.budget)), 0.0
+        while (over := ends(x)) is None:
+            if not spent.pay(1):
+                raise LimitExceeded(f"the budget ended after {spent.tokens} tokens, before the text did; allow more")
+            [row] = yield Ask(scorer, [x])
+            drawn = self.draw(self.open(row, ends.closing(x)), rng)
+            if drawn.token is None:
+                raise Unsatisfiable(f"no token is allowed after {x!r}: this text has weight 0; use es.decoders.SMC or CARS")
+            x, log_weight = x + drawn.token, log_weight + drawn.log_weight
+        return [Weighted(x, log_weight if over == "valid" else -math.inf)]

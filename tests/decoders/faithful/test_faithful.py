@@ -1,0 +1,184 @@
+"""`es.faithful`: fresh calls against the enumerated law, budgets, and when a result calls itself reliable."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import toys
+
+import espalier as es
+from decoders.faithful.cases import distance
+from espalier.errors import InvalidInput, Unsatisfiable
+
+GUIDE = es.choices(["ab", "abc", "b"])
+PROMPT = es.raw("x")
+
+
+def language_model(merged=("ab", "bc")):
+    """Several tokenizations of each text, random rows."""
+    return toys.random_lm(1, depth=1, merged=merged)
+
+
+def enumerated(lm, guide, prompt=PROMPT, limit=6):
+    """p(tokens) of every valid sequence of tokens."""
+    scorer, found = lm.scorer * guide, {}
+
+    def walk(x, p):
+        [row] = es.run(_row(scorer, x))
+        free = row.logits.log_softmax(-1).exp()
+        for token in row.limit.mask().nonzero().flatten().tolist():
+            y, q = x + token, p * float(free[token])
+            if token in lm.vocab.end:
+                found[tuple(y.written())] = q
+            elif len(y.written()) < limit:
+                walk(y, q)
+
+    walk(lm.prompt(prompt), 1.0)
+    return found
+
+
+def _row(scorer, x):
+    [row] = yield es.Ask(scorer, [x])
+    return row
+
+
+LM = language_model()
+MASS = enumerated(LM, GUIDE)
+Z = math.fsum(MASS.values())
+
+
+def frequencies(method, calls, **options):
+    law = {}
+    for seed in range(calls):
+        for sample in es.faithful(LM, PROMPT, GUIDE, method=method, seed=seed, **options):
+            law[sample.tokens] = law.get(sample.tokens, 0.0) + math.exp(sample.log_weight)
+    total = sum(law.values())
+    return {text: w / total for text, w in law.items()}
+
+
+def noise(law, calls):
+    """A bound that the total variation of this many true draws stays under (mean plus about 4 standard deviations)."""
+    return sum(math.sqrt(p * (1 - p) / calls) for p in law.values()) * 0.4 + 2.2 / math.sqrt(calls)
+
+
+TRUE = {text: p / Z for text, p in MASS.items()}
+
+
+@pytest.mark.parametrize("method", ["cars", "ars", "auto"])
+def test_fresh_calls_have_the_conditional_law(method):
+    assert distance(frequencies(method, 150), TRUE) < noise(TRUE, 150)
+
+
+def test_smc_is_near_and_local_is_not():
+    assert distance(frequencies("smc", 40), TRUE) < noise(TRUE, 40) + 0.05
+    texts = es.faithful(LM, PROMPT, GUIDE, n=3, method="local", seed=0)
+    assert not texts.reliable
+    assert all(sample.log_weight < 0 for sample in texts)
+
+
+def test_a_sample_says_what_it_is():
+    found = es.faithful(LM, PROMPT, GUIDE, n=4, method="cars", seed=3)
+    assert len(found) == 4
+    assert found.reliable
+    assert found.reason == ""
+    for sample in found:
+        assert sample.log_weight == 0.0
+        assert sample.logp == pytest.approx(math.log(MASS[sample.tokens]), abs=1e-5)
+        assert GUIDE.matches(sample.text.encode())
+    assert found.log_z_bound >= math.log(Z) - 1e-6
+    assert found.method == "cars"
+    assert 0 < found.passes <= found.positions <= 40, "distinct prefixes are computed once"
+    again = es.faithful(LM, PROMPT, GUIDE, n=4, method="cars", seed=3)
+    assert list(again) == list(found)
+
+
+@pytest.mark.parametrize("method", ["cars", "ars", "smc", "asap"])
+def test_the_mass_is_within_its_error(method):
+    runs = [es.faithful(LM, PROMPT, GUIDE, n=20, method=method, seed=seed) for seed in range(12)]
+    within = sum(abs(run.log_z - math.log(Z)) <= 3 * run.log_z_error + 1e-6 for run in runs)
+    assert within >= 11
+
+
+def test_budgets_are_obeyed_and_end_reliability():
+    for budget in (1, 3):
+        for method in ("cars", "smc", "asap", "reject", "auto"):
+            found = es.faithful(LM, PROMPT, GUIDE, n=50, method=method, budget=budget, seed=0)
+            assert found.passes <= budget
+            assert found.reliable == (found.reason == "")
+            assert not found.reliable or len(found) == 50
+            assert budget > 1 or not found.reliable
+    short = es.faithful(LM, PROMPT, GUIDE, n=10_000, method="reject", budget=0.05, seed=0)
+    assert not short.reliable
+    assert "budget" in short.reason
+
+
+def test_particles_that_never_saw_the_rare_branch_are_not_reliable():
+    """`a` is likely, and behind it a text may not end within the limit; `b` is rare and holds all the mass."""
+    import torch
+
+    lm = toys.random_lm(0, depth=1)
+    a, b, end = lm.vocab.ids[b"a"], lm.vocab.ids[b"b"], min(lm.vocab.end)
+
+    def row(context):
+        logits = torch.full((lm.vocab.size,), -40.0, dtype=torch.float64)
+        logits[a], logits[b], logits[end] = (14.0, 0.0, -30.0) if not context or context[-1] not in (b,) else (-9.0, -9.0, 9.0)
+        return logits
+
+    lm.model._row, lm.model._rows = row, {}
+    found = es.faithful(lm, PROMPT, es.regex("a*|b"), method="smc", seed=0, max_tokens=6)
+    assert not found.reliable
+    assert found.reason
+
+
+def test_few_ancestors_are_not_reliable():
+    found = es.faithful(LM, PROMPT, GUIDE, method="asap", seed=0)
+    assert not found.reliable
+    assert "limit of many samples" in found.reason
+
+
+def test_strings_are_exact_at_the_end_of_the_prompt():
+    lm = language_model(merged=("xa", "ab"))
+    prompt = es.raw("yx")
+    guide = es.choices(["ab", "b"])
+    whole = enumerated(lm, es.choices(["xab", "xb"]), es.raw("y"))
+    law = {}
+    for tokens, p in whole.items():
+        text = lm.vocab.join(tokens)[1:].decode()
+        law[text] = law.get(text, 0.0) + p
+    z = sum(law.values())
+    counts = {}
+    for seed in range(25):
+        found = es.faithful(lm, prompt, guide, n=20, method="cars", seed=seed, strings=True)
+        for sample in found:
+            counts[sample.text] = counts.get(sample.text, 0) + 1 / 500
+    true = {text: p / z for text, p in law.items()}
+    assert distance(counts, true) < noise(true, 500)
+
+
+def test_a_check_of_the_whole_text_is_a_guide():
+    lm = toys.speaks(["ab", "abb", "b", "bb"])
+    found = es.faithful(lm, es.raw("a"), lambda data: len(data) == 1, n=5, method="auto", seed=0, max_tokens=4)
+    assert {sample.text for sample in found} == {"b"}
+    assert found.reliable
+
+
+def test_a_guide_with_no_finite_text_is_one_clear_message():
+    with pytest.raises(Unsatisfiable):
+        es.faithful(LM, PROMPT, es.regex("abcabcabc"), n=1, method="cars", max_tokens=2, seed=0)
+    none = es.faithful(LM, PROMPT, es.regex("(a|b){40}"), n=1, method="smc", max_tokens=5, seed=0)
+    assert len(none) == 0
+    assert not none.reliable
+    assert "died" in none.reason
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"method": "best"}, {"n": 0}, {"budget": 0}, {"budget": "long"}, {"target": "all"}, {"budget": 0.0}, {"max_tokens": 0}],
+    ids=str,
+)
+def test_bad_input(wrong):
+    with pytest.raises(InvalidInput):
+        es.faithful(LM, PROMPT, GUIDE, **wrong)
+    with pytest.raises(InvalidInput, match="expected a guide"):
+        es.faithful(LM, PROMPT, 7)

@@ -1,0 +1,87 @@
+"""Resampling and adaptive weighted rejection: expectations computed over every outcome of every flip."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from espalier.decoders.faithful.awrs import geometric, recursive
+from espalier.decoders.faithful.resample import SCHEMES, without_replacement
+from espalier.rng import Rng
+from espalier.testing import outcomes
+
+WEIGHTS = [
+    torch.tensor([0.1, 0.2, 0.3, 0.4]),
+    torch.tensor([0.97, 0.01, 0.0, 0.02]),
+    torch.tensor([1.0, 1.0, 1.0]),
+    torch.tensor([0.5]),
+]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES.keys())
+@pytest.mark.parametrize("weights", WEIGHTS, ids=range(len(WEIGHTS)))
+def test_a_particle_goes_on_in_proportion_to_its_weight(scheme, weights):
+    n = 4
+    mean = torch.zeros(len(weights), dtype=torch.float64)
+    for p, places in outcomes(lambda rng: scheme(weights, n, rng)):
+        assert len(places) == n
+        for place in places:
+            mean[place] += p
+    assert torch.allclose(mean, n * weights.double() / weights.double().sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["systematic", "residual"])
+def test_low_variance_schemes_keep_whole_shares(name):
+    for _, places in outcomes(lambda rng: SCHEMES[name](torch.tensor([0.5, 0.25, 0.25]), 4, rng)):
+        assert sorted(places) == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("weights", [*WEIGHTS, torch.tensor([0.5, 0.2, 0.1, 0.1, 0.05, 0.05])], ids=range(5))
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_steering_without_replacement_keeps_every_expected_weight(weights, n):
+    mean = torch.zeros(len(weights), dtype=torch.float64)
+    for p, kept in outcomes(lambda rng: without_replacement(weights, n, rng)):
+        assert len(kept) <= n
+        assert len({place for place, _ in kept}) == len(kept)
+        for place, weight in kept:
+            mean[place] += p * weight
+    assert torch.allclose(mean, weights.double(), atol=1e-9)
+
+
+LOGP = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
+ALLOWED = [{0, 1, 2, 3}, {1}, {1, 3}, {0, 2, 3}, set()]
+
+
+@pytest.mark.parametrize("allowed", ALLOWED, ids=map(str, ALLOWED))
+def test_the_recursive_weight_is_proper_and_the_law_exact(allowed):
+    mass, law = torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    for p, drawn in outcomes(lambda rng: recursive(LOGP, lambda v: v in allowed, rng)):
+        if drawn.token is not None:
+            mass[drawn.token] += p * math.exp(drawn.log_weight)
+            law[drawn.token] += p
+    true = torch.tensor([math.exp(float(LOGP[v])) if v in allowed else 0.0 for v in range(4)], dtype=torch.float64)
+    assert torch.allclose(mass, true, atol=1e-7)
+    if allowed:
+        assert torch.allclose(law, true / true.sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("allowed", [{0, 1, 2, 3}, {1}, {1, 3}], ids=str)
+def test_the_geometric_weight_is_proper(allowed):
+    rng, n = Rng(0), 4_000
+    draws = [geometric(LOGP, lambda v: v in allowed, rng) for _ in range(n)]
+    for v in range(4):
+        weights = torch.tensor([math.exp(d.log_weight) * (d.token == v) for d in draws], dtype=torch.float64)
+        true = math.exp(float(LOGP[v])) if v in allowed else 0.0
+        assert abs(float(weights.mean()) - true) <= 4 * float(weights.std()) / math.sqrt(n) + 1e-9
+
+
+@pytest.mark.parametrize("make", [recursive, geometric])
+def test_a_tiny_allowed_mass_does_not_kill(make):
+    """Mass 1e-9 behind refused tokens: 1 - R in floating point would be 0 or noise."""
+    logp = torch.tensor([0.5, 0.5 - 1e-9, 1e-9], dtype=torch.float64).log()
+    estimates = [make(logp, lambda v: v == 2, Rng(seed)) for seed in range(200)]
+    assert all(d.token == 2 for d in estimates)
+    if make is recursive:
+        assert all(d.log_weight == pytest.approx(math.log(1e-9), abs=1e-6) for d in estimates)
