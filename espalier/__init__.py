@@ -6,15 +6,18 @@ the questions. Read `prefix`, `scorer`, `run`, `decode`, in this order; then any
 
 from espalier import decoders, drafting, models, shaping, stop, verification
 from espalier.capabilities import Capabilities, Extra
+from espalier.completion import Completion
 from espalier.constraints import Guide, Limits, cfg, choices, explain, grammars, json, json_schema, masks, regex
 from espalier.decoders.beam import beam
 from espalier.decoders.faithful import faithful
 from espalier.decoders.fastcot import glance
 from espalier.decoders.sample import sample, speculate
 from espalier.errors import EspalierError, InvalidInput
-from espalier.lm import LanguageModel, raw
+from espalier.lm import LanguageModel
 from espalier.models.load.open import load
 from espalier.prefix import Prefix
+from espalier.prompt import raw
+from espalier.requests import Constraining, Method, Request, Sampling, Stopping
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
 from espalier.run import Keep, Loop, run, settle
@@ -28,6 +31,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Ask",
     "Capabilities",
+    "Completion",
+    "Constraining",
     "EspalierError",
     "Extra",
     "Guide",
@@ -36,14 +41,18 @@ __all__ = [
     "LanguageModel",
     "Limits",
     "Loop",
+    "Method",
     "Model",
     "Prefix",
+    "Request",
     "Rng",
     "Row",
     "Rows",
+    "Sampling",
     "Scorer",
     "Shaper",
     "Stage",
+    "Stopping",
     "TokenConstraint",
     "beam",
     "bias",

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from espalier.constraints.schema.schema import Schema
-from espalier.drafting.draft import Draft, Drafter
 from espalier.errors import EspalierError, InvalidInput, RefusedValue
-from espalier.models.executors import native
-from espalier.prefix import Prefix
-from espalier.rng import Rng
-from espalier.rows import Rows
-from espalier.scorer import Answer, Ask, Scorer, Wrapper
+
+
+class LogProb(float):
+    """A log-probability under the model that knows more: `top`, the best tokens in its place with theirs; `drawn`, the token's
+    log-probability under the law that it was drawn from (None where the decoder did not ask), and `drawn_top`.
+
+    >>> p = LogProb(-0.5, ((7, -0.5), (3, -1.0)), -0.1)
+    >>> p < 0, p.top[0], p.drawn
+    (True, (7, -0.5), -0.1)
+    """
+
+    __slots__ = ("drawn", "drawn_top", "top")
+
+    top: tuple[tuple[int, float], ...]
+    drawn: float | None
+    drawn_top: tuple[tuple[int, float], ...]
+
+    def __new__(
+        cls,
+        logp: float,
+        top: tuple[tuple[int, float], ...] = (),
+        drawn: float | None = None,
+        drawn_top: tuple[tuple[int, float], ...] = (),
+    ) -> LogProb:
+        made = super().__new__(cls, logp)
+        made.top, made.drawn, made.drawn_top = top, drawn, drawn_top
+        return made
+
+
+class Piece(str):
+    """A piece of a text that is streamed; `branch` says of which of the n texts.
+
+    >>> Piece("Hi", 1).branch, Piece("Hi", 1) == "Hi"
+    (1, True)
+    """
+
+    __slots__ = ("branch",)
+
+    branch: int
+
+    def __new__(cls, text: str, branch: int = 0) -> Piece:
+        made = super().__new__(cls, text)
+        made.branch = branch
+        return made
 
 
 @dataclass(slots=True)
@@ -51,8 +86,15 @@ class Completion:
 
     `tokens` are the written tokens (a final end token included), `logprobs` the natural log of their probabilities under
     the model itself, before any shaping or constraint; `finish_reason` is "stop" (an end token or stop string), "length"
-    or "time". `whole` is False for a text under a constraint that was cut off before it satisfied it, by a stop string, say;
-    `parsed` is the value of a whole text under a schema; where its class refuses it, `error` says why.
+    or "time". With `logprobs=k` each of them is a `LogProb`, which also holds the k best tokens and the law that was drawn
+    from. `log_weight` is the decoder's weight of this text (0 for a plain sample). `whole` is False for a text under a
+    constraint that was cut off before it satisfied it, by a stop string, say. `parsed` is the value of a whole text under a
+    schema; where its class refuses it, `error` says why. `prompt_logprobs` are those of the prompt's tokens behind the first,
+    for `max_tokens=0`.
+
+    >>> one = Completion("Hi", [7], [-0.5], "stop", Stats())
+    >>> str(one), len(one), one[0] is one
+    ('Hi', 1, True)
     """
 
     text: str
@@ -63,6 +105,8 @@ class Completion:
     parsed: Any = None
     whole: bool = True
     error: EspalierError | None = None
+    log_weight: float = 0.0
+    prompt_logprobs: list[float] | None = None
     siblings: Sequence[Completion] = ()
 
     def read(self, schema: Schema) -> None:
@@ -101,69 +145,3 @@ class Completion:
 
     def __iter__(self) -> Iterator[Completion]:
         return iter(self.siblings or [self])
-
-
-class Meter(Wrapper):
-    """The inner scorer, with its passes counted and the last rows kept until the tokens chosen from them are known."""
-
-    def __init__(self, inner: Scorer, stats: Stats) -> None:
-        super().__init__(inner)
-        self.stats = stats
-        self._rows: dict[Prefix, torch.Tensor] = {}
-        self.emitted = 0
-
-    def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
-        start = time.perf_counter()
-        rows: Rows = yield Ask(self.inner, prefixes, want)
-        self.stats.pass_seconds += time.perf_counter() - start
-        self.stats.passes += 1
-        self.stats.nodes += len(prefixes)
-        self._rows = dict(zip(prefixes, rows.logits, strict=True))
-        return rows
-
-    def logp(self, x: Prefix) -> float:
-        """The log-probability of x's one token, from the row of its parent in the last pass."""
-        assert x.parent is not None
-        row = self._rows[x.parent]
-        return float(row[x.last]) - native.log_sum_exp(row)
-
-    def note(self) -> None:
-        """Books the tokens that came out of the last pass."""
-        if self.emitted:
-            self.stats.per_pass[self.emitted] += 1
-            self.stats.tokens += self.emitted
-        self.emitted = 0
-
-
-class TimedDrafter(Drafter):
-    """The inner drafter, with the time that it takes (its own models' passes included) added to the statistics."""
-
-    def __init__(self, inner: Drafter, stats: Stats) -> None:
-        self.inner, self.stats = inner, stats
-        self.kind, self.want = inner.kind, inner.want
-
-    @property
-    def owner(self) -> Drafter:
-        return self.inner.owner
-
-    def check(self, scorer: Scorer) -> None:
-        self.inner.check(scorer)
-
-    def begin(self, x: Prefix) -> Drafter:
-        return TimedDrafter(self.inner.begin(x), self.stats)
-
-    def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        start = time.perf_counter()
-        draft = yield from self.inner.propose(x, rng)
-        self.stats.draft_seconds += time.perf_counter() - start
-        return draft
-
-    def join(self, draft: Draft) -> None:
-        start = time.perf_counter()
-        self.inner.join(draft)
-        self.stats.draft_seconds += time.perf_counter() - start
-
-    def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
-        start = time.perf_counter()
-        self.inner.observe(x, draft, rows)
-        self.stats.draft_seconds += time.perf_counter() - start

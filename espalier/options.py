@@ -1,48 +1,42 @@
-"""What a request asks for besides its prompt, checked before any model runs."""
+"""The options of a request: four groups, and all of them flat; checked before any model runs."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from espalier import shaping, stop
+from espalier import catalogue, shaping, stop
 from espalier.constraints.guide import Guide
+from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
-from espalier.errors import expect, require
+from espalier.errors import InvalidInput, expect, require
 from espalier.rng import Rng
 from espalier.scorer import Scorer
+from espalier.shaper import Shaper, Stage, stage_of
+from espalier.stop import Stop
 from espalier.token_constraint import TokenConstraint, restricts
 from espalier.verification.verifier import Verifier
 
-_WHOLE = ("max_tokens", "n", "seed", "top_k")
-_NUMBERS = ("max_seconds", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
 
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 is greedy; None is 0, unless `scorer` has a temperature of its own or a
+    `decoder` that searches ranks texts by the model's own law.
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The parameters of `generate`; the defaults are greedy decoding of at most 256 tokens.
+    `shapers` are shapers or their names ("top_p:0.9"), each put where its stage belongs. `allowed_tokens` are the only
+    ones that may be written, `banned` are texts or ids that may not. `scorer` takes the place of `lm.scorer`, from which it
+    is built. The i-th of `n` texts depends on `seed` and i alone; `seed` None is a fresh one.
 
-    `temperature` 0 is greedy; `seed` None is a fresh one. `schema`, `regex`, `grammar`, `choices` and `constraint`
-    (a guide) exclude each other. `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding;
-    left out it is "auto" for models whose rows do not depend on what else is in a pass, else None. With `heal` a prompt that
-    ends inside a token is continued as if it had not (`espalier.constraints.heal`). `template_args` are variables of the chat
-    template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
-    names of special tokens in messages as these tokens. Raises `InvalidInput`
-    for impossible values.
-
-    >>> Options(temperature=0.7, top_p=0.9).temperature
-    0.7
+    >>> Sampling(temperature=0.7).top_p is None
+    True
     """
 
-    max_tokens: int = 256
-    max_seconds: float | None = None
-    stop: str | Sequence[str] | None = ()
-    temperature: float = 0.0
+    temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
@@ -50,86 +44,232 @@ class Options:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] | None = None
+    allowed_tokens: Sequence[int] | None = None
+    banned: Sequence[str | int] = ()
+    shapers: Sequence[Shaper | str] = ()
+    scorer: Scorer | None = None
     seed: int | None = None
     n: int = 1
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a text ends. `stop` holds texts, conditions (`es.stop.…`) or both; the text ends before a stop string unless
+    `include_stop`. No end token and no stop token comes before `min_tokens`; with `ignore_eos` end tokens do not end.
+
+    >>> Stopping(max_tokens=8).min_tokens
+    0
+    """
+
+    max_tokens: int = 256
+    min_tokens: int = 0
+    max_seconds: float | None = None
+    stop: str | Stop | Sequence[str | Stop] | None = ()
+    stop_tokens: Sequence[int] = ()
+    ignore_eos: bool = False
+    include_stop: bool = False
+
+
+@dataclass(frozen=True)
+class Constraining:
+    """What the text must be. `schema`, `regex`, `grammar`, `choices` and `constraint` (a guide) exclude each other.
+
+    With `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
+    template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
+    names of special tokens in messages as these tokens.
+
+    >>> Constraining(regex="[0-9]+").schema is None
+    True
+    """
+
     schema: Any = None
     regex: str | None = None
     grammar: str | None = None
     choices: Sequence[str] | None = None
     constraint: Guide | TokenConstraint | None = None
-    drafter: Drafter | str | None = "default"
-    verifier: Verifier | None = None
     heal: bool = False
     template_args: Mapping[str, Any] | None = None
     continue_final: bool | None = None
     special_in_text: bool = False
 
+
+@dataclass(frozen=True)
+class Method:
+    """How the text is found. `decoder` is a decoder, `(scorer, x, stop, rng)` → finds, or its name ("beam:8").
+
+    Without one it is speculation: `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding;
+    left out it is "auto" for models whose rows do not depend on what else is in a pass, else None. `logprobs` = k gives the
+    k best tokens with each token, under the model and under the law it was drawn from.
+
+    >>> Method().drafter
+    'default'
+    """
+
+    decoder: Decoding | str | None = None
+    drafter: Drafter | str | None = "default"
+    verifier: Verifier | str | None = None
+    logprobs: int | None = None
+
+
+_WHOLE = ("max_tokens", "min_tokens", "n", "seed", "top_k", "logprobs")
+_NUMBERS = ("max_seconds", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
+_GUIDES = ("schema", "regex", "grammar", "choices", "constraint")
+GROUPS = {"sampling": Sampling, "stopping": Stopping, "constraining": Constraining, "method": Method}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Sampling, Stopping, Constraining, Method):
+    """All options of `generate`, flat; the defaults are greedy decoding of at most 256 tokens.
+
+    Raises `InvalidInput` for impossible values.
+
+    >>> Options(temperature=0.7, top_p=0.9).temperature
+    0.7
+    """
+
     def __post_init__(self) -> None:
+        for name in ("stop", "stop_tokens", "allowed_tokens", "banned", "shapers", "choices"):  # iterators are read once
+            if isinstance(given := getattr(self, name), Iterator | Set):
+                object.__setattr__(self, name, tuple(given))
         self._check_kinds()
         require(self.n >= 1, f"n={self.n}: ask for at least one completion")
-        require(self.max_tokens >= 1, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")
-        given = [name for name in ("schema", "regex", "grammar", "choices", "constraint") if getattr(self, name) is not None]
+        require(self.max_tokens >= 0, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")
+        require(
+            self.max_tokens > 0 or self.logprobs is not None,
+            "max_tokens=0: nothing would be written; try 64, or ask for the scores of the prompt with logprobs=0",
+        )
+        require(
+            0 <= self.min_tokens <= max(self.max_tokens, 1),
+            f"min_tokens={self.min_tokens}: it lies between 0 and max_tokens={self.max_tokens}",
+        )
+        require(
+            self.logprobs is None or self.logprobs >= 0, f"logprobs={self.logprobs}: how many of the best tokens, 0 or more"
+        )
+        given = [name for name in _GUIDES if getattr(self, name) is not None]
         require(
             len(given) <= 1, f"{' and '.join(given)}: a request has one constraint; combine guides with & and pass constraint="
+        )
+        require(
+            not (self.ignore_eos and given),
+            f"ignore_eos was given with {''.join(given)}: a text under a constraint ends where the constraint lets it end",
+        )
+        self._check_method()
+        self.shapers_by_stage()
+        if self.max_seconds is not None:
+            stop.deadline(self.max_seconds)
+
+    def _check_method(self) -> None:
+        own = self.decoder is not None
+        require(
+            not own or (self.drafter in ("default", None) and self.verifier is None),
+            "decoder= was given with drafter= or verifier=, which a decoder brings itself: "
+            "decoder=es.decoders.Speculate(drafter, verifier)",
         )
         require(
             self.verifier is None or self.drafter is not None,
             "verifier= was given with drafter=None, so there is nothing to verify; leave one of them out",
         )
+        if isinstance(self.drafter, str) and self.drafter != "default":
+            catalogue.find("drafter", self.drafter.partition(":")[0])
+        if isinstance(self.decoder, str):
+            object.__setattr__(self, "decoder", catalogue.parse("decoder", self.decoder))
+        if isinstance(self.verifier, str):
+            known = catalogue.names("verifier")
+            hint = f"a verifier, such as es.verification.SampleMatch(), or the name of one: {', '.join(known)}"
+            require(self.verifier.partition(":")[0] in known, f"verifier={self.verifier!r}: expected {hint}")
+            object.__setattr__(self, "verifier", catalogue.parse("verifier", self.verifier))
         require(
-            self.verifier is None or self.verifier.guarantee != "greedy" or self.temperature == 0,
+            not isinstance(self.verifier, Verifier) or self.verifier.guarantee != "greedy" or self.greedy,
             f"{type(self.verifier).__name__} takes the most probable token at every step, so temperature={self.temperature} "
             "would have no effect; write temperature=0, or verifier=es.verification.SampleMatch()",
         )
-        if isinstance(self.drafter, str) and self.drafter != "default":
-            from espalier.drafting.catalogue import NAMED
 
-            known = f"use one of {', '.join(NAMED)}, None, or a drafter such as es.drafting.PromptLookup()"
-            require(self.drafter in NAMED, f"drafter={self.drafter!r}: {known}")
-        self.shapers()
-        if self.max_seconds is not None:
-            stop.deadline(self.max_seconds)
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable token is taken at every step, as far as these options say."""
+        if self.temperature is not None:
+            return self.temperature == 0
+        searches = getattr(self.decoder, "many", False)  # it ranks texts by the model's own law
+        return not searches and (self.scorer is None or self.scorer.stage < Stage.TEMPERATURE)
 
     def _check_kinds(self) -> None:
+        defaults = {field.name: field.default for field in fields(self)}
         for name in (*_WHOLE, *_NUMBERS):
-            value, optional = getattr(self, name), type(self).__dataclass_fields__[name].default is None
+            value, optional = getattr(self, name), defaults[name] is None
             if value is None and optional:
                 continue
             hint = ("a whole number" if name in _WHOLE else "a number") + (" or None" if optional else "")
             expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
         expect(self.template_args, (Mapping, type(None)), "template_args", "a mapping, such as {'enable_thinking': False}")
         expect(self.continue_final, (bool, type(None)), "continue_final", "True, False or None")
-        expect(self.special_in_text, bool, "special_in_text", "True or False")
-        expect(self.heal, bool, "heal", "True or False")
+        for name in ("heal", "ignore_eos", "include_stop", "special_in_text"):
+            expect(getattr(self, name), bool, name, "True or False")
         guide = "a guide, such as es.regex('[a-z]+') & es.regex('.{3}'); for one pattern write regex='[a-z]+'"
-        if not restricts(self.constraint):
-            expect(self.constraint, type(None), "constraint", guide)
+        if self.constraint is not None and not restricts(self.constraint):
+            expect(self.constraint, Guide, "constraint", guide)
         expect(self.drafter, (Drafter, str, type(None)), "drafter", "a name, None, or a drafter: es.drafting.PromptLookup()")
-        expect(self.verifier, (Verifier, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
+        expect(self.verifier, (Verifier, str, type(None)), "verifier", "a verifier, such as es.verification.SampleMatch()")
+        expect(self.decoder, (str, Decoding, type(None)), "decoder", "a decoder, such as es.decoders.Beam(8), or its name")
+        expect(
+            self.scorer, (Scorer, type(None)), "scorer", "a scorer built from lm.scorer, such as lm.scorer | es.bias({7: 1})"
+        )
+        for name in ("shapers", "banned"):
+            given = getattr(self, name)
+            expect(
+                given, (list, tuple), name, f"a list: {name}=[{'...' if name == 'banned' else chr(34) + 'top_p:0.9' + chr(34)}]"
+            )
+        for name, tokens in (("allowed_tokens", self.allowed_tokens), ("stop_tokens", self.stop_tokens)):
+            kinds = (list, tuple, range, type(None) if name == "allowed_tokens" else tuple)
+            expect(tokens, kinds, name, "token ids, such as [13, 198]")
+            for token in tokens or ():
+                expect(token, Integral, f"a token of {name}", "the id of a token")
 
     def template(self) -> dict[str, Any]:
         """What the chat template is given besides the messages."""
         return {name: getattr(self, name) for name in ("template_args", "continue_final", "special_in_text")}
 
-    def shapers(self) -> tuple[list[Any], list[Any]]:
-        """The shapers before and after the constraint."""
-        before: list[Any] = []
+    def shapers_by_stage(self) -> list[Shaper]:
+        """All shapers of the request in the order of their stages; within a stage in the order of the options."""
+        found: list[Shaper] = []
         if self.repetition_penalty != 1:
-            before.append(shaping.repetition(self.repetition_penalty))
+            found.append(shaping.repetition(self.repetition_penalty))
         if self.presence_penalty:
-            before.append(shaping.presence(self.presence_penalty))
+            found.append(shaping.presence(self.presence_penalty))
         if self.frequency_penalty:
-            before.append(shaping.frequency(self.frequency_penalty))
+            found.append(shaping.frequency(self.frequency_penalty))
         if self.logit_bias:
-            before.append(shaping.bias(self.logit_bias))
-        after: list[Any] = [shaping.temperature(self.temperature)] if self.temperature != 1 else []
-        after += [shaping.top_k(self.top_k)] if self.top_k is not None else []
-        after += [shaping.top_p(self.top_p)] if self.top_p is not None else []
-        after += [shaping.min_p(self.min_p)] if self.min_p is not None else []
-        return before, after
+            found.append(shaping.bias(self.logit_bias))
+        if self.allowed_tokens is not None:
+            found.append(shaping.only(self.allowed_tokens))
+        if ids := [token for token in self.banned if not isinstance(token, str)]:
+            found.append(shaping.bias(dict.fromkeys(ids, -np.inf)))
+        if self.greedy or self.temperature not in (None, 1):
+            found.append(shaping.temperature(0.0 if self.temperature is None else self.temperature))
+        found += [shaping.top_k(self.top_k)] if self.top_k is not None else []
+        found += [shaping.top_p(self.top_p)] if self.top_p is not None else []
+        found += [shaping.min_p(self.min_p)] if self.min_p is not None else []
+        for each in self.shapers:
+            shaper = catalogue.parse("shaper", each) if isinstance(each, str) else each
+            expect(shaper, Shaper, "one of shapers", "a shaper such as es.top_k(40), or the name of one: 'top_k:40'")
+            found.append(shaper)
+        return sorted(found, key=stage_of)
 
     def guide(self) -> Guide | TokenConstraint | None:
-        """The guide that the request names, or None."""
+        """The guide that the request names, with banned texts taken out of it, or None."""
+        from espalier import constraints
+
+        guide = self._named_guide()
+        if texts := [text for text in self.banned if isinstance(text, str)]:
+            avoided = constraints.avoids(*texts)
+            if guide is None:
+                return avoided
+            if not isinstance(guide, Guide):
+                raise InvalidInput("banned texts were given with a constraint over tokens; ban token ids instead")
+            both: Guide = guide & avoided
+            return both
+        return guide
+
+    def _named_guide(self) -> Guide | TokenConstraint | None:
         from espalier import constraints
 
         if self.schema is not None:
@@ -141,17 +281,6 @@ class Options:
         if self.choices is not None:
             return constraints.choices(self.choices)
         return self.constraint
-
-    def scorer(self, model: Scorer, guide: Guide | TokenConstraint | None) -> Scorer:
-        """model | logit shapers * guide | temperature | truncation."""
-        before, after = self.shapers()
-        for shaper in before:
-            model = model | shaper
-        if guide is not None:
-            model = model * guide
-        for shaper in after:
-            model = model | shaper
-        return model
 
     def rngs(self) -> list[Rng]:
         """One source of randomness per completion; the i-th depends on the seed and i alone."""

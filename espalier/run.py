@@ -159,7 +159,8 @@ class Loop:
                     return
                 task.stack.append(message.scorer.answer(message.prefixes, message.want))
             elif isinstance(message, Keep):
-                self.kept.append((task.number, message.prefix))
+                if message.branch == 0:
+                    self.kept.append((task.number, message.prefix))
                 if self._trace is not None:
                     self._trace("keep", (task.number, message.prefix))
                 value = message.prefix

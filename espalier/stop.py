@@ -114,14 +114,39 @@ class strings(Stop):
         text = before[max(0, len(before) - self._reach) :] + new
         return "stop" if any(s in text for s in self.wanted) else None
 
+    def match(self, text: bytes, since: int = 0) -> tuple[int, int] | None:
+        """Where the first match in a text begins and ends (the earliest to be complete, the longest of these), or None.
+
+        Matches that are complete in the first `since` bytes do not count.
+        """
+        places = ((text.find(s, max(0, since - len(s) + 1)), len(s)) for s in self.wanted)
+        found = [(at + length, at) for at, length in places if at >= 0]
+        return min(found)[::-1] if found else None
+
     def cut(self, text: bytes) -> int | None:
-        """Where the first match in a text begins (the earliest to be complete, the longest of these), or None."""
-        found = [(text.index(s) + len(s), text.index(s)) for s in self.wanted if s in text]
-        return min(found)[1] if found else None
+        """Where the first match in a text begins, or None."""
+        match = self.match(text)
+        return None if match is None else match[0]
 
     def held(self, text: bytes) -> int:
         """How many bytes at the end of a text may still turn out to be the beginning of a stop string."""
         return max((n for s in self.wanted for n in range(1, min(len(s), len(text) + 1)) if text.endswith(s[:n])), default=0)
+
+
+class after(Stop):
+    """Another condition, asked only from this many written tokens on.
+
+    >>> s, x = after(2, end([7])), Prefix([1])
+    >>> s(x + 7), s(x + 7 + 7)
+    (None, 'stop')
+    """
+
+    def __init__(self, tokens: int, condition: Stop) -> None:
+        expect(tokens, Integral, "min_tokens", "a whole number")
+        self.tokens, self.condition = tokens, condition
+
+    def __call__(self, x: Prefix) -> str | None:
+        return self.condition(x) if len(x) - len(x.origin) >= self.tokens else None
 
 
 class deadline(Stop):

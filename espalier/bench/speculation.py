@@ -15,10 +15,10 @@ from zlib import crc32
 from rich.console import Console
 from rich.progress import track
 
+from espalier import catalogue
 from espalier.bench.decoding import TORCH, timed
 from espalier.bench.peers import Ours, Peer, Transformers
 from espalier.bench.report import emit, machine, median, show
-from espalier.drafting.catalogue import NAMED
 from espalier.errors import InvalidInput, require
 from espalier.lm import LanguageModel
 
@@ -89,9 +89,10 @@ def load_questions(path: Path, limit: int | None, room: int, lm: LanguageModel, 
 
 def systems(lm: LanguageModel, drafters: Sequence[str], theirs: Any = None) -> list[Peer]:
     """Our plain decoding first, then our drafters, new ones, then transformers: plain, with prompt lookup, with early exit."""
-    wrong = sorted(set(drafters) - set(NAMED))
-    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(NAMED)}")
-    all_: list[Peer] = [Ours(PLAIN, lm), *(Ours(f"espalier {name}", lm, NAMED[name](lm)) for name in drafters)]
+    wrong = sorted(set(drafters) - set(catalogue.names("drafter")))
+    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(catalogue.names('drafter'))}")
+    made = {name: catalogue.find("drafter", name).make(model=lm.model) for name in drafters}
+    all_: list[Peer] = [Ours(PLAIN, lm), *(Ours(f"espalier {name}", lm, drafter) for name, drafter in made.items())]
     if theirs is not None:
         all_ += [
             Transformers(THEIR_PLAIN, theirs),

@@ -72,16 +72,16 @@ def speculation(
     seconds: Annotated[float, typer.Option(help="begin no further prompt after so long (--log goes on)")] = 1e9,
 ) -> None:
     """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
+    from espalier import catalogue
     from espalier.bench.speculation import speculation_bench
-    from espalier.drafting.catalogue import NAMED
     from espalier.models.load.open import load, locate
 
     require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
     require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
     require(start >= 0 and seconds > 0, "--start must be at least 0, --seconds more than 0")
     names = [name.strip() for name in drafter.split(",")]
-    wrong = sorted(set(names) - set(NAMED))
-    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(NAMED)}")
+    wrong = sorted(set(names) - set(catalogue.names("drafter")))
+    require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(catalogue.names('drafter'))}")
     folder, lm = locate(model), load(model, dtype=dtype)
     speculation_bench(
         lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers, start=start, log=log, seconds=seconds

@@ -37,8 +37,8 @@ from espalier.cli.flags import (
 from espalier.cli.text import read_prompt
 from espalier.completion import Completion
 from espalier.errors import InvalidInput
-from espalier.lm import raw
 from espalier.options import Options
+from espalier.prompt import raw
 
 
 def as_json(completion: Completion, model: str, seed: int | None) -> str:

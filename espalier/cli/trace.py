@@ -27,8 +27,9 @@ from espalier.cli.flags import (
     constraint,
 )
 from espalier.cli.text import read_prompt
-from espalier.lm import LanguageModel, raw
+from espalier.lm import LanguageModel
 from espalier.options import Options
+from espalier.prompt import raw
 from espalier.trace import Conversation, Pass, branches
 
 BRANCHES = 4  # of a draft tree, that are shown

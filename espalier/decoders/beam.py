@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from espalier.decoders.decoder import Weighted
 from espalier.decoders.sample import check_parts
@@ -41,6 +42,7 @@ class Beam:
 
     width: int
     alpha: float = 1.0
+    many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"width={self.width}: a beam keeps at least one hypothesis")

@@ -31,6 +31,7 @@ class Weighted:
 class Decoding(Protocol):
     """What `lm.generate(decoder=…)` takes: `(scorer, x, stop, rng)` → a decoder that returns its finds, the best first.
 
+    One that finds several texts in one run says so (`many = True`); `n` then takes the best of them, else it makes n runs.
     A function of your own is one; so are `es.decoders.Sample()`, `Speculate(drafter, verifier)`, `Beam(8)`.
 
     >>> import espalier as es

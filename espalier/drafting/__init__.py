@@ -1,7 +1,6 @@
 """Drafters: where the tokens that a pass verifies come from."""
 
 from espalier.drafting.auto.auto import Auto
-from espalier.drafting.catalogue import named
 from espalier.drafting.compose import Cascade, Fuse
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.draft_model.draft_model import DraftModel
@@ -130,7 +129,6 @@ __all__ = [
     "frequent",
     "gauss_seidel",
     "hybrid",
-    "named",
     "pass_curve",
     "quantised",
     "skip_layers",

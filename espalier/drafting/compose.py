@@ -6,6 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, budget
+from espalier.drafting.model_free.prompt_lookup import PromptLookup
+from espalier.drafting.model_free.token_recycling import TokenRecycling
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -111,3 +113,21 @@ def merge(draft: Draft, more: Draft, nodes: int) -> None:
         if there is None and len(draft) >= nodes:
             continue
         place[node] = draft.add(parent, more.token(node)) if there is None else there
+
+
+def lookup_then_recycling() -> Cascade:
+    """Prompt lookup of two tokens or more, else token recycling.
+
+    >>> len(lookup_then_recycling().drafters)
+    2
+    """
+    return Cascade(PromptLookup(shortest=2), TokenRecycling(nodes=15))
+
+
+def lookup_and_recycling() -> Fuse:
+    """Prompt lookup and token recycling in one tree.
+
+    >>> len(lookup_and_recycling().drafters)
+    2
+    """
+    return Fuse(PromptLookup(tokens=6), TokenRecycling(nodes=15))

@@ -221,7 +221,7 @@ class Drafter(ABC):
         """The drafter for one request, whose prompt is x."""
         return self
 
-    def under(self, outlook: Outlook) -> Drafter:
+    def guided_by(self, outlook: Outlook) -> Drafter:
         """This drafter for texts under a guide: what the guide forces, and this drafter's drafts where it forces nothing."""
         from espalier.drafting.guided.forced import Forced
 

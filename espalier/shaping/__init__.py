@@ -1,5 +1,6 @@
 """Shapers: functions of rows, in the order logits → temperature → truncation."""
 
+from espalier.shaping.allow import not_before, only
 from espalier.shaping.bias import bias
 from espalier.shaping.contrast import contrast
 from espalier.shaping.guidance import Reprompted, guidance
@@ -21,6 +22,8 @@ __all__ = [
     "frequency",
     "guidance",
     "min_p",
+    "not_before",
+    "only",
     "penalty",
     "presence",
     "repetition",

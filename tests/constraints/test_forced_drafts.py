@@ -68,7 +68,7 @@ def test_auto_knows_the_guide_and_draws_the_tokens_of_sampling() -> None:
     for seed in range(30):
         scorer, x = model * guide, es.Prefix([9])
         [plain] = es.run(es.sample(scorer, x, finish(40), es.Rng(seed)))
-        for guided, drafter in enumerate((alone, auto.under(Outlook(guide, VOCAB)))):
+        for guided, drafter in enumerate((alone, auto.guided_by(Outlook(guide, VOCAB)))):
             model.passes = 0
             [drafted] = es.run(es.speculate(scorer, x, finish(40), drafter, verify, es.Rng(seed)))
             assert drafted.ids() == plain.ids()
@@ -82,7 +82,7 @@ def test_what_the_guide_refuses_takes_no_room_in_a_draft() -> None:
     model = Table.random(vocab.size, 1, 5, vocab)
     outlook, end = Outlook(guide, vocab), es.stop.budget(30)
     es.run(es.speculate(model, es.Prefix([9]), end, auto, es.verification.SampleMatch(), es.Rng(0)))  # learns rows and costs
-    text, x = auto.under(outlook).begin(es.Prefix([9])), es.Prefix([9])
+    text, x = auto.guided_by(outlook).begin(es.Prefix([9])), es.Prefix([9])
     drafted = 0
     for token in (2, 5, 0, 1):
         proposal = text.propose(x, es.Rng(0))
@@ -101,7 +101,7 @@ def test_forced_tokens_follow_drafted_ones_in_one_tree() -> None:
     auto = es.drafting.Auto(slack=1e6, clock=lambda: 0.0)
     model = Table.random(VOCAB.size, 1, 5, VOCAB)
     es.run(es.speculate(model, es.Prefix([9]), es.stop.budget(30), auto, es.verification.SampleMatch(), es.Rng(0)))
-    proposal = auto.under(Outlook(guide, VOCAB)).begin(es.Prefix([9])).propose(es.Prefix([9]), es.Rng(0))
+    proposal = auto.guided_by(Outlook(guide, VOCAB)).begin(es.Prefix([9])).propose(es.Prefix([9]), es.Rng(0))
     with pytest.raises(StopIteration) as done:
         next(proposal)
     written = [VOCAB.join(y.written()) for y in done.value.value.prefixes]

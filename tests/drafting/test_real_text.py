@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import espalier as es
+from espalier import catalogue
 from espalier.bench.peers import Ours
 from espalier.bench.speculation import OWN, load_questions
-from espalier.drafting.catalogue import NAMED
 
 
 @pytest.mark.real
@@ -21,6 +21,6 @@ def test_greedy_text_is_plain_decodings(dtype):
         pytest.skip("without the native kernels rows depend on what else is in a pass")
     prompts = [ids for _, ids in load_questions(OWN, 1, 512, lm)][:2]
     plain = [Ours("plain", lm).continue_greedily(ids, 16) for ids in prompts]
-    for name, make in NAMED.items():
-        peer = Ours(name, lm, make(lm))
+    for name in catalogue.names("drafter"):
+        peer = Ours(name, lm, catalogue.find("drafter", name).make(model=lm.model))
         assert [peer.continue_greedily(ids, 16) for ids in prompts] == plain, name

@@ -29,7 +29,8 @@ from espalier.stop import Stop
 from espalier.token_constraint import restricts
 
 if TYPE_CHECKING:
-    from espalier.lm import LanguageModel, Prompt
+    from espalier.lm import LanguageModel
+    from espalier.prompt import Prompt
 
 Method = Literal["auto", "cars", "ars", "asap", "smc", "reject", "local"]
 _ATTEMPTS: dict[str, type[Rejecting]] = {"cars": CARS, "ars": ARS, "asap": ASAp, "reject": Reject, "local": Local}

@@ -86,7 +86,7 @@ class Auto(Drafter):
     def begin(self, x: Prefix) -> Drafter:
         return _Text(self)
 
-    def under(self, outlook: Outlook) -> Drafter:
+    def guided_by(self, outlook: Outlook) -> Drafter:
         return _Guided(self, outlook)
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:

@@ -1,0 +1,167 @@
+"""The catalogue: every name that people type (drafters, verifiers, shapers, decoders), with an example of each.
+
+One line makes a method reachable from `lm.generate`, from the command line and from the law tests. Nothing is imported before
+it is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from espalier.errors import InvalidInput
+
+Kind = Literal["drafter", "verifier", "shaper", "decoder"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: its kind, the callable behind it ("module:name"), example arguments as people type them, and what it needs.
+
+    `needs`: "" nothing, "model" the target model, "vocab_size" its number of tokens, as the first argument.
+
+    >>> find("shaper", "top_p").make("0.9").p
+    0.9
+    """
+
+    kind: Kind
+    name: str
+    where: str
+    example: str = ""
+    needs: Literal["", "model", "vocab_size"] = ""
+
+    @property
+    def callable(self) -> Callable[..., Any]:
+        """What is behind the name."""
+        module, _, attribute = self.where.partition(":")
+        made: Callable[..., Any] = getattr(import_module(module), attribute)
+        return made
+
+    @property
+    def arguments(self) -> str:
+        """The arguments that may be typed, with their defaults, as in a signature."""
+        parameters = list(inspect.signature(self.callable).parameters.values())[bool(self.needs) :]
+        return ", ".join(str(p).split(":")[0] + ("" if p.default is p.empty else f"={p.default!r}") for p in parameters)
+
+    def make(self, arguments: str = "", model: Any = None) -> Any:
+        """The object for arguments as people type them: "8", "0.8, base=1.75". Raises `InvalidInput` for others."""
+        positional, named = _read(self, arguments)
+        if self.needs:
+            if model is None:
+                raise InvalidInput(f"{self.kind} {self.name!r} needs the model it works on; pass it where a model is at hand")
+            positional.insert(0, model if self.needs == "model" else model.vocab_size)
+        try:
+            inspect.signature(self.callable).bind(*positional, **named)
+        except TypeError as error:
+            raise InvalidInput(f"{self.name}:{arguments}: {error}; its arguments are ({self.arguments})") from error
+        return self.callable(*positional, **named)
+
+    def typical(self, model: Any = None) -> Any:
+        """The object for the example arguments."""
+        return self.make(self.example, model)
+
+
+def _read(entry: Entry, arguments: str) -> tuple[list[Any], dict[str, Any]]:
+    try:
+        call = ast.parse(f"f({arguments})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        return [_value(a) for a in call.args], {str(k.arg): _value(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise InvalidInput(
+            f"{entry.name}:{arguments}: the arguments are written as in a call, such as {entry.name}:{entry.example or '8'}"
+        ) from error
+
+
+def _value(node: ast.expr) -> Any:
+    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+
+
+def _entries() -> Iterator[Entry]:
+    for line in _TABLE.strip().splitlines():
+        kind, name, where, *rest = line.split("|")
+        example, needs = ([part.strip() for part in rest] + ["", ""])[:2]
+        yield Entry(kind.strip(), name.strip(), f"espalier.{where.strip()}", example, needs)  # type: ignore[arg-type]
+
+
+# kind | name | where | example arguments | what it needs
+_TABLE = """
+drafter  | auto        | drafting:Auto
+drafter  | lookup      | drafting:PromptLookup
+drafter  | recycling   | drafting:TokenRecycling
+drafter  | cache       | drafting:NGramCache
+drafter  | cascade     | drafting.compose:lookup_then_recycling
+drafter  | fuse        | drafting.compose:lookup_and_recycling
+drafter  | lookahead   | drafting:Lookahead
+drafter  | quantised   | drafting:quantised      |            | model
+drafter  | jacobi      | drafting:Jacobi
+drafter  | hierarchy   | drafting:Hierarchy
+drafter  | aded        | drafting:ADED
+drafter  | dresd       | drafting:DReSD
+drafter  | stand       | drafting:STAND          |            | vocab_size
+verifier | sample_match| verification:SampleMatch
+verifier | greedy_match| verification:GreedyMatch
+verifier | rejection   | verification:Rejection
+verifier | block       | verification:Block
+verifier | kseq        | verification:KSeq
+verifier | typical     | verification:Typical
+shaper   | temperature | shaping:temperature     | 0.7
+shaper   | top_k       | shaping:top_k           | 3
+shaper   | top_p       | shaping:top_p           | 0.9
+shaper   | min_p       | shaping:min_p           | 0.1
+shaper   | repetition  | shaping:repetition      | 1.2
+shaper   | presence    | shaping:presence        | 0.5
+shaper   | frequency   | shaping:frequency       | 0.5
+shaper   | bias        | shaping:bias            | {1: 1.0}
+decoder  | sample      | decoders:Sample
+decoder  | beam        | decoders:Beam           | 3
+"""
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of a kind, in the order of the catalogue.
+
+    >>> "beam" in names("decoder"), names("drafter")[0]
+    (True, 'auto')
+    """
+    return [entry.name for entry in entries(kind)]
+
+
+def entries(kind: Kind | None = None) -> list[Entry]:
+    """All entries of a kind, or all.
+
+    >>> {entry.kind for entry in entries()} == {"drafter", "verifier", "shaper", "decoder"}
+    True
+    """
+    return [entry for entry in ENTRIES if kind in (None, entry.kind)]
+
+
+def find(kind: Kind, name: str) -> Entry:
+    """The entry of this name. Raises `InvalidInput` for one that is not known, with the nearest that is.
+
+    >>> find("decoder", "beam").arguments
+    'width, alpha=1.0'
+    """
+    known = {entry.name: entry for entry in entries(kind)}
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise InvalidInput(f"{kind}={name!r} is not known; {hint}use one of {', '.join(known)}")
+
+
+def parse(kind: Kind, text: str, model: Any = None) -> Any:
+    """The object that a text names, with its arguments behind a colon: "beam:8", "top_p:0.9".
+
+    >>> parse("decoder", "beam:8")
+    Beam(width=8, alpha=1.0)
+    """
+    name, _, arguments = text.partition(":")
+    return find(kind, name.strip()).make(arguments, model)
+
+
+ENTRIES = list(_entries())

@@ -1,0 +1,38 @@
+"""What a prompt may be: a text, a raw text, messages, or a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any, TypeAlias
+
+from espalier.errors import InvalidInput, expect
+from espalier.prefix import Prefix
+
+PROMPTS = "a text, es.raw(text), a list of messages such as [{'role': 'user', 'content': 'Hi'}], or a Prefix"
+Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
+
+
+class raw(str):
+    """A prompt that the model goes on with as it is: no chat template is applied.
+
+    >>> raw("Once upon") == "Once upon", isinstance(raw("Once upon"), str)
+    (True, True)
+    """
+
+    __slots__ = ()
+
+
+def goes_on(message: Any) -> bool:
+    """Whether a message is the beginning of an answer, which the model is to go on with."""
+    return isinstance(message, Mapping) and message.get("role") == "assistant" and not message.get("tool_calls")
+
+
+def check_prompt(prompt: object) -> None:
+    """Raise `InvalidInput` for what is no prompt, with what to write instead."""
+    if isinstance(prompt, list | tuple) and prompt and all(isinstance(each, str) for each in prompt):
+        raise InvalidInput(f"the prompt was a list of {len(prompt)} texts; for several prompts write lm.complete_all([…])")
+    ids = isinstance(prompt, list | tuple) and prompt and all(isinstance(each, Integral) for each in prompt)
+    if ids or hasattr(prompt, "__array__"):
+        raise InvalidInput(f"the prompt was {type(prompt).__name__} of numbers; token ids become a prompt by es.Prefix(ids)")
+    expect(prompt, (str, Prefix, Sequence), "the prompt", PROMPTS)
