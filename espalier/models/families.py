@@ -1,108 +1,88 @@
-"""What differs between the families of decoder-only transformers that our executor runs."""
+"""The families of decoder-only transformers that our executor runs: their names, their defaults and what differs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import torch
-
 from espalier.errors import LoadError
+from espalier.models.hf_settings import HFSettings, text_settings
+from espalier.models.rope import Rope, RopeSettings
+from espalier.text.json_files import checked
 
-__all__ = ["Config", "Rope", "Sizes"]
+__all__ = ["BY_GGUF", "FAMILIES", "Config", "Family", "NotOurs", "Rope", "Sizes"]
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text")
+
+class NotOurs(LoadError):
+    """A setting that a family of ours can have and our executor does not know; transformers may."""
 
 
 @dataclass(frozen=True)
-class Rope:
-    """A rotary embedding (Su et al. 2021, RoFormer, 2104.09864): `frequencies` of the pairs of a head's dimensions.
+class Family:
+    """One family: its `model_type`, its class in transformers, the architecture that GGUF files name, and what its
+    configurations mean where they are silent (the defaults of the class in transformers)."""
 
-    `kind` is "default", "linear" (position interpolation), "llama3" (Llama 3.1: long wavelengths are slowed down) or "yarn"
-    (Peng et al. 2023, 2309.00071). `scale` multiplies cos and sin (yarn's attention temperature; 1 elsewhere).
-
-    >>> Rope(10000.0).frequencies(4).tolist()
-    [1.0, 0.009999999776482582]
-    """
-
-    theta: float
-    kind: str = "default"
-    factor: float = 1.0
-    low: float = 1.0
-    high: float = 4.0
-    trained: int = 8192
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
-    truncate: bool = True
-    scale: float = 1.0
-
-    @classmethod
-    def from_hf(cls, theta: float, scaling: Mapping[str, Any] | None, context: int) -> Rope:
-        scaling = scaling or {}
-        kind = scaling.get("rope_type", scaling.get("type", "default")) or "default"
-        theta = float(scaling.get("rope_theta", theta))
-        if scaling.get("partial_rotary_factor", 1.0) != 1.0:
-            raise LoadError("rope with partial_rotary_factor != 1 is not known to this executor; use transformers'")
-        if kind == "default":
-            return cls(theta)
-        factor = float(scaling.get("factor", 1.0))
-        if kind == "linear":
-            return cls(theta, "linear", factor)
-        trained = int(scaling.get("original_max_position_embeddings", context))
-        if kind == "llama3":
-            low, high = float(scaling["low_freq_factor"]), float(scaling["high_freq_factor"])
-            return cls(theta, "llama3", factor, low, high, trained)
-        if kind == "yarn":
-            return cls(
-                theta,
-                "yarn",
-                factor,
-                trained=trained,
-                beta_fast=float(scaling.get("beta_fast") or 32.0),
-                beta_slow=float(scaling.get("beta_slow") or 1.0),
-                truncate=bool(scaling.get("truncate", True)),
-                scale=_yarn_scale(scaling, factor),
-            )
-        raise LoadError(f"rope scaling {kind!r} is not known; known: default, linear, llama3, yarn")
-
-    def frequencies(self, head_dim: int) -> torch.Tensor:
-        """[head_dim / 2] float32 radians per position."""
-        steps = torch.arange(0, head_dim, 2, dtype=torch.int64).to(torch.float32) / head_dim
-        plain = 1.0 / (self.theta**steps)
-        if self.kind == "linear":
-            return plain / self.factor
-        if self.kind == "llama3":
-            length = 2 * math.pi / plain
-            smooth = (self.trained / length - self.low) / (self.high - self.low)
-            mixed = (1 - smooth) * plain / self.factor + smooth * plain
-            slow = torch.where(length > self.trained / self.low, plain / self.factor, mixed)
-            return torch.where(length < self.trained / self.high, plain, slow)
-        if self.kind == "yarn":
-            first, last = self._turns(self.beta_fast, head_dim), self._turns(self.beta_slow, head_dim)
-            if self.truncate:
-                first, last = math.floor(first), math.ceil(last)
-            first, last = max(first, 0), min(last, head_dim - 1)
-            ramp = (torch.arange(head_dim // 2, dtype=torch.float32) - first) / ((last - first) or 0.001)
-            keep = 1 - ramp.clamp(0, 1)
-            return plain / self.factor * (1 - keep) + plain * keep
-        return plain
-
-    def _turns(self, turns: float, head_dim: int) -> float:
-        """The dimension that makes `turns` full turns over the trained context."""
-        return head_dim * math.log(self.trained / (turns * 2 * math.pi)) / (2 * math.log(self.theta))
+    model_type: str
+    architecture: str
+    gguf: str | None
+    defaults: Mapping[str, Any]
+    gemma: bool = False
+    qk_norm: bool = False
+    inner: Mapping[str, str] = field(default_factory=dict)  # GGUF names of a layer's tensors that differ from the usual
 
 
-def _yarn_scale(scaling: Mapping[str, Any], factor: float) -> float:
-    def mscale(by: float) -> float:
-        return 1.0 if factor <= 1 else 0.1 * by * math.log(factor) + 1.0
-
-    if scaling.get("attention_factor") is not None:
-        return float(scaling["attention_factor"])
-    if scaling.get("mscale") and scaling.get("mscale_all_dim"):
-        return mscale(float(scaling["mscale"])) / mscale(float(scaling["mscale_all_dim"]))
-    return mscale(1.0)
+_USUAL = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+}
+_QWEN = {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32, "max_position_embeddings": 32768}
+_GEMMA = {
+    "vocab_size": 262208,
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "hidden_act": "gelu_pytorch_tanh",
+    "max_position_embeddings": 131072,
+    "rope_theta": 1000000.0,
+    "sliding_window": 4096,
+    "query_pre_attn_scalar": 256,
+    "tie_word_embeddings": True,
+}
+_GEMMA_INNER = {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_MISTRAL = {"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096}
+FAMILIES = {
+    family.model_type: family
+    for family in (
+        Family("llama", "LlamaForCausalLM", "llama", _USUAL),
+        Family("mistral", "MistralForCausalLM", None, {**_USUAL, **_MISTRAL}),
+        Family("qwen2", "Qwen2ForCausalLM", "qwen2", {**_USUAL, **_QWEN}),
+        Family("qwen3", "Qwen3ForCausalLM", "qwen3", {**_USUAL, **_QWEN, "head_dim": 128}, qk_norm=True),
+        Family(
+            "gemma3_text",
+            "Gemma3ForCausalLM",
+            "gemma3",
+            {**_USUAL, **_GEMMA},
+            gemma=True,
+            qk_norm=True,
+            inner=_GEMMA_INNER,
+        ),
+    )
+}
+BY_GGUF = {family.gguf: family for family in FAMILIES.values() if family.gguf is not None}
 
 
 class Sizes(Protocol):
@@ -149,71 +129,134 @@ class Config:
     logit_cap: float | None = None
 
     @classmethod
-    def from_hf(cls, config: Mapping[str, Any]) -> Config:
-        """The Config of a Hugging Face `config.json` (old and new spelling of rope). Unknown families are an error."""
-        if "text_config" in config and config.get("model_type") == "gemma3":
-            config = {**config["text_config"], "model_type": "gemma3_text"}
-        family = str(config.get("model_type"))
-        if family not in FAMILIES:
-            raise LoadError(f"model_type {family!r} is not one of {', '.join(FAMILIES)}; the transformers executor runs it")
-        gemma = family == "gemma3_text"
-        heads = int(config["num_attention_heads"])
-        head_dim = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
-        activation = config.get("hidden_activation") or config.get("hidden_act") or "silu"
-        if activation not in ("silu", "gelu_pytorch_tanh"):
-            raise LoadError(f"activation {activation!r} is not known to this executor; known: silu, gelu_pytorch_tanh")
-        kinds = _layer_kinds(config, family)
-        return cls(
-            family=family,
-            vocab_size=int(config["vocab_size"]),
-            hidden=int(config["hidden_size"]),
-            layers=int(config["num_hidden_layers"]),
-            heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=head_dim,
-            ff=int(config["intermediate_size"]),
-            context=int(config["max_position_embeddings"]),
-            eps=float(config["rms_norm_eps"]),
-            tied=bool(config.get("tie_word_embeddings", gemma)),
-            windows=tuple(int(config["sliding_window"]) if kind == "sliding_attention" else None for kind in kinds),
-            ropes=tuple(_rope(config, kind, gemma) for kind in kinds),
-            scale=float(config.get("query_pre_attn_scalar") or head_dim) ** -0.5 if gemma else head_dim**-0.5,
-            gelu=activation == "gelu_pytorch_tanh",
-            sandwich=gemma,
-            unit_offset=gemma,
-            qk_norm=family in ("qwen3", "gemma3_text"),
-            embed_scale=float(config["hidden_size"]) ** 0.5 if gemma else 1.0,
-            attention_cap=config.get("attn_logit_softcapping") if gemma else None,
-            logit_cap=config.get("final_logit_softcapping") if gemma else None,
+    def from_hf(cls, config: Mapping[str, Any], where: str = "config.json", context: int | None = None) -> Config:
+        """The Config of a Hugging Face `config.json` ; what it leaves out is the family's default.
+
+        `context` is the longest text that is asked for, if any. Raises `LoadError` that names the member that is wrong,
+        and `NotOurs` for a family or a setting that our executor does not know.
+        """
+        outer = config.get("model_type")
+        name = "gemma3_text" if outer == "gemma3" else outer
+        if not isinstance(name, str) or name not in FAMILIES:
+            raise NotOurs(
+                f"{where}: model_type {outer!r} is not one of {', '.join(FAMILIES)}; the transformers executor runs it"
+            )
+        family = FAMILIES[name]
+        given = {key: value for key, value in text_settings(config, where).items() if value is not None or key in _NONE_MEANS}
+        if "hidden_activation" in given or "hidden_act" in given:
+            given = {"hidden_act": given.get("hidden_activation") or given.get("hidden_act"), **given}
+        settings = checked(HFSettings, {**family.defaults, **given}, where)
+        return _config(cls, family, settings, where, context)
+
+
+_NONE_MEANS = ("sliding_window", "head_dim", "num_key_value_heads")  # members whose null is not the default of the family
+
+
+def _config(cls: type[Config], family: Family, s: HFSettings, where: str, asked: int | None) -> Config:
+    gemma = family.gemma
+    heads, kv_heads = s.num_attention_heads, s.num_key_value_heads or s.num_attention_heads
+    head_dim = s.head_dim or s.hidden_size // heads
+    if heads % kv_heads or head_dim < 2 or head_dim % 2 or (s.head_dim is None and s.hidden_size % heads):
+        raise LoadError(
+            f"{where}: {heads} attention heads over {kv_heads} for keys and values, hidden_size {s.hidden_size} and head_dim "
+            f"{head_dim} do not fit together"
         )
+    if s.activation not in ("silu", "gelu_pytorch_tanh"):
+        raise NotOurs(f"{where}: activation {s.activation!r} is not known to our executor; known: silu, gelu_pytorch_tanh")
+    if s.use_bidirectional_attention:
+        raise LoadError(f"{where}: use_bidirectional_attention: the model reads texts both ways, so it cannot go on with one")
+    kinds = _layer_kinds(s, family, where)
+    if "sliding_attention" in kinds and s.sliding_window is None:
+        raise LoadError(f"{where}: sliding_window is missing, but layer_types names sliding_attention")
+    limit = _context(s, kinds, family, asked, where)
+    return cls(
+        family=family.model_type,
+        vocab_size=s.vocab_size,
+        hidden=s.hidden_size,
+        layers=s.num_hidden_layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        ff=s.intermediate_size,
+        context=limit,
+        eps=s.rms_norm_eps,
+        tied=s.tie_word_embeddings,
+        windows=tuple(s.sliding_window if kind == "sliding_attention" else None for kind in kinds),
+        ropes=tuple(_rope(s, kind, family, where, limit, asked, head_dim) for kind in kinds),
+        scale=(s.query_pre_attn_scalar or head_dim) ** -0.5 if gemma else head_dim**-0.5,
+        gelu=s.activation == "gelu_pytorch_tanh",
+        sandwich=gemma,
+        unit_offset=gemma,
+        qk_norm=family.qk_norm,
+        embed_scale=float(s.hidden_size) ** 0.5 if gemma else 1.0,
+        attention_cap=s.attn_logit_softcapping if gemma else None,
+        logit_cap=s.final_logit_softcapping if gemma else None,
+    )
 
 
-def _layer_kinds(config: Mapping[str, Any], family: str) -> list[str]:
-    layers = int(config["num_hidden_layers"])
-    if config.get("layer_types"):
-        kinds = [str(kind) for kind in config["layer_types"]]
-        if len(kinds) != layers or set(kinds) - {"full_attention", "sliding_attention"}:
-            raise LoadError(f"layer_types {kinds} must name full_attention or sliding_attention for each of {layers} layers")
-        return kinds
-    if family == "gemma3_text":
-        every = int(config.get("sliding_window_pattern") or config.get("_sliding_window_pattern") or 6)
+def _layer_kinds(s: HFSettings, family: Family, where: str) -> list[str]:
+    layers = s.num_hidden_layers
+    if s.layer_types:
+        if len(s.layer_types) != layers:
+            raise LoadError(f"{where}: layer_types names {len(s.layer_types)} layers, num_hidden_layers {layers}")
+        if strange := set(s.layer_types) - {"full_attention", "sliding_attention"}:
+            raise NotOurs(f"{where}: layer_types {sorted(strange)} are not known to our executor")
+        return s.layer_types
+    if family.gemma:
+        every = s.sliding_window_pattern
         return ["full_attention" if (layer + 1) % every == 0 else "sliding_attention" for layer in range(layers)]
-    if family == "mistral" and config.get("sliding_window"):
+    if family.model_type == "mistral" and s.sliding_window:
         return ["sliding_attention"] * layers
-    if family.startswith("qwen") and config.get("use_sliding_window") and config.get("sliding_window"):
-        first = int(config.get("max_window_layers", 28))
+    if family.model_type.startswith("qwen") and s.use_sliding_window and s.sliding_window:
+        first = 28 if s.max_window_layers is None else s.max_window_layers
         return ["sliding_attention" if layer >= first else "full_attention" for layer in range(layers)]
     return ["full_attention"] * layers
 
 
-def _rope(config: Mapping[str, Any], kind: str, gemma: bool) -> Rope:
-    context = int(config["max_position_embeddings"])
-    new = config.get("rope_parameters")
-    theta = float(config.get("rope_theta") or (1_000_000.0 if gemma else 10_000.0))
-    if new and kind in new:
-        return Rope.from_hf(theta, new[kind], context)
-    if new and "rope_type" in new:
-        return Rope.from_hf(theta, new, context)
-    if gemma and kind == "sliding_attention":
-        return Rope(float(config.get("rope_local_base_freq") or 10_000.0))
-    return Rope.from_hf(theta, config.get("rope_scaling"), context)
+def _rope_settings(s: HFSettings, kind: str, family: Family) -> tuple[float, RopeSettings]:
+    """The base and the scaling of the layers of one kind: the new spelling first, then the old one."""
+    if isinstance(s.rope_parameters, RopeSettings):
+        return s.rope_theta, s.rope_parameters
+    if s.rope_parameters is not None and kind in s.rope_parameters:
+        return s.rope_theta, s.rope_parameters[kind]
+    if family.gemma and kind == "sliding_attention":
+        return s.rope_local_base_freq, RopeSettings.model_validate({})
+    return s.rope_theta, s.rope_scaling or RopeSettings.model_validate({})
+
+
+def _rope(s: HFSettings, kind: str, family: Family, where: str, limit: int, asked: int | None, head_dim: int) -> Rope:
+    theta, settings = _rope_settings(s, kind, family)
+    if settings.kind not in ("default", "linear", "dynamic", "llama3", "yarn", "longrope"):
+        raise NotOurs(f"{where}: rope_scaling of type {settings.kind!r} is not known to our executor")
+    part = settings.partial_rotary_factor or s.partial_rotary_factor or 1.0
+    if part != 1.0:
+        raise LoadError(
+            f"{where}: partial_rotary_factor {part} is nothing that {family.model_type!r} has; transformers would pass over it"
+        )
+    rope = Rope.of(theta, settings, s.max_position_embeddings, limit, asked)
+    turned = s.rotary_dim or head_dim
+    if turned > head_dim or turned % 2 or (rope.factors and len(rope.factors) != turned // 2):
+        raise LoadError(
+            f"{where}: the rotary embedding turns {turned} of {head_dim} dimensions with {len(rope.factors)} factors"
+        )
+    return rope if turned == head_dim else Rope(**{**vars(rope), "turned": turned})
+
+
+def _context(s: HFSettings, kinds: list[str], family: Family, asked: int | None, where: str) -> int:
+    """The longest text: what the positions and their scaling give, or what is asked for where that can be."""
+    _, settings = _rope_settings(s, "full_attention" if "full_attention" in kinds else kinds[0], family)
+    trained = s.max_position_embeddings
+    original = settings.original_max_position_embeddings or trained
+    limit = trained
+    if settings.kind == "yarn" or (settings.kind == "linear" and not family.gemma):
+        limit = max(trained, int(settings.factor * original))
+    if settings.kind == "longrope":
+        limit = trained if asked is not None and asked > original else min(original, trained)
+    if asked is None:
+        return limit
+    if asked > limit and settings.kind in ("dynamic", "longrope"):
+        raise LoadError(
+            f"context={asked} is more than {limit}, and {where} scales its rotary embedding by {settings.kind!r}, whose "
+            "frequencies are for no longer text"
+        )
+    return asked

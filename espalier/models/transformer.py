@@ -13,7 +13,7 @@ from espalier.errors import InvalidInput
 from espalier.models.executors import native
 from espalier.models.executors.cuda import Captured
 from espalier.models.executors.eager import Eager, Executor
-from espalier.models.executors.weights import Ends, read_ends, read_layers
+from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
 from espalier.models.kv.layout import Pass
@@ -112,6 +112,7 @@ class Transformer(Model):
             raise InvalidInput(
                 "int8 weights run on the native CPU kernels only (device='cpu', eager=False, espalier._kernels built)"
             )
+        config = untied(config, tensors)
         ends = read_ends(config, tensors)
         if fast:
             return cls(config, native.Engine(config, read_layers(config, tensors), ends, kind), budget, chunk)

@@ -2,59 +2,68 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
 from tokenizers.models import BPE
 
 from espalier.errors import LoadError
+from espalier.text.gguf_splits import split
 
+# Names of tokens that end a text in llama.cpp, whatever the file says of them.
+ENDS = (
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<end_of_turn>",
+    "<turn|>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<｜end▁of▁sentence｜>",
+)
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
-_LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-_TEKKEN = (
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 
-
-def _by_regex(pattern: str) -> pre_tokenizers.PreTokenizer:
-    split = pre_tokenizers.Split(Regex(pattern), "isolated", invert=False)
-    return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-def _pre_tokenizer(pre: str) -> tuple[pre_tokenizers.PreTokenizer, bool, normalizers.Normalizer | None]:
-    """How `tokenizer.ggml.pre` splits text before merging, whether whole words skip the merges, and the normalizer."""
-    gpt2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    if pre in ("default", "gpt-2", "gpt2"):
-        return gpt2, False, None
-    if pre == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2]), False, None
-    if pre in ("llama-bpe", "llama3", "llama-v3", "smaug-bpe"):
-        return _by_regex(_LLAMA3), True, None
-    if pre in ("qwen2", "deepseek-r1-qwen"):
-        return _by_regex(_QWEN2), False, normalizers.NFC()
-    if pre == "tekken":
-        return _by_regex(_TEKKEN), True, None
-    raise LoadError(
-        f"this GGUF file splits text in the way called {pre!r} (tokenizer.ggml.pre), which is not known here; put the "
-        "model's own tokenizer.json beside the file, or load its Hugging Face folder"
-    )
-
-
-def _byte_level(metadata: Mapping[str, Any], pieces: Sequence[str]) -> Tokenizer:
-    pre, ignore_merges, normalizer = _pre_tokenizer(metadata.get("tokenizer.ggml.pre", "default"))
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata.get("tokenizer.ggml.merges", [])]
+def _byte_level(metadata: Mapping[str, Any], pieces: Sequence[str], where: str) -> Tokenizer:
+    way = split(metadata.get("tokenizer.ggml.pre", "default"))
+    merges = []
+    for merge in _listed(metadata, "tokenizer.ggml.merges", str, where) or []:
+        left, _, right = merge.partition(" ")
+        if not left or not right:
+            raise LoadError(f"{where}: tokenizer.ggml.merges has {merge!r:.80}, which is not two pieces")
+        merges.append((left, right))
     vocab = {piece: id for id, piece in enumerate(pieces)}
-    backend = Tokenizer(BPE(vocab=vocab, merges=merges, ignore_merges=ignore_merges))
-    backend.pre_tokenizer = pre
+    backend = Tokenizer(BPE(vocab=vocab, merges=merges, ignore_merges=way.whole_words))
+    backend.pre_tokenizer = way.pre_tokenizer()
     backend.decoder = decoders.ByteLevel()
-    if normalizer is not None:
+    if (normalizer := way.normalizer()) is not None:
         backend.normalizer = normalizer
     return backend
+
+
+def _listed(metadata: Mapping[str, Any], key: str, kind: type[Any], where: str, length: int | None = None) -> list[Any] | None:
+    """The list under a key, if there is one, every entry of this kind. Raises `LoadError` that names the key."""
+    value = metadata.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list) or (length is not None and len(value) != length):
+        raise LoadError(f"{where}: {key} is {value!r:.80}, not a list of {'' if length is None else length} entries")
+    kinds: tuple[type[Any], ...] = (int, float) if kind is float else (kind,)
+    entry: Any
+    for entry in value:
+        if not isinstance(entry, kinds) or isinstance(entry, bool) or (kind is float and not math.isfinite(entry)):
+            raise LoadError(f"{where}: {key} has {entry!r:.80} among its entries")
+    return value
 
 
 def merges_from_scores(pieces: Sequence[str], scores: Sequence[float], user: set[int]) -> list[tuple[str, str]]:
@@ -78,14 +87,14 @@ def merges_from_scores(pieces: Sequence[str], scores: Sequence[float], user: set
     return [(pieces[left], pieces[right]) for _, _, left, right in ranked]
 
 
-def _sentencepiece(metadata: Mapping[str, Any], pieces: Sequence[str], kinds: Sequence[int]) -> Tokenizer:
-    scores = metadata.get("tokenizer.ggml.scores")
-    if scores is None or len(scores) != len(pieces):
-        raise LoadError("this GGUF file has a sentencepiece vocabulary without one score per token; it is damaged")
+def _sentencepiece(metadata: Mapping[str, Any], pieces: Sequence[str], kinds: Sequence[int], where: str) -> Tokenizer:
+    scores = _listed(metadata, "tokenizer.ggml.scores", float, where, len(pieces))
+    if scores is None:
+        raise LoadError(f"{where} has a sentencepiece vocabulary without one score per token (tokenizer.ggml.scores)")
     user = {id for id, kind in enumerate(kinds) if kind == USER_DEFINED}
     silent = {CONTROL, BYTE, UNKNOWN, UNUSED}
     mergeable = ["" if kind in silent else piece for piece, kind in zip(pieces, kinds, strict=True)]
-    unknown = metadata.get("tokenizer.ggml.unknown_token_id")
+    unknown = _id(metadata, "tokenizer.ggml.unknown_token_id", pieces, where)
     backend = Tokenizer(
         BPE(
             vocab={piece: id for id, piece in enumerate(pieces)},
@@ -96,7 +105,7 @@ def _sentencepiece(metadata: Mapping[str, Any], pieces: Sequence[str], kinds: Se
         )
     )
     steps: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    if metadata.get("tokenizer.ggml.add_space_prefix", True):
+    if _flag(metadata, "tokenizer.ggml.add_space_prefix", True, where):
         backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         steps.append(decoders.Strip(content=" ", left=1))
     else:
@@ -105,26 +114,43 @@ def _sentencepiece(metadata: Mapping[str, Any], pieces: Sequence[str], kinds: Se
     return backend
 
 
-def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> tuple[Tokenizer, dict[str, Any]]:
+def _flag(metadata: Mapping[str, Any], key: str, default: bool, where: str) -> bool:
+    value = metadata.get(key, default)
+    if not isinstance(value, bool):
+        raise LoadError(f"{where}: {key} is {value!r:.80}, not true or false")
+    return value
+
+
+def _id(metadata: Mapping[str, Any], key: str, pieces: Sequence[str], where: str) -> int | None:
+    """The id of a token under a key; None where there is none, or none of these pieces."""
+    value = metadata.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise LoadError(f"{where}: {key} is {value!r:.80}, not the number of a token")
+    return value if value is not None and 0 <= value < len(pieces) else None
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any], where: str = "the GGUF file") -> tuple[Tokenizer, dict[str, Any]]:
     """The tokenizer that the metadata of a GGUF file describes, and its settings with the keys of `tokenizer_config.json`.
 
     Guarantee: byte-level BPE (`gpt2`) and sentencepiece BPE (`llama`: Llama 1 and 2, Mistral, Gemma) give the tokens of the
     original tokenizer wherever the file names its way of splitting; a way that is not known is a `LoadError`, never a guess.
     """
-    model, pieces = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens")
-    if not isinstance(pieces, list) or not pieces:
-        raise LoadError("this GGUF file holds no vocabulary (tokenizer.ggml.tokens); load the model's folder instead")
-    kinds = metadata.get("tokenizer.ggml.token_type") or [NORMAL] * len(pieces)
+    model = metadata.get("tokenizer.ggml.model")
+    found = _listed(metadata, "tokenizer.ggml.tokens", str, where)
+    if not found:
+        raise LoadError(f"{where} holds no vocabulary (tokenizer.ggml.tokens); load the model's folder instead")
+    pieces = _distinct(found)
+    kinds = _listed(metadata, "tokenizer.ggml.token_type", int, where, len(pieces)) or [NORMAL] * len(pieces)
     if model == "gpt2":
-        backend = _byte_level(metadata, pieces)
+        backend = _byte_level(metadata, pieces, where)
     elif model == "llama":
         # llama.cpp writes user-defined runs of spaces as spaces; the pieces of the original spell a space as U+2581.
         pieces = [p.replace(" ", "▁") if k == USER_DEFINED else p for p, k in zip(pieces, kinds, strict=True)]
-        backend = _sentencepiece(metadata, pieces, kinds)
+        backend = _sentencepiece(metadata, pieces, kinds, where)
     else:
         raise LoadError(
-            f"this GGUF file has a tokenizer of kind {model!r}; byte-level BPE ('gpt2') and sentencepiece BPE ('llama') can "
-            "be read. Put the model's own tokenizer.json beside the file"
+            f"{where} has a tokenizer of kind {model!r:.80} (tokenizer.ggml.model); byte-level BPE ('gpt2') and sentencepiece "
+            "BPE ('llama') can be read. Put the model's own tokenizer.json beside the file"
         )
     backend.add_tokens(
         [
@@ -133,24 +159,62 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> tuple[Tokenizer, dict[st
             if kind in (CONTROL, USER_DEFINED) or (kind == UNKNOWN and model == "llama")
         ]
     )
-    return backend, _settings(metadata, pieces, backend)
+    return backend, _settings(metadata, pieces, backend, where)
 
 
-def _settings(metadata: Mapping[str, Any], pieces: Sequence[str], backend: Tokenizer) -> dict[str, Any]:
+def _distinct(pieces: Sequence[str]) -> list[str]:
+    """The pieces, where an empty one or one that stood before (padding that was never named) has a name of its own."""
+    seen: set[str] = set()
+    named = []
+    for id, piece in enumerate(pieces):
+        name = piece if piece and piece not in seen else f"[PAD{id}]"
+        seen.add(name)
+        named.append(name)
+    return named
+
+
+def end_ids(metadata: Mapping[str, Any], backend: Tokenizer) -> set[int]:
+    """The tokens that end a text by their names, as llama.cpp knows them."""
+    special = {token.content: id for id, token in backend.get_added_tokens_decoder().items()}
+    found = {special[name] for name in ENDS if name in special}
+    if {"<|return|>", "<|call|>", "<|end|>"} <= special.keys():  # there <|end|> ends a message, not the answer
+        found.discard(special["<|end|>"])
+    return found
+
+
+def _settings(metadata: Mapping[str, Any], pieces: Sequence[str], backend: Tokenizer, where: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     for name, key in (("bos", "bos"), ("eos", "eos"), ("unk", "unknown"), ("pad", "padding")):
-        id = metadata.get(f"tokenizer.ggml.{key}_token_id")
-        if isinstance(id, int) and 0 <= id < len(pieces):
+        if (id := _id(metadata, f"tokenizer.ggml.{key}_token_id", pieces, where)) is not None:
             settings[f"{name}_token"] = pieces[id]
-    # Llama-2-like files leave the flag out and mean yes, byte-level ones leave it out and mean no.
-    implied = metadata.get("tokenizer.ggml.model") == "llama"
-    if metadata.get("tokenizer.ggml.add_bos_token", implied) and "bos_token" in settings:
-        bos = settings["bos_token"]
-        backend.post_processor = processors.TemplateProcessing(
-            single=f"{bos} $A",
-            pair=f"{bos} $A {bos} $B",
-            special_tokens=[(bos, metadata["tokenizer.ggml.bos_token_id"])],
-        )
-    if template := metadata.get("tokenizer.chat_template"):
-        settings["chat_template"] = template
+    # Sentencepiece files leave the flag out and mean yes; of byte-level ones it depends on the way of splitting.
+    if metadata.get("tokenizer.ggml.model") == "llama":
+        implied = True
+    else:
+        implied = split(metadata.get("tokenizer.ggml.pre", "default")).begins
+    begins, ends = "bos_token" in settings, "eos_token" in settings
+    begins &= _flag(metadata, "tokenizer.ggml.add_bos_token", implied, where)
+    ends &= _flag(metadata, "tokenizer.ggml.add_eos_token", False, where)
+    if begins or ends:
+        bos, eos = settings.get("bos_token", ""), settings.get("eos_token", "")
+        single = [*([bos] if begins else []), "$A", *([eos] if ends else [])]
+        ids = {bos: metadata["tokenizer.ggml.bos_token_id"]} if begins else {}
+        ids |= {eos: metadata["tokenizer.ggml.eos_token_id"]} if ends else {}
+        pair = [*single, *(part.replace("$A", "$B") for part in single)]
+        backend.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(ids.items()))
+    if templates := _templates(metadata, where):
+        settings["chat_template"] = templates
     return settings
+
+
+def _templates(metadata: Mapping[str, Any], where: str) -> dict[str, str]:
+    """The chat templates by name: `tokenizer.chat_template`, and those with a name behind it."""
+    found: dict[str, str] = {}
+    for key, value in metadata.items():
+        name = "default" if key == "tokenizer.chat_template" else key.removeprefix("tokenizer.chat_template.")
+        if name != key:
+            if not isinstance(value, str):
+                raise LoadError(f"{where}: {key} is {value!r:.80}, not a text")
+            if value:
+                found[name] = value
+    return found

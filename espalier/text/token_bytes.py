@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 
 import tokenizers
 
@@ -12,6 +13,7 @@ from espalier.errors import LoadError
 __all__ = ["byte_of_character", "pieces_to_bytes"]
 
 
+@cache
 def byte_of_character() -> dict[str, int]:
     """The byte that each character of a byte-level BPE spells: printable ones spell themselves, the others are shifted by 256.
 

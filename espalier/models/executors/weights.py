@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from espalier.errors import LoadError
 from espalier.models.families import Config
 
-__all__ = ["Ends", "Layer", "read_ends", "read_layers"]
+__all__ = ["Ends", "Layer", "read_ends", "read_layers", "untied"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,21 @@ class Tensors:
             for name in self._tensors
             if name not in self.seen and name.startswith(f"{self.root}layers.") and not name.endswith("rotary_emb.inv_freq")
         ]
+
+
+def untied(config: Config, tensors: Mapping[str, Tensor]) -> Config:
+    """The config, without its tie where another head than the embedding is stored: the stored one is used, and that is told."""
+    if not config.tied or "lm_head.weight" not in tensors:
+        return config
+    get = Tensors(tensors)
+    embed = get("embed_tokens.weight", config.vocab_size, config.hidden)
+    if torch.equal(get("lm_head.weight", config.vocab_size, config.hidden), embed):
+        return config
+    warnings.warn(
+        "config.json says tie_word_embeddings, but lm_head.weight is stored and is not the embedding; the stored head is used",
+        stacklevel=3,
+    )
+    return replace(config, tied=False)
 
 
 def read_ends(config: Config, tensors: Mapping[str, Tensor]) -> Ends:

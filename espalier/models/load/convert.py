@@ -11,19 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from espalier.errors import LoadError
-from espalier.models.load.gguf import GGUF
-from espalier.text.from_gguf import tokenizer_from_gguf
+from espalier.errors import EspalierError, LoadError
+from espalier.models.families import BY_GGUF
+from espalier.models.load.gguf import Parts
+from espalier.models.load.gguf_config import hf_config
+from espalier.text.from_gguf import end_ids, tokenizer_from_gguf
 
-FAMILIES = {
-    "llama": ("llama", "LlamaForCausalLM"),
-    "qwen2": ("qwen2", "Qwen2ForCausalLM"),
-    "qwen3": ("qwen3", "Qwen3ForCausalLM"),
-    "gemma3": ("gemma3_text", "Gemma3ForCausalLM"),
-}
 OUTER = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -42,18 +37,7 @@ INNER = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-INNER_GEMMA = {
-    **INNER,
-    "post_attention_norm": "post_attention_layernorm",
-    "ffn_norm": "pre_feedforward_layernorm",
-    "post_ffw_norm": "post_feedforward_layernorm",
-}
 DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-
-
-def _decimal(value: float) -> float:
-    """The shortest decimal number that is this float32: the 1e-05 that was meant by 9.999999747378752e-06."""
-    return float(str(np.float32(value)))
 
 
 class Checkpoint:
@@ -65,84 +49,54 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.file = GGUF(path)
+        self.file = Parts(path)
         metadata = self.file.metadata
-        self.arch = str(metadata.get("general.architecture"))
-        if self.arch not in FAMILIES:
+        self.arch = metadata.get("general.architecture")
+        if self.arch not in BY_GGUF:
             raise LoadError(
-                f"{path} holds a model of the family {self.arch!r}; from GGUF files {', '.join(FAMILIES)} can be read. Load "
-                "its Hugging Face folder instead (any causal model runs through transformers)"
+                f"{path} holds a model of the family {self.arch!r:.80} (general.architecture); from GGUF files "
+                f"{', '.join(BY_GGUF)} can be read. Load its Hugging Face folder instead (any causal model runs through "
+                "transformers)"
             )
+        self.family = BY_GGUF[self.arch]
         self.names = {name: self._name(name) for name in self.file.tensors}
         try:
-            self.backend, self.settings = tokenizer_from_gguf(metadata)
-            self.config = self._config()
+            self._check_layers()
+            freqs = self.file.tensor("rope_freqs.weight") if "rope_freqs.weight" in self.file.tensors else None
+            self.config = hf_config(metadata, self.family, str(path), self.file.tensors, freqs)
+            self.backend, self.settings = tokenizer_from_gguf(metadata, str(path))
+            self.ends = end_ids(metadata, self.backend)
             self._check_shapes()
-        except (LoadError, MemoryError):
+        except (EspalierError, MemoryError):
             raise
         except Exception as error:  # a flipped bit can make any value any other; tokenizers raises bare Exception
             raise LoadError(
-                f"{path} is damaged: its metadata makes no sense ({error}); delete it and download it again"
+                f"{path} is damaged: its metadata makes no sense ({type(error).__name__}: {error}); delete it and "
+                "download it again"
             ) from error
 
-    def _key(self, name: str, default: Any = None) -> Any:
-        value = self.file.metadata.get(f"{self.arch}.{name}", default)
-        if value is None:
-            raise LoadError(f"{self.file.path} does not say {self.arch}.{name}; the file is damaged or of an unknown kind")
-        return value
+    def _check_layers(self) -> None:
+        """Raises unless all layers that the file names are there, and the embedding."""
+        layers = {int(name.split(".")[1]) for name in self.names if name.startswith("blk.")}
+        count = self.file.metadata.get(f"{self.arch}.block_count")
+        if layers != set(range(len(layers))) or len(layers) != count:
+            raise LoadError(
+                f"{self.file.path} names {count!r:.80} layers ({self.arch}.block_count) but has {len(layers)}; it is damaged "
+                "or not whole"
+            )
+        if "token_embd.weight" not in self.file.tensors:
+            raise LoadError(f"{self.file.path} has no token embeddings (token_embd.weight); it is not a whole model")
 
     def _name(self, name: str) -> str | None:
         if name == "rope_freqs.weight":
             return None  # it is in the configuration: see `_rope_scaling`
         if name in OUTER:
             return OUTER[name]
-        inner = INNER_GEMMA if self.arch == "gemma3" else INNER
-        match = re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|bias)", name)
+        inner = {**INNER, **self.family.inner}
+        match = re.fullmatch(r"blk\.(\d{1,5})\.(\w+)\.(weight|bias)", name, re.ASCII)
         if match is None or match[2] not in inner:
             raise LoadError(f"{self.file.path} has a tensor {name!r} that a model of the family {self.arch!r} does not have")
         return f"model.layers.{match[1]}.{inner[match[2]]}.{match[3]}"
-
-    def _config(self) -> dict[str, Any]:
-        key, metadata = self._key, self.file.metadata
-        hidden, heads = int(key("embedding_length")), int(key("attention.head_count"))
-        head_dim = int(key("attention.key_length", hidden // heads))
-        model_type, architecture = FAMILIES[self.arch]
-        layers = {int(name.split(".")[1]) for name in self.names if name.startswith("blk.")}
-        if layers != set(range(len(layers))) or len(layers) != int(key("block_count")):
-            raise LoadError(
-                f"{self.file.path} names {key('block_count')} layers but has {len(layers)}; it is damaged or not whole"
-            )
-        if "token_embd.weight" not in self.file.tensors:
-            raise LoadError(f"{self.file.path} has no token embeddings (token_embd.weight); it is not a whole model")
-        config: dict[str, Any] = {
-            "model_type": model_type,
-            "architectures": [architecture],
-            "vocab_size": self.file.tensors["token_embd.weight"].shape[0],
-            "hidden_size": hidden,
-            "intermediate_size": int(key("feed_forward_length")),
-            "num_hidden_layers": int(key("block_count")),
-            "num_attention_heads": heads,
-            "num_key_value_heads": int(key("attention.head_count_kv", heads)),
-            "head_dim": head_dim,
-            "hidden_act": "silu",
-            "max_position_embeddings": int(key("context_length")),
-            "rms_norm_eps": _decimal(key("attention.layer_norm_rms_epsilon")),
-            "rope_theta": _decimal(key("rope.freq_base", 1e6 if self.arch == "gemma3" else 1e4)),
-            "tie_word_embeddings": "output.weight" not in self.file.tensors,
-            "torch_dtype": "float32",
-        }
-        for name, id in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
-            if (value := metadata.get(f"tokenizer.ggml.{id}_token_id")) is not None:
-                config[f"{name}_token_id"] = int(value)
-        if scaling := self._rope_scaling(head_dim, config["rope_theta"]):
-            config["rope_scaling"] = scaling
-        if self.arch == "gemma3":
-            self._gemma(config)
-        elif self.arch == "llama":
-            config["attention_bias"] = "blk.0.attn_q.bias" in self.file.tensors
-        elif self.arch == "qwen2":
-            config["use_sliding_window"] = False
-        return config
 
     def _check_shapes(self) -> None:
         config = self.config
@@ -161,49 +115,6 @@ class Checkpoint:
             if (shape := self.file.tensors[name].shape) != expected:
                 raise LoadError(f"{self.file.path}: tensor {name} has the shape {shape}, not {expected}; the file is damaged")
 
-    def _gemma(self, config: dict[str, Any]) -> None:
-        layers = config["num_hidden_layers"]
-        del config["hidden_act"]
-        config |= {
-            "hidden_activation": "gelu_pytorch_tanh",
-            # llama.cpp scales by the width of a head, except for the 27B model (62 layers), which uses hidden size / heads.
-            "query_pre_attn_scalar": config["hidden_size"] // config["num_attention_heads"]
-            if layers == 62
-            else config["head_dim"],
-            "sliding_window": int(self._key("attention.sliding_window")),
-            "rope_local_base_freq": 10000.0,
-            "layer_types": ["full_attention" if (i + 1) % 6 == 0 else "sliding_attention" for i in range(layers)],
-            "attention_bias": False,
-            "attn_logit_softcapping": None,
-            "final_logit_softcapping": self.file.metadata.get("gemma3.final_logit_softcapping"),
-        }
-
-    def _rope_scaling(self, head_dim: int, theta: float) -> dict[str, Any] | None:
-        """Rope scaling as HF names it; Llama 3.1 stores one factor per frequency, from which its parameters are found."""
-        metadata = self.file.metadata
-        if "rope_freqs.weight" in self.file.tensors:
-            factors = self.file.tensor("rope_freqs.weight").double()
-            scaling = {
-                "rope_type": "llama3",
-                "factor": _decimal(float(factors.max())),
-                "low_freq_factor": 1.0,
-                "high_freq_factor": 4.0,
-                "original_max_position_embeddings": 8192,
-            }
-            if not torch.allclose(_llama3_factors(scaling, head_dim, theta), factors, rtol=1e-4):
-                raise LoadError(
-                    f"{self.file.path} scales its rotary embedding in a way that is not Llama 3's; load the HF folder"
-                )
-            return scaling
-        kind = metadata.get(f"{self.arch}.rope.scaling.type", "none")
-        if kind == "none":
-            return None
-        if kind != "linear":
-            raise LoadError(
-                f"{self.file.path} scales its rotary embedding by {kind!r}, which is not known here; load the HF folder"
-            )
-        return {"rope_type": "linear", "factor": _decimal(self._key("rope.scaling.factor"))}
-
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor with its Hugging Face name, one at a time in the order of the file."""
         for name, target in self.names.items():
@@ -211,24 +122,29 @@ class Checkpoint:
                 yield target, self._undo(target, self.file.tensor(name))
 
     def _undo(self, target: str, tensor: torch.Tensor) -> torch.Tensor:
-        if self.arch == "llama" and re.search(r"\.[qk]_proj\.", target):
-            heads = self.config["num_attention_heads" if ".q_proj." in target else "num_key_value_heads"]
-            half = tensor.shape[0] // heads // 2
-            return tensor.reshape(heads, half, 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
-        if self.arch == "gemma3" and target.endswith("norm.weight"):
+        if re.search(r"\.[qk]_(proj|norm)\.", target) and (order := self._order()) is not None:
+            if "_proj." in target:
+                tensor = tensor.reshape(-1, self.config["head_dim"], *tensor.shape[1:])[:, order].reshape(tensor.shape)
+            else:
+                tensor = tensor[order]
+        if self.family.gemma and target.endswith("norm.weight"):
             return tensor - 1
         return tensor
 
+    def _order(self) -> torch.Tensor | None:
+        """The order of the dimensions of a head in which the executor turns the pairs (i, i + half), if it is another.
 
-def _llama3_factors(scaling: dict[str, Any], head_dim: int, theta: float) -> torch.Tensor:
-    """By what each rotary frequency is divided (Llama 3.1): 1 where it is fast, `factor` where it is slow, smooth between."""
-    exponent = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
-    wavelength = 2 * math.pi * torch.pow(theta, exponent)
-    turns = scaling["original_max_position_embeddings"] / wavelength
-    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-    smooth = ((turns - low) / (high - low)).clamp(0, 1)
-    factors: torch.Tensor = 1 / ((1 - smooth) / scaling["factor"] + smooth)
-    return factors
+        llama.cpp turns neighbours in the family `llama`, and the pairs of the first dimensions in the others where only a part
+        of a head is turned; what is not turned stands anywhere, since its frequency is 0.
+        """
+        head, turned = int(self.config["head_dim"]), int(self.config.get("rotary_dim", self.config["head_dim"]))
+        if self.family.gguf == "llama":
+            return torch.arange(head).view(-1, 2).T.flatten()
+        if turned == head:
+            return None
+        half, rest = turned // 2, torch.arange(turned, head)
+        first, second = torch.arange(half), torch.arange(half, turned)
+        return torch.cat([first, rest[: len(rest) // 2], second, rest[len(rest) // 2 :]])
 
 
 def _write_safetensors(checkpoint: Checkpoint, path: Path, progress: Callable[[int], object]) -> None:

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from espalier.errors import LoadError
+from espalier.models.hf_settings import text_settings
 from espalier.text.json_files import read_json, refuse_pointer
 from espalier.text.tokenizer import Tokenizer
 
@@ -25,6 +26,7 @@ class Weights:
     tokenizer: Tokenizer
     folder: Path | None
     stored: Mapping[str, torch.Tensor]
+    ends: frozenset[int] = frozenset()
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -104,30 +106,49 @@ def text_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]
     return {name: tensor for name, tensor in plain.items() if name is not None}
 
 
-def end_tokens(*configs: Mapping[str, Any]) -> set[int]:
-    """The end tokens that these configurations name (`eos_token_id`, a number or a list)."""
+def end_tokens(*configs: Mapping[str, Any], where: str = "config.json") -> set[int]:
+    """The end tokens that these configurations name (`eos_token_id`, a number or a list). Raises `LoadError`."""
     found: set[int] = set()
     for config in configs:
         value = config.get("eos_token_id")
-        found |= {value} if isinstance(value, int) else set(value or ())
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        for id in listed:
+            if not isinstance(id, int) or isinstance(id, bool):
+                raise LoadError(f"{where}: eos_token_id is {value!r:.80}, not the number of a token or a list of them")
+        found |= set(listed)
     return found
 
 
 def read_folder(folder: Path) -> Weights:
     """The model in a Hugging Face folder. Raises `LoadError` for what is missing, truncated or damaged."""
+    if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
+        raise LoadError(
+            f"{folder} holds an adapter (LoRA), which changes another model: load that one with it, es.load(base, lora=folder)"
+        )
     config = read_json(folder / "config.json")
-    generation = read_json(path) if (path := folder / "generation_config.json").exists() else {}
+    ends = end_tokens(config, text := text_settings(config, str(folder / "config.json")), where=str(folder / "config.json"))
+    if (path := folder / "generation_config.json").exists():
+        ends |= end_tokens(read_json(path), where=str(path))
     if not (folder / "tokenizer.json").exists():
         raise LoadError(
             f"{folder} has no tokenizer.json; write it once with transformers: "
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         )
-    text = config.get("text_config", config)
-    ends = end_tokens(generation, config, text)
-    width = int(text.get("vocab_size", config.get("vocab_size", 0)))
-    tokenizer = Tokenizer.from_folder(folder, end=ends, size=width)
     stored = read_tensors(folder)
-    return Weights(config, text_tensors(stored), tokenizer, folder, stored)
+    tensors = text_tensors(stored)
+    tokenizer = Tokenizer.from_folder(folder, end=ends, size=_rows(text, config, tensors, folder))
+    return Weights(config, tensors, tokenizer, folder, stored, frozenset(ends))
+
+
+def _rows(text: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: Path) -> int:
+    """The width of the model's rows: what the configuration says, else how many embeddings there are, else 0 (not known)."""
+    width = text.get("vocab_size", config.get("vocab_size"))
+    if width is None:
+        found = next((t for name, t in tensors.items() if name.endswith("embed_tokens.weight")), None)
+        return 0 if found is None or found.dim() != 2 else len(found)
+    if not isinstance(width, int) or isinstance(width, bool) or not 0 < width <= 1 << 24:
+        raise LoadError(f"{folder / 'config.json'}: vocab_size is {width!r:.80}, not a number of tokens")
+    return width
 
 
 def read_gguf(path: Path) -> Weights:
@@ -135,7 +156,8 @@ def read_gguf(path: Path) -> Weights:
     from espalier.models.load.convert import Checkpoint  # only here: the gguf package takes a while to import
 
     checkpoint = Checkpoint(path)
-    ends, width = end_tokens(checkpoint.config), int(checkpoint.config["vocab_size"])
+    width = int(checkpoint.config["vocab_size"])
+    ends = end_tokens(checkpoint.config, where=str(path)) | checkpoint.ends
     if (path.parent / "tokenizer.json").exists():
         tokenizer = Tokenizer.from_folder(path.parent, end=ends, size=width)
     else:
@@ -144,4 +166,4 @@ def read_gguf(path: Path) -> Weights:
     for name, tensor in tensors.items():
         if not _all_numbers(tensor):
             raise LoadError(f"{path}: the tensor {name} has weights that are not numbers (NaN or infinite); download it again")
-    return Weights(checkpoint.config, tensors, tokenizer, None, tensors)
+    return Weights(checkpoint.config, tensors, tokenizer, None, tensors, frozenset(ends))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 
 from espalier.errors import LoadError
+from espalier.text.json_files import refuse_pointer
 
+LONGEST, DEEPEST = 1 << 24, 4  # entries of a list in the metadata, lists in lists
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
 PLAIN = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -46,6 +49,10 @@ class GGUF:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
+            if not self.path.is_file():
+                raise LoadError(f"{path} is not a file")
+            with self.path.open("rb") as begin:
+                refuse_pointer(self.path, begin.read(64))
             self._bytes: np.ndarray[Any, np.dtype[np.uint8]] = np.memmap(self.path, dtype=np.uint8, mode="r")
         except ValueError:
             raise LoadError(f"{path} is empty; download it again") from None
@@ -76,11 +83,13 @@ class GGUF:
         self._at = start + length
         return str(self._view[start : self._at], "utf-8")
 
-    def _value(self, kind: int) -> Any:
+    def _value(self, kind: int, depth: int = 0) -> Any:
         if kind == STRING:
             return self._string()
         if kind == ARRAY:
             inner, count = self._scalar("I"), self._scalar("Q")
+            if count > LONGEST or depth > DEEPEST:
+                self._damaged(f"a list of {count} entries in {depth} other lists at byte {self._at}")
             if inner in SCALARS:
                 code = SCALARS[inner]
                 size = struct.calcsize("<" + code) * count
@@ -91,7 +100,7 @@ class GGUF:
                 return values
             if count * 8 > len(self._view):
                 self._damaged(f"a list of {count} entries at byte {self._at} does not fit")
-            return [self._value(inner) for _ in range(count)]
+            return [self._value(inner, depth + 1) for _ in range(count)]
         if kind not in SCALARS:
             self._damaged(f"unknown kind of value {kind} at byte {self._at}")
         return self._scalar(SCALARS[kind])
@@ -106,14 +115,20 @@ class GGUF:
         tensors, fields = self._scalar("Q"), self._scalar("Q")
         for _ in range(fields):
             key = self._string()
+            if key in self.metadata:
+                self._damaged(f"it has the key {key[:80]!r} twice")
             self.metadata[key] = self._value(self._scalar("I"))
         stored = []
         for _ in range(tensors):
             name, rank = self._string(), self._scalar("I")
-            shape = tuple(reversed([self._scalar("Q") for _ in range(min(rank, 9))]))
+            if rank > 8:
+                self._damaged(f"tensor {name[:80]!r} has {rank} dimensions")
+            shape = tuple(reversed([self._scalar("Q") for _ in range(rank)]))
             kind, offset = self._scalar("I"), self._scalar("Q")
             stored.append((name, shape, kind, offset))
-        alignment = int(self.metadata.get("general.alignment", 32)) or 32
+        alignment = self.metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or isinstance(alignment, bool) or not 0 < alignment <= 1 << 20:
+            raise LoadError(f"{self.path}: general.alignment is {alignment!r:.80}, not a number of bytes")
         start = -(-self._at // alignment) * alignment
         for name, shape, kind, offset in stored:
             try:
@@ -122,7 +137,7 @@ class GGUF:
                 raise LoadError(f"{self.path}: tensor {name} has the unknown type {kind}; `pip install -U gguf`") from None
             block, width = gguf.GGML_QUANT_SIZES[quantization]
             count = math.prod(shape)
-            if count % block or not shape:
+            if not shape or not count or shape[-1] % block or name in self.tensors:
                 self._damaged(f"tensor {name} has the impossible shape {shape}")
             size = count // block * width
             if start + offset + size > len(self._view):
@@ -144,3 +159,57 @@ class GGUF:
 
     def __iter__(self) -> Iterator[Stored]:
         return iter(self.tensors.values())
+
+
+class Parts:
+    """A GGUF model in one file or several (`name-00001-of-00003.gguf`), as if it were one; any part names the others.
+
+    Raises `LoadError` for a part that is missing, of another model, or whose name does not say where the others are.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        first = GGUF(self.path)
+        count = _number(first, "split.count", 1)
+        self.files = [first] if count <= 1 else [GGUF(part) for part in _siblings(first, count)]
+        numbers = [_number(file, "split.no", 0) for file in self.files]
+        if count > 1 and (numbers != list(range(count)) or any(_number(f, "split.count", 1) != count for f in self.files)):
+            raise LoadError(
+                f"{path}: its parts say that they are numbers {numbers} of a split in {count}; they do not belong together"
+            )
+        self.metadata = self.files[0].metadata
+        self._where = {name: file for file in self.files for name in file.tensors}
+        self.tensors = {name: file.tensors[name] for name, file in self._where.items()}
+        total = _number(first, "split.tensors.count", len(self.tensors))
+        if total != len(self.tensors):
+            raise LoadError(
+                f"{path}: split.tensors.count is {total}, but its parts have {len(self.tensors)} tensors; one is missing"
+            )
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """The values of one tensor, exactly (see `GGUF.tensor`)."""
+        return self._where[name].tensor(name)
+
+    def __iter__(self) -> Iterator[Stored]:
+        return iter(self.tensors.values())
+
+
+def _number(file: GGUF, key: str, default: int) -> int:
+    value = file.metadata.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1 << 20:
+        raise LoadError(f"{file.path}: {key} is {value!r:.80}, not a number")
+    return value
+
+
+def _siblings(first: GGUF, count: int) -> list[Path]:
+    """The files of all parts, in order."""
+    found = re.fullmatch(r"(.*)-(\d{5})-of-(\d{5})", first.path.stem)
+    if found is None or int(found[3]) != count:
+        raise LoadError(
+            f"{first.path} is one part of a split in {count} (split.count) but is not called name-00001-of-{count:05}.gguf, so "
+            "the other parts cannot be found; give all parts the names that they had"
+        )
+    parts = [first.path.with_name(f"{found[1]}-{i + 1:05}-of-{count:05}{first.path.suffix}") for i in range(min(count, 1000))]
+    if missing := [part.name for part in parts if not part.is_file()]:
+        raise LoadError(f"{first.path} is one part of a split in {count}; {', '.join(missing[:4])} must lie beside it")
+    return parts

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from espalier.errors import InvalidInput, LoadError, expect
+from espalier.errors import InvalidInput, LoadError, expect, require
 from espalier.models.load import cache
 from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
 from espalier.models.load.folder import Weights, read_folder, read_gguf
 from espalier.models.load.through_transformers import through_transformers
+from espalier.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
@@ -152,39 +153,66 @@ def load(
     name: str | os.PathLike[str] | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
+    context: int | None = None,
 ) -> LanguageModel:
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
     The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
     (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
-    default if there is one). A family that the executor does not know runs through transformers, where that is installed.
+    default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
+    positions and their scaling give. What the executor does not know runs through transformers, where that is installed.
 
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
 
     >>> lm = load("gemma-3-270m", dtype="bfloat16")  # doctest: +SKIP
     """
     from espalier.lm import LanguageModel
-    from espalier.models.families import FAMILIES, Config
-    from espalier.models.transformer import DTYPES, Transformer
+    from espalier.models.transformer import DTYPES
 
     place = _device(device)
     kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
-    if (DTYPES.get(kind) if isinstance(kind, str) else kind) not in DTYPES.values():
+    number = DTYPES.get(kind) if isinstance(kind, str) else kind
+    if number is None or number not in DTYPES.values():
         raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
+    if context is not None:
+        expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
+        require(1 < context <= 1 << 30, f"context={context}: a text has at least two tokens")
     weights = read(name)
     title = DEFAULT if name is None else os.fspath(name)
-    quantised = "quantization_config" in weights.config  # in a layout that only transformers knows
-    if weights.folder is None or (weights.config.get("model_type") in (*FAMILIES, "gemma3") and not quantised):
+    model = _model(weights, title, number, place, context)
+    tokenizer = weights.tokenizer
+    if weights.folder is not None and model.vocab_size != tokenizer.vocab.size:  # a config that leaves out what is the default
+        tokenizer = Tokenizer.from_folder(weights.folder, end=weights.ends, size=model.vocab_size)
+    return LanguageModel(model, tokenizer, title)
+
+
+def _model(weights: Weights, title: str, dtype: torch.dtype, device: torch.device, context: int | None) -> Transformer | Paths:
+    """The model of these weights: by our executor where it knows all that the configuration says, else by transformers."""
+    from espalier.models.families import Config, NotOurs
+    from espalier.models.transformer import Transformer
+
+    where = str(weights.folder / "config.json") if weights.folder is not None else title
+    layout, strange = weights.config.get("quantization_config"), None
+    if layout is not None and not isinstance(layout, dict):
+        raise LoadError(f"{where}: quantization_config is {layout!r:.80}, not an object")
+    if layout is None:  # else in a layout that only transformers knows
         try:
-            config = Config.from_hf(weights.config)
-        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-            raise LoadError(
-                f"config.json of {title} makes no sense ({type(error).__name__}: {error}); fetch it again"
-            ) from error
-        if whole := [n for n, tensor in weights.tensors.items() if n.endswith(".weight") and not tensor.is_floating_point()]:
-            raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
-        model: Transformer | Paths = Transformer.from_weights(config, weights.tensors, dtype=kind, device=place)
-    else:
-        number = DTYPES[kind] if isinstance(kind, str) else kind
-        model = through_transformers(weights.folder, weights.config, weights.stored, number, place)
-    return LanguageModel(model, weights.tokenizer, title)
+            config = Config.from_hf(weights.config, where, context)
+        except NotOurs as error:
+            if weights.folder is None:
+                raise
+            strange = error
+        else:
+            if whole := [n for n, t in weights.tensors.items() if n.endswith(".weight") and not t.is_floating_point()]:
+                raise LoadError(
+                    f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)"
+                )
+            return Transformer.from_weights(config, weights.tensors, dtype=dtype, device=device)
+    if weights.folder is None:
+        raise LoadError(f"{title} is stored in a way that only transformers knows; load its Hugging Face folder")
+    try:
+        return through_transformers(weights.folder, weights.config, weights.stored, dtype, device, context)
+    except LoadError as error:
+        if strange is None or "model_type" in str(strange):
+            raise
+        raise LoadError(f"{strange}; and {error}") from error

@@ -38,7 +38,12 @@ _REACHING = (
 
 
 def through_transformers(
-    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    device: torch.device,
+    context: int | None = None,
 ) -> Transformer | Paths:
     """The model in a folder, of a family that our executor does not know, run by transformers' code for that family.
 
@@ -72,18 +77,36 @@ def through_transformers(
             )
         model = model.to(device)
     except Exception as error:  # its validators, its quantisers, torch: whatever it is, the folder cannot be run
-        raise LoadError(f"transformers cannot load {folder}: {_first_line(error)}") from error
+        raise LoadError(f"transformers cannot load {folder}{_stored_as(config)}: {_first_line(error)}") from error
     _complete(folder, info)
+    made: Transformer | Paths
     try:
-        return from_transformers(model)
+        made = from_transformers(model)
     except EspalierError:  # attention that does not go through transformers' registry
-        pass
-    try:
-        return Paths.of(model)
-    except EspalierError:
-        raise
-    except Exception as error:
-        raise LoadError(f"transformers' model for {folder} does not run: {_first_line(error)}") from error
+        try:
+            made = Paths.of(model)
+        except EspalierError:
+            raise
+        except Exception as error:
+            raise LoadError(f"transformers' model for {folder} does not run: {_first_line(error)}") from error
+    made.context = _context(made.context, settings, context)
+    return made
+
+
+def _context(trained: int, settings: Any, asked: int | None) -> int:
+    """The longest text: what the positions give, as far as the rotary embedding stays the same whatever the length."""
+    rope = getattr(settings.get_text_config(), "rope_parameters", None) or {}
+    ropes = [rope] if "rope_type" in rope else [value for value in rope.values() if isinstance(value, dict)]
+    limit = trained
+    for one in ropes:
+        original = one.get("original_max_position_embeddings") or trained
+        if one.get("rope_type") == "longrope":  # beyond, all frequencies change, those of what was read before too
+            limit = min(limit, original)
+        elif one.get("rope_type") == "yarn":
+            limit = max(limit, int(one.get("factor", 1.0) * original))
+    if asked is not None and asked > limit:
+        raise LoadError(f"context={asked}: through transformers this model reads at most {limit} tokens")
+    return limit if asked is None else asked
 
 
 @contextmanager
@@ -102,8 +125,15 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _stored_as(config: Mapping[str, Any]) -> str:
+    """How the weights are quantised, for a person who must fetch what reads them."""
+    layout = config.get("quantization_config")
+    method = layout.get("quant_method") if isinstance(layout, Mapping) else None
+    return "" if method is None else f" (its weights are stored by {method!r:.80}: quantization_config)"
+
+
 def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _family(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -112,7 +142,7 @@ def _family(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     family = config.get("model_type")
-    if family not in CONFIG_MAPPING:
+    if not isinstance(family, str) or family not in CONFIG_MAPPING:
         if "auto_map" in config:
             raise LoadError(
                 f"{folder / 'config.json'}: the model needs code of its own (auto_map, model_type {family!r}), and code that "
