@@ -51,6 +51,17 @@ class Rng:
         """True with probability p (values outside [0, 1] count as the nearer end)."""
         return bool(self._bits.random() < p)
 
+    def at(self, key: int) -> Rng:
+        """The source that belongs to a key, a whole number: the same however much was drawn before, independent of other keys'.
+
+        For choices that belong to a place in a text, not to a moment: whoever comes to the place finds the same flips.
+
+        >>> Rng(7).at(3).flip(0.5) == Rng(7).at(3).flip(0.5)
+        True
+        """
+        seeds = self._seeds
+        return Rng(np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, 1 << 32, key & (1 << 64) - 1)))
+
     def split(self) -> Rng:
         """A new, independent source; the n-th split of an equal source is equal."""
         return Rng(self._seeds.spawn(1)[0])

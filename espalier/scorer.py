@@ -174,10 +174,15 @@ class Shaped(Wrapper):
         self.shaper = shaper.bound(inner.vocab)
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
-        rows: Rows = yield Ask(self.inner, prefixes, want)
+        before = self.shaper.unseen(prefixes)
+        asked = [*before, *prefixes] if before else prefixes
+        rows: Rows = yield Ask(self.inner, asked, want)
         if self.shaper.stage is Stage.LOGITS:
-            return rows.with_logits(self.shaper(rows.logits, prefixes))
-        return rows.followed_by(self.shaper)
+            rows = rows.with_logits(self.shaper(rows.logits, asked))
+        else:
+            rows = rows.followed_by(self.shaper)
+            self.shaper.see(rows)
+        return rows[len(before) :] if before else rows
 
 
 class Constrained(Wrapper):

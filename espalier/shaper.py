@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from espalier.prefix import Prefix
+    from espalier.rng import Rng
+    from espalier.rows import Rows
     from espalier.text.vocab import Vocab
 
 
@@ -73,6 +75,17 @@ class Shaper(ABC):
 
     def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
         """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
+
+    def seeded(self, rng: Rng) -> Shaper:
+        """This shaper with its coin flips taken from `rng`; itself if it flips none, or was given a source of its own."""
+        return self
+
+    def unseen(self, prefixes: Sequence[Prefix]) -> list[Prefix]:
+        """Prefixes above these whose rows it must shape before theirs, and has not: none, unless it remembers rows."""
+        return []
+
+    def see(self, rows: Rows) -> None:  # noqa: B027 - optional
+        """Told of the rows that an answer holds, this shaper's work on them still to be done."""
 
     def bound(self, vocab: Vocab | None) -> Shaper:
         """This shaper as it works on a scorer with this vocabulary: asked once, by `scorer | shaper`.

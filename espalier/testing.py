@@ -43,6 +43,9 @@ class Replay(Rng):
     def split(self) -> Rng:
         return self  # flips are told apart by their order, so one script serves all streams
 
+    def at(self, key: int) -> Rng:
+        return self
+
     def _outcome(self, probabilities: list[float]) -> int:
         at = len(self.seen)
         self.seen.append(probabilities)

@@ -1,15 +1,18 @@
 """Shapers: functions of rows, in the order logits → temperature → truncation."""
 
 from espalier.shaping.allow import not_before, only
-from espalier.shaping.bias import bias
+from espalier.shaping.bias import ban, bias, sequence_bias
 from espalier.shaping.contrast import contrast
+from espalier.shaping.ending import end_decay, self_terminating
 from espalier.shaping.guidance import Reprompted, guidance
 from espalier.shaping.history import Counts, History
+from espalier.shaping.mirostat import mirostat
 from espalier.shaping.mix import Mixture
 from espalier.shaping.penalize import frequency, penalty, presence, repetition
-from espalier.shaping.temper import temperature
-from espalier.shaping.truncate import min_p, top_k, top_p
+from espalier.shaping.temper import dynamic_temperature, temperature
+from espalier.shaping.truncate import epsilon, eta, min_p, top_h, top_k, top_n_sigma, top_p, typical
 from espalier.shaping.watermark import Detection, watermark
+from espalier.shaping.xtc import xtc
 
 __all__ = [
     "Counts",
@@ -17,18 +20,30 @@ __all__ = [
     "History",
     "Mixture",
     "Reprompted",
+    "ban",
     "bias",
     "contrast",
+    "dynamic_temperature",
+    "end_decay",
+    "epsilon",
+    "eta",
     "frequency",
     "guidance",
     "min_p",
+    "mirostat",
     "not_before",
     "only",
     "penalty",
     "presence",
     "repetition",
+    "self_terminating",
+    "sequence_bias",
     "temperature",
+    "top_h",
     "top_k",
+    "top_n_sigma",
     "top_p",
+    "typical",
     "watermark",
+    "xtc",
 ]

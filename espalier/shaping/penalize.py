@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from espalier.errors import InvalidInput, expect, require
+from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, Stage
+from espalier.shaping.ending import ends
 from espalier.shaping.history import Counts, History
 from espalier.text.vocab import Vocab
 
@@ -113,10 +114,8 @@ class penalty(History[Window]):
     def bound(self, vocab: Vocab | None) -> Shaper:
         if self.weight == 0:
             return self
-        if vocab is None or not vocab.end:
-            raise InvalidInput("length_weight lowers end tokens, but this scorer says of no token that it ends a text")
         new = penalty(self.factor, self.window, self.weight, self.length)
-        new.end = vocab.end
+        new.end = ends(vocab, "length_weight")
         return new
 
     def begin(self, x: Prefix) -> Window:

@@ -38,3 +38,32 @@ class temperature(Shaper):
             return weights / self.t
         best = weights.argmax(-1, keepdim=True)
         return torch.full_like(weights, -torch.inf).scatter(-1, best, 0.0)
+
+
+class dynamic_temperature(Shaper):
+    """Temperature low + (high - low) · (H / log n)^exponent: H the entropy of the row, n how many tokens it leaves.
+
+    Sure rows are sharpened, unsure ones flattened. low = high is `temperature`. (The rule of koboldcpp and llama.cpp.)
+
+    >>> dynamic_temperature(0.5, 2.0)(torch.tensor([[0.5, 0.5]]).log(), []).exp().tolist()  # unsure: T = 2
+    [[0.7071067690849304, 0.7071067690849304]]
+    """
+
+    stage: ClassVar[Stage] = Stage.TEMPERATURE
+
+    def __init__(self, low: float, high: float, exponent: float = 1.0) -> None:
+        require(0 < low <= high < math.inf, f"low={low}, high={high}: two temperatures above 0, the lower one first")
+        require(0 <= exponent < math.inf, f"exponent={exponent}: a number from 0; 1 is usual")
+        self.low, self.high, self.exponent = low, high, exponent
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        left = (weights > -torch.inf).sum(-1, keepdim=True).clamp(min=2)
+        share = (entropy(weights) / left.log()).clamp(0, 1)
+        return weights / (self.low + (self.high - self.low) * share**self.exponent)
+
+
+def entropy(logps: Tensor) -> Tensor:
+    """The entropy in nats of each row of log-probabilities, [N, 1]."""
+    p = logps.exp()
+    total: Tensor = torch.special.xlogy(p, p).sum(-1, keepdim=True)
+    return -total

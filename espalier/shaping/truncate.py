@@ -13,6 +13,7 @@ from torch import Tensor
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, Stage
+from espalier.shaping.temper import entropy
 
 _HEAD = 512  # how many tokens are sorted before all of them are: their mass is nearly always enough
 
@@ -80,3 +81,131 @@ class min_p(Shaper):
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         least = weights.amax(-1, keepdim=True) + self.log_p
         return weights.masked_fill(weights < least - 1e-7, -torch.inf)
+
+
+class typical(Shaper):
+    """Keeps the smallest set of tokens of mass p whose surprise is nearest to the row's entropy. Meister et al. 2022 (arXiv
+    2202.00666).
+
+    The most probable token may be left out.
+
+    >>> typical(0.3)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    tensor([[False,  True, False]])
+    """
+
+    stage: ClassVar[Stage] = Stage.TRUNCATION
+    keeps_best = False
+
+    def __init__(self, p: float = 0.95) -> None:
+        expect(p, Real, "typical", "a number")
+        require(0 < p <= 1, f"p={p}: a mass is more than 0 and at most 1; 1 keeps all tokens")
+        self.p = p
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        if self.p == 1:
+            return weights
+        distance = (-weights - entropy(weights)).abs()
+        order = distance.topk(min(_HEAD, weights.shape[-1]), -1, largest=False).indices
+        mass = weights.gather(-1, order).double().exp()
+        if order.shape[-1] < weights.shape[-1] and bool((mass.sum(-1) < self.p).any()):
+            order = distance.argsort(dim=-1, stable=True)
+        values = weights.gather(-1, order)
+        mass = values.double().exp()
+        keep = (mass.cumsum(-1) - mass < self.p) & (values > -torch.inf)
+        return torch.full_like(weights, -torch.inf).scatter(-1, order, values.masked_fill(~keep, -torch.inf))
+
+
+class epsilon(Shaper):
+    """Keeps the tokens with probability ≥ e, and the most probable one. Hewitt et al. 2022 (arXiv 2210.15191).
+
+    >>> epsilon(0.25)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    tensor([[ True,  True, False]])
+    """
+
+    stage: ClassVar[Stage] = Stage.TRUNCATION
+
+    def __init__(self, e: float = 3e-4) -> None:
+        expect(e, Real, "epsilon", "a number")
+        require(0 <= e < 1, f"e={e}: a probability below 1; 3e-4 to 4e-3 are usual, 0 keeps all tokens")
+        self.e = e
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        return _at_least(weights, weights.new_full((len(weights), 1), math.log(self.e) if self.e > 0 else -math.inf))
+
+
+class eta(Shaper):
+    """Keeps the tokens with p ≥ min(e, √e · exp(-H)), H the row's entropy, and the most probable one: flat rows lose less.
+
+    Hewitt et al. 2022, "Truncation sampling as language model desmoothing" (arXiv 2210.15191).
+
+    >>> eta(0.25)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    tensor([[ True,  True,  True]])
+    """
+
+    stage: ClassVar[Stage] = Stage.TRUNCATION
+
+    def __init__(self, e: float = 3e-4) -> None:
+        expect(e, Real, "eta", "a number")
+        require(0 < e < 1, f"e={e}: a probability above 0 and below 1; 3e-4 to 4e-3 are usual")
+        self.e = e
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        return _at_least(weights, (0.5 * math.log(self.e) - entropy(weights)).clamp(max=math.log(self.e)))
+
+
+class top_n_sigma(Shaper):
+    """Keeps the tokens whose logit is within n standard deviations of the greatest one; temperature does not change which.
+
+    The deviation is that of all possible tokens (divided by their number). Tang et al. 2024, "Top-nσ" (arXiv 2411.07641).
+
+    >>> top_n_sigma(1.0)(torch.tensor([[4.0, 3.0, 0.0, -1.0]]), []) > -torch.inf
+    tensor([[ True,  True, False, False]])
+    """
+
+    stage: ClassVar[Stage] = Stage.TRUNCATION
+
+    def __init__(self, n: float = 1.0) -> None:
+        expect(n, Real, "top_n_sigma", "a number")
+        require(0 <= n < math.inf, f"n={n}: a number of standard deviations, from 0; 1 is usual")
+        self.n = n
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        possible = weights > -torch.inf
+        count = possible.sum(-1, keepdim=True)
+        mean = weights.masked_fill(~possible, 0).sum(-1, keepdim=True) / count
+        spread = ((weights - mean).masked_fill(~possible, 0).square().sum(-1, keepdim=True) / count).sqrt()
+        return _at_least(weights, weights.amax(-1, keepdim=True) - self.n * spread)
+
+
+class top_h(Shaper):
+    """Keeps the most probable tokens while the entropy of the kept, renormalised, is at most a · H; one at least.
+
+    Potraghloo et al. 2025, "Top-H decoding" (arXiv 2509.02510).
+
+    >>> top_h(0.6)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    tensor([[ True, False, False]])
+    """
+
+    stage: ClassVar[Stage] = Stage.TRUNCATION
+
+    def __init__(self, a: float = 0.4) -> None:
+        expect(a, Real, "top_h", "a number")
+        require(0 <= a <= 1, f"a={a}: a share of the row's entropy, 0 to 1; 0.4 is usual, 1 keeps all tokens")
+        self.a = a
+
+    def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        if self.a == 1:
+            return weights
+        values, order = weights.double().sort(dim=-1, descending=True, stable=True)
+        p = values.exp()
+        mass, terms = p.cumsum(-1), torch.special.xlogy(p, p).cumsum(-1)
+        kept = mass.log() - terms / mass  # the entropy of the j most probable tokens, renormalised
+        keep = (kept > self.a * entropy(weights.double()) + 1e-12).cumsum(-1) == 0
+        keep[..., 0] = True
+        return weights.masked_fill(~torch.zeros_like(keep).scatter(-1, order, keep), -torch.inf)
+
+
+def _at_least(weights: Tensor, least: Tensor) -> Tensor:
+    """The tokens that reach a log-probability, and the greatest ones in any case."""
+    least = torch.minimum(least.to(weights.dtype), weights.amax(-1, keepdim=True))
+    return weights.masked_fill(weights < least, -torch.inf)

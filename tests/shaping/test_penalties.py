@@ -68,7 +68,7 @@ def test_ends_are_held_back_until_a_length():
         lowered.append(float(rule(torch.zeros(1, 3), [x])[0, 2]))
         x = x + 1
     assert lowered == [-8, -6, -4, -2, 0, 0]
-    with pytest.raises(es.InvalidInput, match="says of no token that it ends a text"):
+    with pytest.raises(es.InvalidInput, match="says of none that it ends a text"):
         es.models.Table.random(3, 1, 0) | penalty(1.0, length_weight=1.0)
 
 

@@ -1,0 +1,122 @@
+"""What every shaper and shaped scorer of the catalogue must keep: a row depends on its own path alone, and is never empty."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from layered import Layers
+
+import espalier as es
+from espalier import verification as v
+from espalier.constraints import regex
+from espalier.shaping.catalogue import CATALOGUE, SHAPERS
+from espalier.testing import assert_same_law, exact_law
+from espalier.text import Vocab
+
+V, END = 4, 3
+VOCAB = Vocab([b"a", b"b", b"ab", None], end=[END])
+
+
+def model() -> Layers:
+    return Layers([es.models.Table.random(V, 2, seed=70 + i, scale=s) for i, s in enumerate((1.2, 0.6, 0.8, 0.7))], VOCAB)
+
+
+def built(name: str, guide: es.Guide | None = None) -> es.Scorer:
+    """The example on the toy model, under a guide in its place on the row."""
+    if name not in SHAPERS:
+        scorer = CATALOGUE[name](model())
+        return scorer if guide is None else scorer * guide
+    shaper = SHAPERS[name]()
+    if shaper.stage is es.Stage.LOGITS:
+        return model() | shaper if guide is None else (model() | shaper) * guide
+    return (model() if guide is None else model() * guide) | shaper
+
+
+def asks(scorer, prefixes):
+    return (yield es.Ask(scorer, prefixes))
+
+
+def rows(scorer, prefixes):
+    [found] = es.run(asks(scorer, prefixes))
+    return [found[i].dense() for i in range(len(prefixes))]
+
+
+def tree(depth=3):
+    """All prefixes of up to `depth` written tokens, as a tree, and the tokens of each."""
+    nodes = {(): es.Prefix([1, 0])}
+    for length in range(depth):
+        for tokens in itertools.product((0, 1, 2), repeat=length):
+            nodes |= {(*tokens, token): nodes[tokens] + token for token in (0, 1, 2)}
+    return nodes
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_row_in_a_tree_and_in_a_batch_is_that_of_its_path(name):
+    scorer, alone = built(name), {}
+    for tokens in [(), (0,), (2, 1), (0, 0, 0), (1, 2, 1), (0, 1, 0)]:
+        plain, x = built(name), es.Prefix([1, 0])
+        [row] = rows(plain, [x])
+        for token in tokens:  # one row after the other, as plain decoding asks for them
+            x = x + token
+            [row] = rows(plain, [x])
+        alone[tokens] = row
+    nodes = tree()
+    for order in (1, -1):
+        together = dict(zip(list(nodes)[::order], rows(built(name), list(nodes.values())[::order]), strict=True))
+        for tokens, row in alone.items():
+            assert torch.allclose(together[tokens].exp(), row.exp(), atol=1e-9), (tokens, order)
+    for tokens, row in alone.items():  # and without the rows above it
+        x = es.Prefix([1, 0])
+        for token in tokens:
+            x = x + token
+        assert torch.allclose(rows(scorer, [x])[0].exp(), row.exp(), atol=1e-9), tokens
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_row_is_a_law_and_no_guide_empties_it(name):
+    guide = regex("(a|ba)*b?")
+    scorer = built(name, guide)
+    state = {tokens: x for tokens, x in tree().items() if scorer.viable(x)}
+    for tokens, row in zip(state, rows(scorer, list(state.values())), strict=True):
+        assert abs(float(row.exp().sum()) - 1) < 1e-9, tokens
+        text = VOCAB.join(tokens)
+        allowed = [t for t in range(V) if guide.advance(guide.start(), text + VOCAB[t]) is not None or t == END]
+        assert all(float(p) == 0 or t in allowed for t, p in enumerate(row.exp())), tokens
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_speculation_gives_the_tokens_of_plain_decoding(name):
+    stop = es.stop.budget(8) | es.stop.end([END])
+    for seed in range(3):
+        [plain] = es.run(es.sample(built(name), es.Prefix([1, 0]), stop, es.Rng(seed)))
+        for drafter in (es.drafting.TokenRecycling(nodes=6), es.drafting.DraftModel(model(), tokens=3)):
+            rule = v.SampleMatch()
+            [fast] = es.run(es.speculate(built(name), es.Prefix([1, 0]), stop, drafter, rule, es.Rng(seed)))
+            assert fast.ids() == plain.ids()
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_beam_scores_texts_as_their_paths_do(name):
+    scorer = built(name)
+    [found] = es.run(es.beam(scorer, es.Prefix([1, 0]), es.stop.budget(3), width=3, alpha=0.0))
+    for one in found:
+        plain, x, logp = built(name), es.Prefix([1, 0]), 0.0
+        for token in one.prefix.written():
+            [row] = rows(plain, [x])
+            logp, x = logp + float(row[token]), x + token
+        assert abs(logp - one.logp) < 1e-9
+
+
+@pytest.mark.parametrize("name", sorted(SHAPERS.keys() - {"xtc"}))
+def test_the_law_of_texts_is_the_product_of_rows(name):
+    x, stop = es.Prefix([1, 0]), es.stop.budget(2)
+    law = exact_law(lambda rng: es.sample(built(name), x, stop, rng), lambda y: tuple(y.written()))
+    expected = {}
+    for first in range(V):
+        scorer = built(name)
+        [row] = rows(scorer, [x])
+        [after] = rows(scorer, [x + first])
+        expected |= {(first, second): float((row[first] + after[second]).exp()) for second in range(V)}
+    assert_same_law(law, {tokens: p for tokens, p in expected.items() if p > 0})
