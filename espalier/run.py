@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
-from espalier.rows import Rows
 from espalier.scorer import Ask, Model
 from espalier.torch_threads import one_thread
+
+if TYPE_CHECKING:
+    from espalier.rows import Rows
 
 T = TypeVar("T")
 

@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
-from espalier.rows import Limit, Rows
 from espalier.shaper import Shaper, Stage, stage_of
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
 if TYPE_CHECKING:
     from threading import RLock
 
+    from espalier.rows import Limit, Rows
     from espalier.text.vocab import Vocab
 
 
@@ -43,7 +43,7 @@ class Ask:
     want: frozenset[str] = frozenset()
 
 
-Answer: TypeAlias = Generator["Ask | tuple[Ask, ...]", Any, Rows]
+Answer: TypeAlias = Generator["Ask | tuple[Ask, ...]", Any, "Rows"]
 
 
 class Scorer(ABC):
@@ -110,7 +110,7 @@ class Model(Scorer):
     >>> class Even(Model):
     ...     vocab_size = 4
     ...     def forward(self, prefixes, want):
-    ...         return Rows(torch.zeros(len(prefixes), 4), prefixes)
+    ...         return es.Rows(torch.zeros(len(prefixes), 4), prefixes)
     >>> [x] = es.run(es.sample(Even(), Prefix(), es.stop.budget(3), es.Rng(0)))
     >>> len(x)
     3

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-import torch
 
-
+@cache
 def _openmp() -> ctypes.CDLL | None:
     """The OpenMP library that torch has loaded; None if it shares its work by other means."""
+    import torch
+
     beside = Path(torch.__file__).parent / "lib"
     names = [str(path) for kind in ("libgomp*", "libiomp*", "libomp*") for path in sorted(beside.glob(kind))]
     for name in [*names, "libgomp.so.1", "libiomp5.so", "libomp.so", "libomp.dylib"]:
@@ -28,15 +31,14 @@ def _openmp() -> ctypes.CDLL | None:
 
 def _counts(library: ctypes.CDLL) -> bool:
     """Whether this is the library whose number torch asks for."""
+    import torch
+
     threads = torch.get_num_threads()
     library.omp_set_num_threads(threads + 1)
     try:
         return torch.get_num_threads() == threads + 1
     finally:
         library.omp_set_num_threads(threads)
-
-
-_LIBRARY = _openmp()
 
 
 @contextmanager
@@ -55,12 +57,13 @@ def one_thread() -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    if _LIBRARY is None:
+    library = _openmp() if "torch" in sys.modules else None
+    if library is None:
         yield
         return
-    threads = _LIBRARY.omp_get_max_threads()
-    _LIBRARY.omp_set_num_threads(1)
+    threads = library.omp_get_max_threads()
+    library.omp_set_num_threads(1)
     try:
         yield
     finally:
-        _LIBRARY.omp_set_num_threads(threads)
+        library.omp_set_num_threads(threads)

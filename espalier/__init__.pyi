@@ -1,0 +1,118 @@
+# The public names and where they stand: read by type checkers, and by `__init__.py`, which imports each when it is asked for.
+from . import decoders as decoders
+from . import drafting as drafting
+from . import models as models
+from . import shaping as shaping
+from . import stop as stop
+from . import verification as verification
+from .capabilities import Capabilities as Capabilities
+from .capabilities import Extra as Extra
+from .completion import Completion as Completion
+from .constraints import Guide as Guide
+from .constraints import Limits as Limits
+from .constraints import cfg as cfg
+from .constraints import choices as choices
+from .constraints import explain as explain
+from .constraints import grammars as grammars
+from .constraints import json as json
+from .constraints import json_schema as json_schema
+from .constraints import masks as masks
+from .constraints import regex as regex
+from .decoders.beam import beam as beam
+from .decoders.faithful import faithful as faithful
+from .decoders.fastcot import glance as glance
+from .decoders.sample import sample as sample
+from .decoders.sample import speculate as speculate
+from .errors import EspalierError as EspalierError
+from .errors import InvalidInput as InvalidInput
+from .lm import LanguageModel as LanguageModel
+from .models.load.open import load as load
+from .prefix import Prefix as Prefix
+from .prompt import raw as raw
+from .requests import Constraining as Constraining
+from .requests import Method as Method
+from .requests import Request as Request
+from .requests import Sampling as Sampling
+from .requests import Stopping as Stopping
+from .rng import Rng as Rng
+from .rows import Row as Row
+from .rows import Rows as Rows
+from .run import Keep as Keep
+from .run import Loop as Loop
+from .run import run as run
+from .run import settle as settle
+from .scorer import Ask as Ask
+from .scorer import Model as Model
+from .scorer import Scorer as Scorer
+from .shaper import Shaper as Shaper
+from .shaper import Stage as Stage
+from .shaping import bias as bias
+from .shaping import frequency as frequency
+from .shaping import min_p as min_p
+from .shaping import presence as presence
+from .shaping import repetition as repetition
+from .shaping import temperature as temperature
+from .shaping import top_k as top_k
+from .shaping import top_p as top_p
+from .token_constraint import TokenConstraint as TokenConstraint
+
+__version__: str
+
+__all__ = [
+    "Ask",
+    "Capabilities",
+    "Completion",
+    "Constraining",
+    "EspalierError",
+    "Extra",
+    "Guide",
+    "InvalidInput",
+    "Keep",
+    "LanguageModel",
+    "Limits",
+    "Loop",
+    "Method",
+    "Model",
+    "Prefix",
+    "Request",
+    "Rng",
+    "Row",
+    "Rows",
+    "Sampling",
+    "Scorer",
+    "Shaper",
+    "Stage",
+    "Stopping",
+    "TokenConstraint",
+    "beam",
+    "bias",
+    "cfg",
+    "choices",
+    "decoders",
+    "drafting",
+    "explain",
+    "faithful",
+    "frequency",
+    "glance",
+    "grammars",
+    "json",
+    "json_schema",
+    "load",
+    "masks",
+    "min_p",
+    "models",
+    "presence",
+    "raw",
+    "regex",
+    "repetition",
+    "run",
+    "sample",
+    "settle",
+    "shaping",
+    "speculate",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "verification",
+]
