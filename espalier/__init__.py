@@ -3,8 +3,8 @@
 A decoder is a generator that asks about prefixes; a scorer answers with a row of log-weights per prefix; one loop carries
 the questions. Read `prefix`, `rows`, `scorer`, `run`, in this order; then any leaf alone.
 
-Names are imported when they are asked for
-(`__init__.pyi` says from where): neither this package nor `espalier.constraints` imports torch.
+Names are imported when they are asked for (`__init__.pyi` says from where): neither this package nor
+`espalier.constraints` imports torch.
 """
 
 import lazy_loader

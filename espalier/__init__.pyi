@@ -7,7 +7,6 @@ from . import stop as stop
 from . import verification as verification
 from .capabilities import Capabilities as Capabilities
 from .capabilities import Extra as Extra
-from .completion import Completion as Completion
 from .constraints import Guide as Guide
 from .constraints import Limits as Limits
 from .constraints import cfg as cfg
@@ -28,12 +27,13 @@ from .errors import InvalidInput as InvalidInput
 from .lm import LanguageModel as LanguageModel
 from .models.load.open import load as load
 from .prefix import Prefix as Prefix
-from .prompt import raw as raw
-from .requests import Constraining as Constraining
-from .requests import Method as Method
-from .requests import Request as Request
-from .requests import Sampling as Sampling
-from .requests import Stopping as Stopping
+from .requests.completion import Completion as Completion
+from .requests.prompt import raw as raw
+from .requests.request import Constraining as Constraining
+from .requests.request import Method as Method
+from .requests.request import Request as Request
+from .requests.request import Sampling as Sampling
+from .requests.request import Stopping as Stopping
 from .rng import Rng as Rng
 from .rows import Row as Row
 from .rows import Rows as Rows

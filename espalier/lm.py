@@ -9,19 +9,19 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from espalier import catalogue
-from espalier.completion import Completion, Piece, Stats
 from espalier.drafting.draft import Drafter
 from espalier.errors import ContextOverflow, expect, require
-from espalier.options import Options
 from espalier.prefix import Prefix
-from espalier.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
-from espalier.requests import Flat, Request, read
+from espalier.requests.completion import Completion, Piece, Stats
+from espalier.requests.options import Options
+from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
+from espalier.requests.request import Flat, Request, read
+from espalier.requests.scoring import scored
+from espalier.requests.writing import Writing, begin
 from espalier.run import Loop, Trace, run
 from espalier.scorer import Model, Scorer
-from espalier.scoring import scored
 from espalier.text.detokenize import Detokenizer
 from espalier.torch_threads import one_thread
-from espalier.writing import Writing, begin
 
 if TYPE_CHECKING:
     from espalier.text.tokenizer import Tokenizer

@@ -15,8 +15,8 @@ import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
 from espalier.bench.speculation import OWN, SPEC_BENCH, load_questions
-from espalier.completion import Meter, Stats
 from espalier.lm import LanguageModel
+from espalier.requests.completion import Meter, Stats
 from espalier.run import Decoder
 
 Setup = tuple[d.Drafter, v.Verifier]

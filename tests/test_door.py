@@ -11,8 +11,8 @@ import torch
 from toys import random_lm, speaks
 
 import espalier as es
-from espalier import options as groups
-from espalier.requests import FOREIGN, Flat, read
+from espalier.requests import options as groups
+from espalier.requests.request import FOREIGN, Flat, read
 
 A = es.raw("ab")
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 import espalier as es
-from espalier.completion import Stats
 from espalier.drafting.draft import Drafter
 from espalier.lm import LanguageModel
-from espalier.meter import Meter
+from espalier.requests.completion import Stats
+from espalier.requests.meter import Meter
 
 
 class Peer(ABC):

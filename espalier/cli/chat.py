@@ -9,7 +9,7 @@ from espalier.cli.flags import Device, Dtype, MaxTokens, ModelName, Seed, System
 from espalier.cli.text import decoded
 from espalier.errors import EspalierError, InvalidInput
 from espalier.lm import LanguageModel
-from espalier.options import Options
+from espalier.requests.options import Options
 
 HELP = "/new begins a new conversation, /quit (or Ctrl-D) leaves, Ctrl-C stops an answer"
 

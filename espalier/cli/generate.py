@@ -35,10 +35,10 @@ from espalier.cli.flags import (
     constraint,
 )
 from espalier.cli.text import read_prompt
-from espalier.completion import Completion
 from espalier.errors import InvalidInput
-from espalier.options import Options
-from espalier.prompt import raw
+from espalier.requests.completion import Completion
+from espalier.requests.options import Options
+from espalier.requests.prompt import raw
 
 
 def as_json(completion: Completion, model: str, seed: int | None) -> str:

@@ -28,8 +28,8 @@ from espalier.cli.flags import (
 )
 from espalier.cli.text import read_prompt
 from espalier.lm import LanguageModel
-from espalier.options import Options
-from espalier.prompt import raw
+from espalier.requests.options import Options
+from espalier.requests.prompt import raw
 from espalier.trace import Conversation, Pass, branches
 
 BRANCHES = 4  # of a draft tree, that are shown

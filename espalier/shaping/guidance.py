@@ -8,8 +8,8 @@ from torch import Tensor
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.scorer import Scorer
-from espalier.second_stream import SecondStream, twins
 from espalier.shaping.mix import Mixture
+from espalier.shaping.second_stream import SecondStream, twins
 
 
 class Reprompted(SecondStream):

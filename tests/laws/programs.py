@@ -17,7 +17,7 @@ from espalier import verification as v
 from espalier.constraints import cfg
 from espalier.errors import Unsatisfiable
 from espalier.lm import LanguageModel
-from espalier.options import Options
+from espalier.requests.options import Options
 from espalier.text.vocab import Vocab
 
 MERGED = ("ab", "ra", "bra", "abra")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from espalier.constraints.guide import Guide
 from espalier.constraints.tokens import TokenGuide
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
+
+if TYPE_CHECKING:
+    import torch
 
 
 def logits_processor(guide: Guide, vocabulary: Vocab | Any) -> Any:
@@ -21,6 +22,7 @@ def logits_processor(guide: Guide, vocabulary: Vocab | Any) -> Any:
 
     Rows may be reordered between calls (beam search): states are found by the tokens written, not by the row's number.
 
+    >>> import torch
     >>> from espalier.constraints import regex
     >>> process = logits_processor(regex("ab*"), Vocab([b"a", b"b", None], end=[2]))
     >>> process(torch.tensor([[1, 0]]), torch.zeros(1, 3)).tolist()
@@ -45,6 +47,8 @@ class _Process:
         self._states: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
         if self._prompt is None:
             self._prompt = input_ids.shape[1]
         written = [tuple(row) for row in input_ids[:, self._prompt :].tolist()]

@@ -30,7 +30,7 @@ from espalier.token_constraint import restricts
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
-    from espalier.prompt import Prompt
+    from espalier.requests.prompt import Prompt
 
 Method = Literal["auto", "cars", "ars", "asap", "smc", "reject", "local"]
 _ATTEMPTS: dict[str, type[Rejecting]] = {"cars": CARS, "ars": ARS, "asap": ASAp, "reject": Reject, "local": Local}

@@ -14,7 +14,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Answer, Ask, Scorer
-from espalier.second_stream import twins
+from espalier.shaping.second_stream import twins
 from espalier.text.vocab import Vocab
 
 Encode: TypeAlias = Callable[[bytes], Sequence[int]]

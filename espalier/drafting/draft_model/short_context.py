@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.scorer import Answer, Ask, Scorer
-from espalier.second_stream import SecondStream, twins
 from espalier.shaper import Stage
+from espalier.shaping.second_stream import SecondStream, twins
 
 Select = Callable[[Sequence[int]], list[int]]
 

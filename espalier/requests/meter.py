@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor
 
-from espalier.completion import LogProb, Stats
 from espalier.drafting.draft import Draft, Drafter
 from espalier.models.executors import native
 from espalier.prefix import Prefix
+from espalier.requests.completion import LogProb, Stats
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
 from espalier.run import Decoder

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from espalier import stop as stops
-from espalier.completion import Completion, Stats
 from espalier.constraints.guide import Guide
 from espalier.constraints.heal import heal
 from espalier.constraints.schema.schema import Schema
@@ -16,9 +15,10 @@ from espalier.decoders.decoder import Decoding, Weighted, finds
 from espalier.decoders.plain import Sample, Speculate
 from espalier.drafting.guided.forced_tokens import Outlook
 from espalier.errors import InvalidInput, expect, require
-from espalier.meter import LawMeter, LogProb, Meter, TimedDrafter
-from espalier.options import Options
 from espalier.prefix import Prefix
+from espalier.requests.completion import Completion, Stats
+from espalier.requests.meter import LawMeter, LogProb, Meter, TimedDrafter
+from espalier.requests.options import Options
 from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Scorer
