@@ -162,7 +162,7 @@ def _config(cls: type[Config], family: Family, s: HFSettings, where: str, asked:
             f"{head_dim} do not fit together"
         )
     if s.activation not in ("silu", "gelu_pytorch_tanh"):
-        raise NotOurs(f"{where}: activation {s.activation!r} is not known to our executor; known: silu, gelu_pytorch_tanh")
+        raise NotOurs(f"{where}: hidden_act {s.activation!r} is not known to our executor; known: silu, gelu_pytorch_tanh")
     if s.use_bidirectional_attention:
         raise LoadError(f"{where}: use_bidirectional_attention: the model reads texts both ways, so it cannot go on with one")
     kinds = _layer_kinds(s, family, where)

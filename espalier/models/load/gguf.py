@@ -180,7 +180,7 @@ class Parts:
         self.metadata = self.files[0].metadata
         self._where = {name: file for file in self.files for name in file.tensors}
         self.tensors = {name: file.tensors[name] for name, file in self._where.items()}
-        total = _number(first, "split.tensors.count", len(self.tensors))
+        total = _number(first, "split.tensors.count", len(self.tensors)) if count > 1 else len(self.tensors)
         if total != len(self.tensors):
             raise LoadError(
                 f"{path}: split.tensors.count is {total}, but its parts have {len(self.tensors)} tensors; one is missing"

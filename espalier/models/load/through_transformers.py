@@ -78,6 +78,8 @@ def through_transformers(
         model = model.to(device)
     except Exception as error:  # its validators, its quantisers, torch: whatever it is, the folder cannot be run
         raise LoadError(f"transformers cannot load {folder}{_stored_as(config)}: {_first_line(error)}") from error
+    if _stored_as(config) and getattr(model, "hf_quantizer", None) is None:
+        raise LoadError(f"transformers cannot load {folder}{_stored_as(config)}: it does not know how to read them")
     _complete(folder, info)
     made: Transformer | Paths
     try:
