@@ -9,7 +9,7 @@ Names are imported when they are asked for (`__init__.pyi` says from where): nei
 
 import lazy_loader
 
-from espalier.run import run as run  # its module has the same name, which would hide it
+from espalier.engine import run as run  # a module has the same name, which would hide it
 
 __version__ = "0.1.0"
 

@@ -21,7 +21,10 @@ from .decoders.beam import beam as beam
 from .decoders.faithful import faithful as faithful
 from .decoders.fastcot import glance as glance
 from .decoders.sample import sample as sample
-from .decoders.sample import speculate as speculate
+from .decoders.speculation import speculate as speculate
+from .engine import Engine as Engine
+from .engine import run as run
+from .engine import settle as settle
 from .errors import EspalierError as EspalierError
 from .errors import InvalidInput as InvalidInput
 from .lm import LanguageModel as LanguageModel
@@ -39,8 +42,6 @@ from .rows import Row as Row
 from .rows import Rows as Rows
 from .run import Keep as Keep
 from .run import Loop as Loop
-from .run import run as run
-from .run import settle as settle
 from .scorer import Ask as Ask
 from .scorer import Model as Model
 from .scorer import Scorer as Scorer
@@ -63,6 +64,7 @@ __all__ = [
     "Capabilities",
     "Completion",
     "Constraining",
+    "Engine",
     "EspalierError",
     "Extra",
     "Guide",

@@ -42,6 +42,14 @@ class RefusedValue(InvalidInput):
         return type(self), (self.text, self.kind, self.cause)
 
 
+class Interrupted(EspalierError):
+    """A text that an interrupt (Ctrl-C) hit in the middle of a step, while others went on."""
+
+
+class BrokenRow(EspalierError):
+    """A row of log-weights that is no law: NaN or infinite, from a model whose weights or settings are broken."""
+
+
 class LoadError(EspalierError):
     """Weights, a tokenizer or a configuration that cannot be found or read."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from espalier import catalogue
 from espalier.drafting.draft import Drafter
+from espalier.engine import Engine, run
 from espalier.errors import ContextOverflow, expect, require
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
@@ -18,7 +19,7 @@ from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
 from espalier.requests.request import Flat, Request, read
 from espalier.requests.scoring import scored
 from espalier.requests.writing import Writing, begin
-from espalier.run import Loop, Trace, run
+from espalier.run import Trace
 from espalier.scorer import Model, Scorer
 from espalier.text.detokenize import Detokenizer
 from espalier.torch_threads import one_thread
@@ -137,7 +138,7 @@ class LanguageModel:
         A `Request(prompt, seed=1, …)` has options of its own; the keywords are those of all others.
         """
         expect(prompts, (list, tuple), "prompts", "a list of prompts; for one there is lm.complete(prompt)")
-        shared, loop, writings = read(options), Loop(trace), dict[int, Writing]()
+        shared, engine, writings = read(options), Engine(trace), dict[int, Writing]()
         guide = shared.guide()
         asked: list[tuple[Options, list[int]] | Completion] = []
         for each in prompts:
@@ -148,16 +149,16 @@ class LanguageModel:
                 asked.append(self._prompt_scores(x, wanted))
                 continue
             begun = self._begin(x, wanted, wanted.guide() if own else guide)
-            numbers = [loop.add(writing.decoder) for writing in begun]
+            numbers = [engine.add(writing.decoder) for writing in begun]
             writings.update(zip(numbers, begun, strict=True))
             asked.append((wanted, numbers))
-        self._drive(loop, writings)
+        results = self._drive(engine, writings)
         found: list[Completion] = []
         for item in asked:
             if isinstance(item, Completion):
                 found.append(item)
                 continue
-            group = [c for number in item[1] for c in writings[number].completions(loop.results[number])]
+            group = [c for number in item[1] for c in writings[number].completions(results[number])]
             for completion in group:
                 completion.siblings = group
             found.append(group[0])
@@ -215,21 +216,17 @@ class LanguageModel:
         return writings
 
     def _stream(self, writings: Sequence[Writing]) -> Iterator[Piece]:
-        loop = Loop()
-        numbers = {loop.add(writing.decoder): writing for writing in writings}
+        engine = Engine()
+        numbers = {engine.add(writing.decoder): writing for writing in writings}
         texts = {number: Detokenizer(self.vocab) for number in numbers}
-        open_ = dict(numbers)
+        open_ = set(numbers)
         try:
             while open_:
-                for error in loop.errors.values():  # a decoder may refuse what it was given before it asks anything
-                    raise error
-                if loop:
-                    loop.turn()
-                    self._settle(loop, numbers)
+                self._step(engine, numbers)
                 for index, (number, writing) in enumerate(numbers.items()):
-                    if number in loop.results and number in open_:
-                        del open_[number]
-                        writing.settle(loop.results[number][0].prefix)
+                    if number in open_ and engine.over(number):
+                        open_.remove(number)
+                        writing.settle(engine.result(number)[0].prefix)
                         text = texts[number].feed(writing.show(final=True)) + texts[number].finish()
                     elif number in open_ and not writing.holds:
                         text = texts[number].feed(writing.show(final=False))
@@ -239,7 +236,7 @@ class LanguageModel:
                         yield Piece(text, index)
         finally:
             for number in numbers:
-                loop.cancel(number)
+                engine.cancel(number)
 
     def drafter(self, name: Drafter | str | None, verified: bool = False) -> Drafter | None:
         """The drafter of this name; it is kept, so that it goes on learning from request to request. "default" is "auto"
@@ -253,23 +250,26 @@ class LanguageModel:
                 self._drafters[name] = catalogue.parse("drafter", name, self.model)
             return self._drafters[name]
 
-    def _drive(self, loop: Loop, writings: Mapping[int, Writing]) -> None:
-        while True:
-            for error in loop.errors.values():  # a decoder may refuse what it was given before it asks anything
-                for number in writings:
-                    loop.cancel(number)
-                raise error
-            if not loop:
-                return
-            loop.turn()
-            self._settle(loop, writings)
+    def _drive(self, engine: Engine, writings: Mapping[int, Writing]) -> dict[int, Any]:
+        """What all decoders return; where one raises, the others are closed."""
+        try:
+            while self._step(engine, writings):
+                pass
+            return {number: engine.result(number) for number in writings}
+        finally:
+            for number in writings:
+                engine.cancel(number)
 
-    def _settle(self, loop: Loop, writings: Mapping[int, Writing]) -> None:
-        """Books what was kept in this turn."""
-        now = time.perf_counter()
+    def _step(self, engine: Engine, writings: Mapping[int, Writing]) -> int:
+        """How many decoders have not ended after one more step; books what was kept in it."""
+        left, now = engine.step(), time.perf_counter()
+        for error in engine.errors.values():
+            raise error
         with one_thread():
-            for number, x in loop.kept:
-                writings[number].keep(x, now)
+            for number, writing in writings.items():
+                for keep in engine.kept(number):
+                    if keep.branch == 0:
+                        writing.keep(keep.prefix, now)
         for writing in writings.values():
             writing.meter.note()
-        loop.kept.clear()
+        return left

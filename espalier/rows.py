@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol, overload
 import torch
 from torch import Tensor
 
-from espalier.errors import DeadEnd
+from espalier.errors import BrokenRow, DeadEnd, Unsatisfiable
 from espalier.prefix import Prefix
-from espalier.shaper import Shaper
+from espalier.shaper import Shaper, shaped
 
 if TYPE_CHECKING:
     from espalier.rng import Rng
@@ -122,10 +122,8 @@ class Row:
         """The most probable allowed token; the first of equals."""
         if not _keep_best(self.after):
             return _argmax(self.dense())
-        best = _argmax(self.logits)
-        if self.limit is None:
-            return best
-        if self.logits[best] > -torch.inf and self.limit.allowed(best):
+        best = self._best()
+        if self.limit is None or self.limit.allowed(best):
             return best
         for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
             if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
@@ -156,6 +154,7 @@ class Row:
         if any(shaper.greedy for shaper in self.after):
             return self.argmax()
         if self._dense is None and self.limit is not None and self._checks_suffice():
+            self._best()
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
             for refused in range(len(weights)):
                 if refused == _CHECKS and self.limit.mask() is not None:
@@ -207,7 +206,21 @@ class Row:
         assert self._logz is not None
         return self._logz
 
+    def _best(self) -> int:
+        """The most probable token, allowed or not. NaN counts as the greatest, so one look tells whether this is a law."""
+        best = _argmax(self.logits)
+        greatest = float(self.logits[best])
+        if greatest == -torch.inf:
+            raise Unsatisfiable(f"every token is forbidden after {self.prefix!r}: a bias, or a shaper of logits, leaves none")
+        if not greatest < torch.inf:
+            raise BrokenRow(
+                f"the model's row after {self.prefix!r} has {greatest} at token {best}, so it is no law; its weights or "
+                "settings are broken, or a shaper of logits is (load the weights again; leave the shaper out)"
+            )
+        return best
+
     def _restricted(self) -> Tensor:
+        self._best()
         logp = torch.log_softmax(self.logits, -1)
         self._logz = 0.0
         if self.limit is not None:
@@ -229,7 +242,7 @@ class Row:
 
     def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:
-            logp = torch.log_softmax(shaper(logp[None], [self.prefix])[0], -1)
+            logp = torch.log_softmax(shaped(shaper, logp[None], [self.prefix])[0], -1)
         return logp
 
 

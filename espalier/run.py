@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from espalier.errors import InvalidInput, expect
+from espalier.errors import Interrupted, InvalidInput, expect
 from espalier.prefix import Prefix
-from espalier.scorer import Ask, Model
+from espalier.scorer import Ask, Model, Scorer
 from espalier.torch_threads import one_thread
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class _Task:
 class Loop:
     """Decoders that run side by side. `add` one at any time, `turn` makes one pass per model, `cancel` forgets one.
 
-    `results[number]` is what a finished decoder returned, `errors[number]` what it raised; `kept` receives what settles.
+    `results[number]` is what a finished decoder returned, `errors[number]` what it raised; `kept` receives what settles. What
+    raises, or hands over nonsense, ends alone. After an interrupt (Ctrl-C) the others go on: the decoder that it hit ends
+    with `Interrupted`. For one thread; `Engine` is for several.
 
     >>> import espalier as es
     >>> model, loop = es.models.Table.random(vocab_size=4, depth=3, seed=0), Loop()
@@ -69,55 +72,76 @@ class Loop:
     def __init__(self, trace: Trace | None = None) -> None:
         self.results: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
-        self.kept: list[tuple[int, Prefix]] = []
+        self.kept: list[tuple[int, Keep]] = []
         self.passes = 0
         self._trace = trace
-        self._waiting: list[tuple[_Task, Ask]] = []
+        self._waiting: dict[_Task, Ask] = {}
         self._waited: dict[Model, int] = {}
         self._live: dict[int, _Task] = {}
-        self._added = 0
+        self._numbers = itertools.count()
+        self._torn: int | None = None  # whose task is being resumed
 
     def __len__(self) -> int:
         return len(self._live)
 
-    def add(self, decoder: Decoder[Any]) -> int:
+    def __contains__(self, number: int) -> bool:
+        return number in self._live
+
+    def add(self, decoder: Decoder[Any], number: int | None = None) -> int:
         """Starts a decoder, up to its first question, and returns its number."""
         expect(decoder, Generator, "a decoder", "a generator such as es.sample(scorer, x, stop, rng); several: run(a, b)")
-        number, self._added = self._added, self._added + 1
-        task = self._live[number] = _Task(decoder, number)
-        with one_thread():
-            self._advance(task, None)
+        self._mend()
+        number = next(self._numbers) if number is None else number
+        if number not in self._live:
+            task = self._live[number] = _Task(decoder, number)
+            with one_thread():
+                self._resume(task, None)
         return number
 
     def cancel(self, number: int) -> None:
         """Stops a decoder; what only it held is freed."""
         task = self._live.pop(number, None)
         if task is not None:
-            self._waiting = [(waiting, ask) for waiting, ask in self._waiting if waiting.number != number]
+            self._waiting = {waiting: ask for waiting, ask in self._waiting.items() if waiting.number != number}
             for generator in reversed(task.stack):
-                generator.close()
+                try:
+                    generator.close()
+                except Exception as raised:
+                    self.errors[number] = raised
 
     def turn(self) -> None:
         """Answers every question that waits: one forward pass per model; a patient model's wait for others to join them."""
-        waiting, self._waiting = self._due()
+        self._mend()
         groups: dict[int, list[tuple[_Task, Ask]]] = {}
-        for task, ask in waiting:
+        for task, ask in self._due():
             groups.setdefault(id(ask.scorer), []).append((task, ask))
         for group in groups.values():
             answers = self._answers([ask for _, ask in group])
             with one_thread():
                 for (task, _), answer in zip(group, answers, strict=True):
-                    self._advance(task, answer, answer if isinstance(answer, Exception) else None)
+                    if task in self._waiting:  # else it was cancelled meanwhile
+                        self._resume(task, answer, answer if isinstance(answer, Exception) else None)
 
-    def _due(self) -> tuple[list[tuple[_Task, Ask]], list[tuple[_Task, Ask]]]:
-        models = {ask.scorer for _, ask in self._waiting if isinstance(ask.scorer, Model)}
+    def _resume(self, task: _Task, value: Any, error: Exception | None = None) -> None:
+        self._torn = task.number
+        self._waiting.pop(task, None)
+        self._advance(task, value, error)
+        self._torn = None
+
+    def _mend(self) -> None:
+        """Ends the decoder that an interrupt tore apart: it would never ask again."""
+        if (number := self._torn) is not None:
+            if number not in self.results:
+                self.errors.setdefault(number, Interrupted("this text was interrupted between two tokens; ask for it again"))
+            self.cancel(number)
+            self._torn = None
+
+    def _due(self) -> list[tuple[_Task, Ask]]:
+        models = {ask.scorer for ask in self._waiting.values() if isinstance(ask.scorer, Model)}
         patient = {model for model in models if model.patience > self._waited.get(model, 0)}
         held = patient if models - patient else set()
         self._waited = {model: self._waited.get(model, 0) + 1 for model in held}
-        parts: tuple[list[tuple[_Task, Ask]], list[tuple[_Task, Ask]]] = ([], [])
-        for task, ask in self._waiting:
-            parts[ask.scorer in held].append((task, ask))
-        return parts
+        return [(task, ask) for task, ask in self._waiting.items() if ask.scorer not in held]
 
     def _answers(self, asks: Sequence[Ask]) -> Sequence[Rows | Exception]:
         """One pass for all questions; where that fails one for each, so that only those fail that cannot be answered."""
@@ -135,6 +159,7 @@ class Loop:
                 places.setdefault(prefix, len(places))
         with model.passing:
             rows = model.forward(list(places), frozenset().union(*(ask.want for ask in asks)))
+        _check_rows(rows, model, len(places))
         self.passes += 1
         if self._trace is not None:
             self._trace("pass", (model, asks, rows))
@@ -157,12 +182,14 @@ class Loop:
             value, error = None, None
             if isinstance(message, Ask):
                 if isinstance(message.scorer, Model):
-                    self._waiting.append((task, message))
+                    self._waiting[task] = message
                     return
-                task.stack.append(message.scorer.answer(message.prefixes, message.want))
+                try:
+                    task.stack.append(_answering(message))
+                except Exception as raised:
+                    error = raised
             elif isinstance(message, Keep):
-                if message.branch == 0:
-                    self.kept.append((task.number, message.prefix))
+                self.kept.append((task.number, message))
                 if self._trace is not None:
                     self._trace("keep", (task.number, message.prefix))
                 value = message.prefix
@@ -178,11 +205,12 @@ class Loop:
     def _finish(self, task: _Task, value: Any, error: BaseException | None) -> None:
         parent = task.parent
         if parent is None:
-            if self._live.pop(task.number, None) is not None:
+            if task.number in self._live:
                 if error is not None:
                     self.errors[task.number] = error
                 else:
                     self.results[task.number] = value
+                self._live.pop(task.number)
             return
         parent.parts[task.slot] = error if error is not None else value
         parent.missing -= 1
@@ -195,48 +223,17 @@ def _ask(ask: Ask) -> Generator[Ask, Rows, Rows]:
     return (yield ask)
 
 
-def run(*decoders: Decoder[T], trace: Trace | None = None) -> list[T]:
-    """What each decoder returns, in order; all of them share every forward pass.
-
-    The result of a decoder does not depend on which others run beside it. If one raises, the others are closed and the
-    error is raised here.
-
-    >>> import espalier as es
-    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
-    >>> [x] = run(es.sample(model, es.Prefix(), es.stop.budget(3), es.Rng(0)))
-    >>> len(x)
-    3
-    """
-    loop = Loop(trace)
-    numbers = [loop.add(decoder) for decoder in decoders]
-    while loop and not loop.errors:
-        loop.turn()
-    for number in numbers:
-        loop.cancel(number)
-    for error in loop.errors.values():
-        raise error
-    return [loop.results[number] for number in numbers]
+def _answering(ask: Ask) -> Generator[Any, Any, Rows]:
+    expect(ask.scorer, Scorer, "the scorer of an Ask", "a scorer, such as lm.scorer | es.temperature(0.7)")
+    answer = ask.scorer.answer(ask.prefixes, ask.want)
+    expect(answer, Generator, f"{type(ask.scorer).__name__}.answer(…)", "a generator: rows = yield Ask(…); return rows")
+    return answer
 
 
-def settle(decoder: Decoder[Any], trace: Trace | None = None) -> Iterator[Prefix]:
-    """The prefixes that settle while one decoder runs, as they do, and its result last.
+def _check_rows(rows: Rows, model: Model, count: int) -> None:
+    from espalier.rows import Rows  # here, because it needs torch, and a model is running already
 
-    >>> import espalier as es
-    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
-    >>> [len(x) for x in settle(es.sample(model, Prefix([1]), es.stop.budget(3), es.Rng(0)))]
-    [2, 3, 4, 4]
-    """
-    loop = Loop(trace)
-    number = loop.add(decoder)
-    try:
-        while True:
-            yield from (prefix for _, prefix in loop.kept)
-            loop.kept.clear()
-            if not loop:
-                break
-            loop.turn()
-        if loop.errors:
-            raise loop.errors[number]
-        yield loop.results[number]
-    finally:
-        loop.cancel(number)
+    if not isinstance(rows, Rows) or len(rows) != count or rows.logits.shape != (count, model.vocab_size):
+        found = f"{len(rows)} rows {list(rows.logits.shape)}" if isinstance(rows, Rows) else repr(rows)[:200]
+        wanted = f"Rows(logits, prefixes) with logits [{count}, {model.vocab_size}]"
+        raise InvalidInput(f"{type(model).__name__}.forward returned {found} for {count} prefixes; return {wanted}")

@@ -107,3 +107,12 @@ def stage_of(shaper: Shaper) -> Stage:
     if not isinstance(stage, Stage) or stage is Stage.CONSTRAINT:
         raise InvalidInput(f"{name}.stage is {stage!r}; use Stage.LOGITS, Stage.TEMPERATURE or Stage.TRUNCATION")
     return stage
+
+
+def shaped(shaper: Shaper, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+    """What a shaper makes of rows [N, V]. Raises `InvalidInput` if that is no tensor of their shape."""
+    after = shaper(weights, prefixes)
+    if getattr(after, "shape", None) != weights.shape:
+        found = f"a tensor of shape {list(after.shape)}" if hasattr(after, "shape") else repr(after)[:200]
+        raise InvalidInput(f"{type(shaper).__name__} made {found} of weights {list(weights.shape)}; return as many, shaped")
+    return after

@@ -19,11 +19,14 @@ class Stop(ABC):
     """prefix → "stop" (the model or a stop string ended it), "length", "time", or None: go on. Only `deadline` reads a clock.
 
     Decoders ask after every single token, so a condition that first holds inside an accepted draft cuts the draft there.
+    `most` is how many tokens can be written at most, where that is known.
 
     >>> s = budget(2) | end({7})
     >>> s(Prefix([1]) + 5), s(Prefix([1]) + 7), s(Prefix([1]) + 5 + 5)
     (None, 'stop', 'length')
     """
+
+    most: int | None = None
 
     @abstractmethod
     def __call__(self, x: Prefix) -> str | None:
@@ -43,6 +46,7 @@ class Either(Stop):
 
     def __init__(self, first: Stop, second: Stop) -> None:
         self.first, self.second = first, second
+        self.most = min((n for n in (first.most, getattr(second, "most", None)) if n is not None), default=None)
 
     def __call__(self, x: Prefix) -> str | None:
         return self.first(x) or self.second(x)
@@ -59,7 +63,7 @@ class budget(Stop):
     def __init__(self, tokens: int) -> None:
         expect(tokens, Integral, "max_tokens", "a whole number")
         require(tokens >= 1, f"max_tokens={tokens}: at least one token must be allowed; try max_tokens=64")
-        self.tokens = tokens
+        self.tokens = self.most = int(tokens)
 
     def __call__(self, x: Prefix) -> str | None:
         return "length" if len(x) - len(x.origin) >= self.tokens else None

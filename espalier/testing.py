@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from espalier.engine import run
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, run
+from espalier.run import Decoder
 from espalier.scorer import Ask, Model, Scorer
 
 T = TypeVar("T")

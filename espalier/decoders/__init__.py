@@ -6,7 +6,8 @@ from espalier.decoders.decoder import Decoding, Weighted
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import glance
 from espalier.decoders.plain import Sample, Speculate
-from espalier.decoders.sample import sample, speculate
+from espalier.decoders.sample import sample
+from espalier.decoders.speculation import speculate
 
 __all__ = [
     "ARS",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espalier.decoders.sample import Rounds, sample
+from espalier.decoders.sample import sample
+from espalier.decoders.speculation import Rounds
 from espalier.drafting.model_free.jacobi import Jacobi
 from espalier.drafting.text_log import guess
 from espalier.errors import require

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import sample, speculate
+from espalier.decoders.sample import sample
+from espalier.decoders.speculation import speculate
 from espalier.drafting.draft import Drafter
 from espalier.prefix import Prefix
 from espalier.rng import Rng

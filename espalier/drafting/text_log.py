@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.errors import DeadEnd, InvalidInput
+from espalier.errors import BrokenRow, DeadEnd, InvalidInput, Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.rows import Row
 from espalier.scorer import Scorer
@@ -15,7 +15,7 @@ def guess(row: Row) -> int:
     """
     try:
         return row.argmax()
-    except DeadEnd:
+    except (DeadEnd, Unsatisfiable, BrokenRow):
         return int(row.logits.argmax())
 
 
@@ -23,7 +23,7 @@ def likely(row: Row, k: int) -> set[int]:
     """The k most probable allowed tokens of a row; none of a row that allows none."""
     try:
         return {token for token, _ in row.top(k)}
-    except DeadEnd:
+    except (DeadEnd, Unsatisfiable, BrokenRow):
         return set()
 
 

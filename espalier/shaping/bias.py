@@ -33,7 +33,8 @@ class bias(Shaper):
         for token, amount in amounts.items():
             expect(token, Integral, "a key of logit_bias", "the id of a token")
             expect(amount, Real, "a value of logit_bias", "a number")
-        require(all(a == a and a < float("inf") for a in amounts.values()), "logit_bias: a bias is a number below infinity")
+        wrong = [a for a in amounts.values() if not (a == -math.inf or -1e30 <= a <= 1e30)]
+        require(not wrong, f"logit_bias: {wrong[:1]} is no bias; write a number from -1e30 to 1e30, or -inf to forbid a token")
         self.amounts = dict(amounts)
 
     def check(self, vocab_size: int) -> None:

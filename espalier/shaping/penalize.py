@@ -31,7 +31,10 @@ class repetition(History[Counts]):
 
     def __init__(self, factor: float, prompt: bool = True) -> None:
         expect(factor, Real, "repetition_penalty", "a number")
-        require(factor > 0, f"repetition_penalty={factor}: it must be positive; 1 changes nothing, 1.1 discourages repeats")
+        require(
+            1e-30 <= factor <= 1e30,
+            f"repetition_penalty={factor}: it must be positive, from 1e-30 to 1e30; 1 changes nothing, 1.1 discourages repeats",
+        )
         self.factor, self.prompt = factor, prompt
 
     def begin(self, x: Prefix) -> Counts:
@@ -103,7 +106,7 @@ class penalty(History[Window]):
 
     def __init__(self, factor: float = 1.5, window: int = 100, length_weight: float = 0.0, length: int = 100) -> None:
         expect(factor, Real, "factor", "a number")
-        require(factor > 0, f"factor={factor}: it must be positive; 1 changes nothing, 1.5 is usual")
+        require(1e-30 <= factor <= 1e30, f"factor={factor}: it must be positive, from 1e-30 to 1e30; 1 changes nothing")
         expect(window, Integral, "window", "a whole number")
         require(window >= 1, f"window={window}: at least the last token must count; factor=1 is no penalty")
         require(length_weight >= 0, f"length_weight={length_weight}: it is subtracted from end tokens; 0 for none")

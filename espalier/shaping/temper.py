@@ -31,9 +31,11 @@ class temperature(Shaper):
             0 <= t < math.inf,
             f"temperature={t}: it cannot be negative or infinite; 0 is greedy, 1 leaves the law as it is",
         )
-        self.t, self.greedy = t, t == 0
+        self.t, self.greedy, self.extreme = float(t), float(t) == 0, not 1e-30 <= t <= 1e30  # beyond float32
 
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
+        if self.extreme and not self.greedy:
+            return (weights - weights.amax(-1, keepdim=True)).double().div(self.t).to(weights)
         if not self.greedy:
             return weights / self.t
         best = weights.argmax(-1, keepdim=True)

@@ -20,10 +20,11 @@ from espalier.decoders.faithful.particles import pick
 from espalier.decoders.faithful.populations import Populations
 from espalier.decoders.faithful.rejection import ARS, CARS, ASAp, Local, Reject, Rejecting
 from espalier.decoders.faithful.smc import SMC
+from espalier.engine import run
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, run
+from espalier.run import Decoder
 from espalier.scorer import Scorer
 from espalier.stop import Stop
 from espalier.token_constraint import restricts

@@ -9,10 +9,10 @@ from typing import Any
 from espalier.drafting.draft import Draft, Drafter, Kind, budget
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
 from espalier.drafting.growth import Chain, Constant, grow
+from espalier.engine import run
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.run import run
 from espalier.scorer import Ask, Scorer
 
 
