@@ -148,6 +148,7 @@ class Ending(Stop):
         self.stop = self.stop | stops.budget(min(options.max_tokens, room))
         if options.max_seconds is not None:
             self.stop = self.stop | stops.deadline(options.max_seconds)
+        self.most = self.stop.most
 
     def __call__(self, x: Prefix) -> str | None:
         return self.stop(x)
