@@ -9,6 +9,9 @@ from espalier.shaping.history import Counts, History
 from espalier.shaping.mirostat import mirostat
 from espalier.shaping.mix import Mixture
 from espalier.shaping.penalize import frequency, penalty, presence, repetition
+from espalier.shaping.repeats.dry import dry
+from espalier.shaping.repeats.momentum import momentum
+from espalier.shaping.repeats.no_repeat import no_repeat
 from espalier.shaping.temper import dynamic_temperature, temperature
 from espalier.shaping.truncate import epsilon, eta, min_p, top_h, top_k, top_n_sigma, top_p, typical
 from espalier.shaping.watermark import Detection, watermark
@@ -23,6 +26,7 @@ __all__ = [
     "ban",
     "bias",
     "contrast",
+    "dry",
     "dynamic_temperature",
     "end_decay",
     "epsilon",
@@ -31,6 +35,8 @@ __all__ = [
     "guidance",
     "min_p",
     "mirostat",
+    "momentum",
+    "no_repeat",
     "not_before",
     "only",
     "penalty",

@@ -10,6 +10,9 @@ from espalier.shaper import Shaper
 from espalier.shaping import ending, penalize, temper, truncate
 from espalier.shaping.bias import ban, bias, sequence_bias
 from espalier.shaping.mirostat import mirostat
+from espalier.shaping.repeats.dry import dry
+from espalier.shaping.repeats.momentum import momentum
+from espalier.shaping.repeats.no_repeat import no_repeat
 from espalier.shaping.watermark import watermark
 from espalier.shaping.xtc import xtc
 
@@ -18,6 +21,7 @@ Example = Callable[[], Shaper] | Callable[[Scorer], Scorer]
 SHAPERS: dict[str, Callable[[], Shaper]] = {
     "ban": lambda: ban("bb"),
     "bias": lambda: bias({0: 1.5, 1: -0.5}),
+    "dry": lambda: dry(0.8, 1.5, allowed=1, breakers=(1,)),
     "dynamic_temperature": lambda: temper.dynamic_temperature(0.5, 1.5, 1.2),
     "end_decay": lambda: ending.end_decay(1, 1.3),
     "epsilon": lambda: truncate.epsilon(0.1),
@@ -25,6 +29,8 @@ SHAPERS: dict[str, Callable[[], Shaper]] = {
     "frequency": lambda: penalize.frequency(0.8),
     "min_p": lambda: truncate.min_p(0.3),
     "mirostat": lambda: mirostat(1.0, 0.4),
+    "momentum": lambda: momentum(3, 0.2, (0, 1, 2)),
+    "no_repeat": lambda: no_repeat(2),
     "penalty": lambda: penalize.penalty(1.5, window=2, length_weight=0.5, length=3),
     "presence": lambda: penalize.presence(0.9),
     "repetition": lambda: penalize.repetition(1.7),
