@@ -6,7 +6,6 @@ from espalier.constraints.cfg.cfg import cfg
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal
-from espalier.constraints.lexical import avoids, contains
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.explain import explain
 from espalier.constraints.schema.json_schema import json, json_schema, parse
@@ -14,6 +13,8 @@ from espalier.constraints.schema.schema import Schema
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, masks
+from espalier.constraints.words.lexical import avoids, contains, lexical
+from espalier.constraints.words.phrases import absent
 
 __all__ = [
     "Guide",
@@ -23,6 +24,7 @@ __all__ = [
     "Schema",
     "Tag",
     "TokenGuide",
+    "absent",
     "avoids",
     "cfg",
     "choices",
@@ -32,6 +34,7 @@ __all__ = [
     "heal",
     "json",
     "json_schema",
+    "lexical",
     "logits_processor",
     "masks",
     "parse",

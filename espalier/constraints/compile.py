@@ -7,6 +7,7 @@ from typing import Any
 from espalier import _grammar
 from espalier.constraints.engines import Branches, Chain, Engine, NativeMachine, Repetition, Side
 from espalier.constraints.limits import Limits, teaching
+from espalier.constraints.watched import Timed, Watched
 from espalier.errors import InvalidInput, require
 
 
@@ -16,10 +17,15 @@ def both(a: Engine, b: Engine, label: str) -> Engine:
     Otherwise the two run side by side: no text outside the intersection is accepted, but a beginning of one text of a and of
     another text of b may be allowed, so the engine says "over".
     """
+    counting = [part for part in (a, b) if isinstance(part, Watched) and not isinstance(part, Timed)]
+    watches = [watch for part in counting for watch in part.watches]
+    a, b = (part.inner if part in counting else part for part in (a, b))
     if a.expression is not None and b.expression is not None:
         with teaching():
-            return regular_machine(_grammar.re_both(a.expression, b.expression), label, limits(a))
-    return Side(a, b, label)
+            made: Engine = regular_machine(_grammar.re_both(a.expression, b.expression), label, limits(a))
+    else:
+        made = Side(a, b, label)
+    return Watched(made, *watches) if watches else made
 
 
 def either(a: Engine, b: Engine, label: str) -> Engine:

@@ -12,6 +12,7 @@ from espalier import _grammar
 from espalier.constraints.engines import Branches, Engine, NativeMachine, Side
 from espalier.constraints.limits import teaching
 from espalier.constraints.vocab_trie import nodes, trie
+from espalier.constraints.watched import Timed, Watched
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 
@@ -98,6 +99,31 @@ class _Both(Masker):
         self.a.fill(state[0], buffer)
         self.b.fill(state[1], other)
         buffer &= other
+
+
+class _Watched(Masker):
+    """The masks of an engine beside which something counts."""
+
+    def __init__(self, engine: Watched, inner: Masker, vocab: Vocab) -> None:
+        self.engine, self.inner, self.vocab = engine, inner, vocab
+
+    def start(self) -> Any:
+        return self.inner.start(), self.engine.start()[1]
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        after = self.inner.advance(state[0], token)
+        if after is None:
+            return None
+        return after, state[1] if self.inner.ended(after) else self.engine.watched(state[1], self.vocab[token])
+
+    def accepts(self, state: Any) -> bool:
+        return self.inner.accepts(state[0])
+
+    def ended(self, state: Any) -> bool:
+        return self.inner.ended(state[0])
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        self.inner.fill(state[0], buffer)
 
 
 class _Either(Masker):
@@ -199,6 +225,21 @@ class Walked(Masker):
         return found
 
 
+class _Timed(Walked):
+    """The masks of an engine with a deadline: those of the engine within while no token can miss it, else a walk."""
+
+    def __init__(self, engine: Timed, inner: Masker, vocab: Vocab) -> None:
+        super().__init__(engine, vocab)
+        self.timed, self.inner = engine, inner
+
+    def words(self, state: Any) -> Any:
+        if state is self._END or not self.timed.careless(state, self.vocab.longest):
+            return super().words(state)
+        words = numpy.zeros((self.vocab.size + 31) // 32, dtype=numpy.int32)
+        self.inner.fill(state[0], words)
+        return words
+
+
 def _is_tensor(buffer: Any) -> bool:
     return type(buffer).__module__.partition(".")[0] == "torch"
 
@@ -220,6 +261,10 @@ def masker(engine: Engine, vocab: Vocab) -> Masker:
         return _Either(engine, [masker(part, vocab) for part in engine.parts])
     if isinstance(engine, NativeMachine):
         return _Alone(_native_masker(engine, vocab))
+    if isinstance(engine, Timed):
+        return _Timed(engine, masker(engine.inner, vocab), vocab)
+    if isinstance(engine, Watched):
+        return _Watched(engine, masker(engine.inner, vocab), vocab)
     return Walked(engine, vocab)
 
 

@@ -60,5 +60,9 @@ class TokenGuide(TokenConstraint):
         """The bytes that every continuation begins with (b"" after an end token)."""
         return b"" if self._masks.ended(state) else self.guide.engine.forced(state)
 
+    def progress(self, state: Any) -> Any:
+        """How far the text has got with what it owes; see `Guide.progress`."""
+        return self.guide.progress(state)
+
     def __reduce__(self) -> Any:
         return TokenGuide, (self.guide, self.vocab)

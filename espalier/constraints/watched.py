@@ -1,0 +1,91 @@
+"""Engines beside which something counts what has been written: phrases that are owed, and by when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from espalier.constraints.engines import Engine
+from espalier.errors import Unsatisfiable
+
+
+class Watched:
+    """A native engine beside something that refuses nothing and counts: a state is a pair of theirs."""
+
+    def __init__(self, inner: Engine, *watches: Any) -> None:
+        self.inner, self.watches = inner, watches
+        self.limits = getattr(inner, "limits", None)
+
+    @property
+    def exactness(self) -> str:
+        return self.inner.exactness
+
+    @property
+    def expression(self) -> int | None:
+        return self.inner.expression
+
+    @property
+    def label(self) -> str:
+        return self.inner.label
+
+    def machine(self) -> Any | None:
+        return self.inner.machine()
+
+    def start(self) -> Any:
+        return self.inner.start(), tuple(watch.start() for watch in self.watches)
+
+    def advance(self, state: Any, data: bytes) -> Any | None:
+        after = self.inner.advance(state[0], data)
+        return None if after is None else (after, self.watched(state[1], data))
+
+    def watched(self, states: Any, data: bytes) -> Any:
+        return tuple(watch.advance(at, data) for watch, at in zip(self.watches, states, strict=True))
+
+    def accepts(self, state: Any) -> bool:
+        return self.inner.accepts(state[0])
+
+    def forced(self, state: Any) -> bytes:
+        return self.inner.forced(state[0])
+
+    def progress(self, state: Any) -> Any:
+        found = [watch.progress(at) for watch, at in zip(self.watches, state[1], strict=True)]
+        return found[0] if len(found) == 1 else tuple(found)
+
+
+class Timed(Watched):
+    """An engine under a deadline: what the watch says is owed is in the first `within` bytes. A state has those left."""
+
+    def __init__(self, inner: Engine, watch: Any, within: int) -> None:
+        super().__init__(inner, watch)
+        self.within = within
+
+    expression = None
+
+    def machine(self) -> None:
+        return None
+
+    def start(self) -> Any:
+        state = (*super().start(), self.within)
+        if self.slack(state) < 0:
+            owed = self.watches[0].owed(state[1][0])
+            raise Unsatisfiable(f"{self.label}: {owed} bytes are owed, which do not fit within {self.within}")
+        return state
+
+    def advance(self, state: Any, data: bytes) -> Any | None:
+        for at in range(len(data)):
+            byte = data[at : at + 1]
+            inner = self.inner.advance(state[0], byte)
+            if inner is None:
+                return None
+            state = inner, self.watched(state[1], byte), max(state[2] - 1, 0)
+            if self.slack(state) < 0:
+                return None
+        return state
+
+    def careless(self, state: Any, size: int) -> bool:
+        """Whether no `size` bytes can miss the deadline, even if they break off a phrase that has begun."""
+        return self.slack(state) >= size + int(self.watches[0].longest)
+
+    def slack(self, state: Any) -> int:
+        """The bytes that may be written before what is owed must begin; negative if it is too late."""
+        left: int = state[2] - self.watches[0].owed(state[1][0])
+        return left

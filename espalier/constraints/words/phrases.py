@@ -1,0 +1,139 @@
+"""How far a text has got with the phrases that it owes: what beams that keep banks of hypotheses ask for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class absent(str):
+    """A phrase that must not appear, as one way to satisfy a clause: `lexical(["tea", absent("cup")])`.
+
+    >>> absent("cup"), absent("cup") == "cup"
+    (absent('cup'), True)
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"absent({super().__repr__()})"
+
+
+class Progress(NamedTuple):
+    """What a text has met: the places of the clauses that are satisfied, of how many, and the bytes of the phrase begun.
+
+    >>> Progress(frozenset({0}), 2, 1).met
+    1
+    """
+
+    clauses: frozenset[int]
+    of: int
+    begun: int
+
+    @property
+    def met(self) -> int:
+        """How many clauses are satisfied: the bank of a hypothesis."""
+        return len(self.clauses)
+
+
+class Tracked(NamedTuple):
+    """The state of a `Tracker`: the end of the text, what precedes it, and the phrases found before it (clause, way)."""
+
+    tail: bytes
+    found: frozenset[tuple[int, int]]
+    begins: bool  # the tail begins where the text does; else its first byte only stands before what counts
+
+
+class Tracker:
+    """Follows any text and knows which clauses (disjunctions) it satisfies; `in_order`: each after the one before."""
+
+    def __init__(self, clauses: Sequence[Sequence[str]], in_order: bool, whole_words: bool) -> None:
+        self.clauses, self.in_order = clauses, in_order
+        edges = (rb"(?<![\w\x80-\xff])", rb"(?![\w\x80-\xff])") if whole_words else (b"", b"")
+        self._ways = [
+            (clause, way, re.compile(edges[0] + re.escape(phrase.encode()) + edges[1]))
+            for clause, phrases in enumerate(clauses)
+            for way, phrase in enumerate(phrases)
+        ]
+        self._spacing = int(whole_words)
+        self.longest = max((len(phrase.encode()) for phrases in clauses for phrase in phrases), default=0) + 1
+
+    def start(self) -> Tracked:
+        return Tracked(b"", frozenset(), True)
+
+    def advance(self, state: Tracked, data: bytes) -> Tracked:
+        """The state after these bytes: a step byte by byte, so that it does not matter how the text is cut."""
+        for at in range(len(data)):
+            state = self._step(state, data[at : at + 1])
+        return state
+
+    def _step(self, state: Tracked, byte: bytes) -> Tracked:
+        text, found = state.tail + byte, state.found
+        for clause, way, pattern in self._open(found):
+            match = pattern.search(text, 0 if state.begins else 1)
+            # what ends at the very end of the text may yet go on as a longer word: it is found with the next byte
+            if match is not None and match.end() < len(text):
+                found |= {(clause, way)}
+                if self.in_order:
+                    return Tracked(text[match.end() - 1 :], found, False)
+        cut = len(text) - self.longest - 1
+        return Tracked(text[max(cut, 0) :], found, state.begins and cut <= 0)
+
+    def _open(self, found: frozenset[tuple[int, int]]) -> list[tuple[int, int, re.Pattern[bytes]]]:
+        if not self.in_order:
+            return [entry for entry in self._ways if (entry[0], entry[1]) not in found]
+        following = max((clause for clause, _ in found), default=-1) + 1
+        return [entry for entry in self._ways if entry[0] == following]
+
+    def progress(self, state: Tracked) -> Progress:
+        """The clauses that the text satisfies if it ends here, and how many bytes of an unmet phrase it ends with."""
+        found = set(state.found)
+        for clause, way, pattern in self._open(state.found):
+            if pattern.search(state.tail, 0 if state.begins else 1) is not None:
+                found.add((clause, way))
+        met = frozenset(c for c in range(len(self.clauses)) if self._satisfied(c, found))
+        owed = [p for c, phrases in enumerate(self.clauses) if c not in met for p in phrases if not isinstance(p, absent)]
+        return Progress(met, len(self.clauses), max((_begun(_counts(state), p.encode()) for p in owed), default=0))
+
+    def owed(self, state: Tracked) -> int:
+        """The bytes that satisfy the unmet clauses one phrase after the other: the fewest, overlaps to come left out."""
+        progress = self.progress(state)
+        if progress.met == progress.of:
+            return 0
+        lengths, saved = 0, 0
+        for clause in set(range(len(self.clauses))) - progress.clauses:
+            ways = [way.encode() for way in self.clauses[clause] if not isinstance(way, absent)]
+            if not ways:
+                return _NEVER
+            shortest = min(map(len, ways)) + self._spacing
+            lengths += shortest
+            for way in ways:
+                begun = _begun(_counts(state), way)
+                clear = (
+                    not self._spacing
+                    or begun == len(state.tail)
+                    or not _is_letter(state.tail[-begun - 1 : len(state.tail) - begun])
+                )
+                saved = max(saved, shortest - (len(way) - begun)) if begun and clear else saved
+        if self._spacing and saved == 0 and not _is_letter(state.tail[-1:]):
+            saved = 1  # the first phrase needs no blank before it
+        return lengths - saved
+
+    def _satisfied(self, clause: int, found: set[tuple[int, int]]) -> bool:
+        return any(((clause, way) in found) != isinstance(p, absent) for way, p in enumerate(self.clauses[clause]))
+
+
+_NEVER = 1 << 60
+
+
+def _counts(state: Tracked) -> bytes:
+    return state.tail if state.begins else state.tail[1:]
+
+
+def _is_letter(byte: bytes) -> bool:
+    return bool(byte) and (byte[0] >= 128 or byte.isalnum() or byte == b"_")
+
+
+def _begun(tail: bytes, phrase: bytes) -> int:
+    return next((n for n in range(len(phrase) - 1, 0, -1) if tail.endswith(phrase[:n])), 0)
