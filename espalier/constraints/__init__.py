@@ -10,6 +10,9 @@ from espalier.constraints.regex import regex
 from espalier.constraints.schema.explain import explain
 from espalier.constraints.schema.json_schema import json, json_schema, parse
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.selection.items import ordered, permutation, subset
+from espalier.constraints.selection.substring import substring
+from espalier.constraints.selection.unique import unique
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, masks
@@ -37,8 +40,13 @@ __all__ = [
     "lexical",
     "logits_processor",
     "masks",
+    "ordered",
     "parse",
+    "permutation",
     "regex",
+    "subset",
+    "substring",
     "tags",
     "tool_calls",
+    "unique",
 ]

@@ -10,6 +10,7 @@ import numpy
 
 from espalier import _grammar
 from espalier.constraints.engines import Branches, Engine, NativeMachine, Side
+from espalier.constraints.leaf import Leaf
 from espalier.constraints.limits import teaching
 from espalier.constraints.vocab_trie import nodes, trie
 from espalier.constraints.watched import Timed, Watched
@@ -261,6 +262,9 @@ def masker(engine: Engine, vocab: Vocab) -> Masker:
         return _Either(engine, [masker(part, vocab) for part in engine.parts])
     if isinstance(engine, NativeMachine):
         return _Alone(_native_masker(engine, vocab))
+    if isinstance(engine, Leaf) and hasattr(engine.guide, "token_masks"):
+        own: Masker = engine.guide.token_masks(engine, vocab)
+        return own
     if isinstance(engine, Timed):
         return _Timed(engine, masker(engine.inner, vocab), vocab)
     if isinstance(engine, Watched):

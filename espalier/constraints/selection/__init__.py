@@ -1,0 +1,1 @@
+"""Guides that choose: each item once, some of them, spans of a given text."""
