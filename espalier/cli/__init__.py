@@ -39,6 +39,15 @@ def _silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def _reopen() -> list[str]:
+    """The names of the standard streams that were closed; they lead nowhere from now on."""
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    for name in closed:
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    return closed
+
+
 def call(arguments: list[str] | None = None) -> int:
     """The exit code of one command: 0 if it did its work, 2 for wrong usage, 130 after Ctrl-C, 1 for every other error.
 
@@ -86,7 +95,11 @@ def call(arguments: list[str] | None = None) -> int:
 def main() -> None:
     """Runs the command that the arguments name and leaves with its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    closed = _reopen()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if "stdout" in closed and sys.argv[1:]:
+        _complain("the standard output is closed, so nothing can be shown; open it, or write > /dev/null")
+        sys.exit(1)
     sys.exit(call())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from espalier.errors import LoadError
-from espalier.models.load import cache
+from espalier.models.load import cache, digests
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +107,59 @@ def test_what_a_killed_process_left_is_not_used_and_is_removed(tmp_path: Path, h
     assert len(leftovers(home)) == 1
     cache.build("m", fill)
     assert leftovers(home) == ["m"]
+
+
+def test_what_was_cut_off_or_changed_since_is_made_again(home: Path) -> None:
+    folder = cache.build("m", fill)
+    assert json.loads((folder / "digests.json").read_text())["model.safetensors"]["bytes"] == 7
+    for harm in (
+        lambda: (folder / "model.safetensors").write_bytes(b"weigh"),
+        lambda: (folder / "model.safetensors").write_bytes(b"Weights"),
+        lambda: (folder / "model.safetensors").unlink(),
+        lambda: (folder / "config.json").unlink(),
+        lambda: (folder / "digests.json").write_text("{"),
+        lambda: (folder / "digests.json").write_text("[]"),
+    ):
+        harm()
+        assert cache.complete("m") is None
+        assert cache.build("m", fill) == folder
+        assert (folder / "model.safetensors").read_bytes() == b"weights"
+    touched = folder / "config.json"
+    os.utime(touched)
+    assert cache.complete("m") == folder
+    stat = (folder / "model.safetensors").stat()
+    (folder / "model.safetensors").write_bytes(b"Weights")
+    os.utime(folder / "model.safetensors", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digests.whole(folder)  # the same size, the same time: only a thorough look finds it
+    assert not digests.whole(folder, thorough=True)
+
+
+@pytest.mark.parametrize("junk", ["file", "folder", "link"])
+def test_junk_in_the_place_of_a_model_is_replaced(junk: str, home: Path, tmp_path: Path) -> None:
+    place = home / "models" / "m"
+    place.parent.mkdir(parents=True)
+    if junk == "file":
+        place.write_text("junk")
+    elif junk == "folder":
+        place.mkdir()
+        (place / "junk").touch()
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "kept").touch()
+        place.symlink_to(tmp_path / "elsewhere")
+    assert cache.build("m", fill) == place
+    assert sorted(path.name for path in place.iterdir()) == ["config.json", "digests.json", "model.safetensors"]
+    assert junk != "link" or (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_a_folder_without_digests_is_whole_if_its_weights_do_not_break_off(home: Path) -> None:
+    place = home / "models" / "m"
+    place.mkdir(parents=True)
+    (place / "config.json").write_text("{}")
+    assert cache.complete("m") is None
+    save_file({"x": torch.ones(3)}, place / "model.safetensors")
+    assert cache.complete("m") == place
+    raw = (place / "model.safetensors").read_bytes()
+    for cut in (0, 5, 20, len(raw) - 1):
+        (place / "model.safetensors").write_bytes(raw[:cut])
+        assert cache.complete("m") is None

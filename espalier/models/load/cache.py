@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -11,7 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from espalier.errors import LoadError
+from espalier.models.load import digests
 
 
 def home() -> Path:
@@ -25,27 +27,30 @@ def place(name: str) -> Path:
 
 
 def complete(name: str) -> Path | None:
-    """The folder of a cached model, or None if it is not there."""
+    """The folder of a cached model, or None if it is not there, or not whole (see `digests.whole`)."""
     folder = place(name)
-    return folder if (folder / "config.json").exists() else None
+    return folder if digests.whole(folder) else None
 
 
 def size(folder: Path) -> int:
     """The bytes that a folder takes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != digests.NAME)
 
 
 @contextmanager
 def _locked(name: str, waiting: Callable[[], object]) -> Iterator[None]:
     path = home() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def disk_error(error: OSError, what: str) -> LoadError:
@@ -75,7 +80,8 @@ def build(name: str, fill: Callable[[Path], object], waiting: Callable[[], objec
 
     Guarantee: the folder appears whole or not at all: `fill` works in a temporary folder beside it, which is renamed at the
     end and removed after any error or interruption. One process fills, others wait (`waiting()` is called once) and use what
-    it made. What a killed process left behind is removed by the next one. A disk that is full is a `LoadError`.
+    it made. What a killed process left behind is removed by the next one, and a folder that is not what was written (half of
+    it, or cut off since) is made again. A disk that is full is a `LoadError`.
     """
     if (done := complete(name)) is not None:
         return done
@@ -90,7 +96,10 @@ def build(name: str, fill: Callable[[Path], object], waiting: Callable[[], objec
             work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
             try:
                 fill(work)
+                digests.write_digests(work)
                 work.chmod(0o755)
+                if target.exists():  # what lies there is not whole
+                    shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
                 work.rename(target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
