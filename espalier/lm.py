@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 from espalier import catalogue
 from espalier.drafting.draft import Drafter
 from espalier.engine import Engine, run
-from espalier.errors import ContextOverflow, expect, require
+from espalier.errors import ContextOverflow, LimitExceeded, expect, require
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
 from espalier.requests.options import Options
@@ -34,7 +34,8 @@ class LanguageModel:
     """A model, its tokenizer and its chat template.
 
     `generate` returns a completion, `stream` yields text as it settles; `scorer` and `prompt` are the parts for decoders of
-    your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`.
+    your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`. Any threads may share
+    one: each text is what it is alone; a pass waits for the pass before it. `most_texts` bounds `n`, and may be set.
 
     >>> import espalier as es
     >>> lm = es.load()  # doctest: +SKIP
@@ -43,6 +44,7 @@ class LanguageModel:
 
     model: Model
     tokenizer: Tokenizer
+    most_texts: int = 1024
 
     def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model") -> None:
         require(
@@ -208,6 +210,11 @@ class LanguageModel:
 
     def _begin(self, x: Prefix, wanted: Options, guide: Any) -> list[Writing]:
         """The decoders of a request: one per text, or one for all of them where the decoder finds many."""
+        if wanted.n > self.most_texts:
+            raise LimitExceeded(
+                f"n={wanted.n}: at most {self.most_texts} texts of one prompt are written at once; call again with other "
+                "seeds, or set lm.most_texts"
+            )
         writings = []
         for rng in wanted.rngs():
             writings.append(begin(self, x, wanted, rng, guide))

@@ -208,8 +208,7 @@ class Row:
 
     def _best(self) -> int:
         """The most probable token, allowed or not. NaN counts as the greatest, so one look tells whether this is a law."""
-        best = _argmax(self.logits)
-        greatest = float(self.logits[best])
+        best, greatest = _greatest(self.logits)
         if greatest == -torch.inf:
             raise Unsatisfiable(f"every token is forbidden after {self.prefix!r}: a bias, or a shaper of logits, leaves none")
         if not greatest < torch.inf:
@@ -254,6 +253,13 @@ def _keep_best(shapers: Sequence[Shaper]) -> bool:
 
 
 def _argmax(weights: Tensor) -> int:
-    """The first place of the greatest. NumPy finds it in 4 µs among 49,152 where torch takes 60, and wakes no other thread."""
-    plain = weights.is_cpu and weights.dtype in (torch.float32, torch.float64)
-    return int(weights.detach().numpy().argmax()) if plain else int(weights.argmax())
+    return _greatest(weights)[0]
+
+
+def _greatest(weights: Tensor) -> tuple[int, float]:
+    """The first place of the greatest, and what it is. NumPy finds it in 4 µs among 49,152 where torch takes 60, and wakes no
+    other thread."""
+    if weights.is_cpu and weights.dtype in (torch.float32, torch.float64):
+        plain = weights.detach().numpy()
+        return (best := int(plain.argmax())), float(plain[best])
+    return (best := int(weights.argmax())), float(weights[best])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from espalier.errors import Interrupted, InvalidInput, expect
@@ -224,16 +225,19 @@ def _ask(ask: Ask) -> Generator[Ask, Rows, Rows]:
 
 
 def _answering(ask: Ask) -> Generator[Any, Any, Rows]:
-    expect(ask.scorer, Scorer, "the scorer of an Ask", "a scorer, such as lm.scorer | es.temperature(0.7)")
-    answer = ask.scorer.answer(ask.prefixes, ask.want)
-    expect(answer, Generator, f"{type(ask.scorer).__name__}.answer(…)", "a generator: rows = yield Ask(…); return rows")
+    try:
+        answer = ask.scorer.answer(ask.prefixes, ask.want)
+    except AttributeError:
+        expect(ask.scorer, Scorer, "the scorer of an Ask", "a scorer, such as lm.scorer | es.temperature(0.7)")
+        raise
+    if type(answer) is not GeneratorType:
+        expect(answer, Generator, f"{type(ask.scorer).__name__}.answer(…)", "a generator: rows = yield Ask(…); return rows")
     return answer
 
 
 def _check_rows(rows: Rows, model: Model, count: int) -> None:
-    from espalier.rows import Rows  # here, because it needs torch, and a model is running already
-
-    if not isinstance(rows, Rows) or len(rows) != count or rows.logits.shape != (count, model.vocab_size):
-        found = f"{len(rows)} rows {list(rows.logits.shape)}" if isinstance(rows, Rows) else repr(rows)[:200]
+    logits = getattr(rows, "logits", None)
+    if logits is None or len(rows) != count or tuple(logits.shape) != (count, model.vocab_size):
+        found = repr(rows)[:200] if logits is None else f"{len(rows)} rows {list(logits.shape)}"
         wanted = f"Rows(logits, prefixes) with logits [{count}, {model.vocab_size}]"
         raise InvalidInput(f"{type(model).__name__}.forward returned {found} for {count} prefixes; return {wanted}")

@@ -259,6 +259,19 @@ def test_biases_and_penalties_beyond_float32_are_told(option: dict[str, Any]) ->
         random_lm().complete(es.raw("x"), max_tokens=3, temperature=1.0, **option)
 
 
+def test_the_number_of_texts_is_bounded_before_any_is_begun() -> None:
+    lm = random_lm()
+    start = time.process_time()
+    for ask in (lm.complete, lambda prompt, **options: list(lm.stream(prompt, **options))):
+        with pytest.raises(LimitExceeded, match="most_texts"):
+            ask(es.raw("x"), n=10**6, max_tokens=1)
+    assert time.process_time() - start < 1
+    lm.most_texts = 2
+    assert len(lm.complete(es.raw("x"), n=2, max_tokens=1)) == 2
+    with pytest.raises(LimitExceeded, match="n=3"):
+        lm.complete_all([es.Request(es.raw("x"), n=3)], max_tokens=1)
+
+
 IMPOSSIBLE: list[dict[str, Any]] = [
     {"type": "number", "multipleOf": 3},
     {"type": "array", "items": {"type": "boolean"}, "uniqueItems": True, "minItems": 3},

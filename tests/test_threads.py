@@ -116,6 +116,18 @@ def test_others_run_while_a_thread_waits_for_the_model(lm: es.LanguageModel) -> 
     assert len(done) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_default_dtype_of_the_host_changes_no_text(lm: es.LanguageModel, dtype: torch.dtype) -> None:
+    options: dict[str, Any] = {"max_tokens": 12, "temperature": 1.0, "seed": 3, "schema": SCHEMA, "repetition_penalty": 1.3}
+    alone = lm.complete(es.raw("some text"), **options).text
+    torch.set_default_dtype(dtype)
+    try:
+        assert lm.complete(es.raw("some text"), **options).text == alone
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_torch_keeps_its_threads_in_this_thread_and_in_others(lm: es.LanguageModel) -> None:
     before, seen = torch.get_num_threads(), list[int]()
     with one_thread():

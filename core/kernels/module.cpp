@@ -61,6 +61,8 @@ void choose(const std::string& name) {
 }
 
 Team& crew() {
+  static std::mutex making;  // two models may begin their first passes at once
+  const std::lock_guard alone(making);
 #if defined(__unix__) || defined(__APPLE__)
   static pid_t owner = getpid();
   if (owner != getpid()) {  // a forked child has the memory but not the threads: it makes its own, and leaves the old be

@@ -110,7 +110,7 @@ def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if _kernels is None or not rows.is_cpu or rows.dtype != torch.float32:
         found = rows.topk(k)
         return found.values, found.indices.int()
-    values, places = torch.empty(len(rows), k), torch.empty(len(rows), k, dtype=torch.int32)
+    values, places = torch.empty(len(rows), k, dtype=torch.float32), torch.empty(len(rows), k, dtype=torch.int32)
     _kernels.top(rows.detach().contiguous().numpy(), values.numpy(), places.numpy())
     return values, places
 
@@ -179,8 +179,8 @@ class Engine:
             embedded *= c.embed_scale
         if keys.dtype == torch.bfloat16:
             keys, values = keys.view(torch.int16), values.view(torch.int16)
-        hidden = torch.empty(answered, c.hidden)
-        tapped = torch.empty(answered, self.layers + 1, c.hidden) if taps else None
+        hidden = torch.empty(answered, c.hidden, dtype=torch.float32)  # whatever a host's default is
+        tapped = torch.empty(answered, self.layers + 1, c.hidden, dtype=torch.float32) if taps else None
         self._engine.run(  # arrays are handed over in a tenth of the time that tensors take
             embedded.numpy(),
             rows.positions,
@@ -197,7 +197,7 @@ class Engine:
         return hidden, tapped
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
-        logits = torch.empty(len(hidden), self._outputs)
+        logits = torch.empty(len(hidden), self._outputs, dtype=torch.float32)
         self._engine.read(hidden.float().contiguous().numpy(), norm, logits.numpy())
         return logits
 
