@@ -9,7 +9,10 @@ from espalier.shaping.history import Counts, History
 from espalier.shaping.mirostat import mirostat
 from espalier.shaping.mix import Mixture
 from espalier.shaping.penalize import frequency, penalty, presence, repetition
+from espalier.shaping.repeats.contrastive import contrastive_search
 from espalier.shaping.repeats.dry import dry
+from espalier.shaping.repeats.fsd import fsd
+from espalier.shaping.repeats.look_back import look_back
 from espalier.shaping.repeats.momentum import momentum
 from espalier.shaping.repeats.no_repeat import no_repeat
 from espalier.shaping.temper import dynamic_temperature, temperature
@@ -26,13 +29,16 @@ __all__ = [
     "ban",
     "bias",
     "contrast",
+    "contrastive_search",
     "dry",
     "dynamic_temperature",
     "end_decay",
     "epsilon",
     "eta",
     "frequency",
+    "fsd",
     "guidance",
+    "look_back",
     "min_p",
     "mirostat",
     "momentum",

@@ -10,7 +10,10 @@ from espalier.shaper import Shaper
 from espalier.shaping import ending, penalize, temper, truncate
 from espalier.shaping.bias import ban, bias, sequence_bias
 from espalier.shaping.mirostat import mirostat
+from espalier.shaping.repeats.contrastive import contrastive_search
 from espalier.shaping.repeats.dry import dry
+from espalier.shaping.repeats.fsd import fsd
+from espalier.shaping.repeats.look_back import look_back
 from espalier.shaping.repeats.momentum import momentum
 from espalier.shaping.repeats.no_repeat import no_repeat
 from espalier.shaping.watermark import watermark
@@ -45,5 +48,10 @@ SHAPERS: dict[str, Callable[[], Shaper]] = {
     "watermark": lambda: watermark(key=3, gamma=0.4, delta=1.5),
     "xtc": lambda: xtc(0.2, 0.5, Rng(1)),
 }
-SCORERS: dict[str, Callable[[Scorer], Scorer]] = {}
+SCORERS: dict[str, Callable[[Scorer], Scorer]] = {
+    "contrastive_search": lambda scorer: contrastive_search(scorer, 3, 0.5),
+    "fsd": lambda scorer: fsd(scorer, 3, 0.45),
+    "fsd by hidden states": lambda scorer: fsd(scorer, 3, 0.45, n=2, vector=True),
+    "look_back": lambda scorer: look_back(scorer, 0.3, 2, window=3),
+}
 CATALOGUE: dict[str, Example] = {**SHAPERS, **SCORERS}
