@@ -76,19 +76,26 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """All tensors of a folder by name, mapped from disk (a page is read when it is first used)."""
     tensors: dict[str, torch.Tensor] = {}
     for shard in _shards(folder):
-        try:
-            with shard.open("rb") as begin:
-                refuse_pointer(shard, begin.read(64))
-            with safe_open(shard, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118
-                    tensors[name] = file.get_tensor(name)
-        except LoadError:
-            raise
-        except Exception as error:  # its own errors, the disk's, and torch's for shapes and dtypes that no tensor can have
-            raise LoadError(f"{shard} is truncated or damaged ({error}); delete it and fetch it again") from error
+        tensors |= read_shard(shard)
+    return tensors
+
+
+def read_shard(shard: Path) -> dict[str, torch.Tensor]:
+    """All tensors of one safetensors file. Raises `LoadError` if it is damaged, or a weight is no number."""
+    tensors: dict[str, torch.Tensor] = {}
+    try:
+        with shard.open("rb") as begin:
+            refuse_pointer(shard, begin.read(64))
+        with safe_open(shard, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                tensors[name] = file.get_tensor(name)
+    except LoadError:
+        raise
+    except Exception as error:  # its own errors, the disk's, and torch's for shapes and dtypes that no tensor can have
+        raise LoadError(f"{shard} is truncated or damaged ({error}); delete it and fetch it again") from error
     for name, tensor in tensors.items():
         if not _all_numbers(tensor):
-            raise LoadError(f"{folder}: the tensor {name} has weights that are not numbers (NaN or infinite); fetch it again")
+            raise LoadError(f"{shard}: the tensor {name} has weights that are not numbers (NaN or infinite); fetch it again")
     return tensors
 
 

@@ -154,13 +154,15 @@ def load(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str | None = None,
     context: int | None = None,
+    lora: str | os.PathLike[str] | None = None,
 ) -> LanguageModel:
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
     The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
     (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
     default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
-    positions and their scaling give. What the executor does not know runs through transformers, where that is installed.
+    positions and their scaling give. `lora` is the folder of an adapter, which is merged into the
+    weights. What the executor does not know runs through transformers, where that is installed.
 
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
 
@@ -178,6 +180,10 @@ def load(
         expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
         require(1 < context <= 1 << 30, f"context={context}: a text has at least two tokens")
     weights = read(name)
+    if lora is not None:
+        from espalier.models.load.lora import merged
+
+        weights = merged(weights, locate(lora))
     title = DEFAULT if name is None else os.fspath(name)
     model = _model(weights, title, number, place, context)
     tokenizer = weights.tokenizer
