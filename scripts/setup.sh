@@ -38,7 +38,7 @@ if [ "$(cat build/.native 2>/dev/null)" != "$native" ] || ! ls espalier/_*.so >/
   say "building the native modules (core/)"
   mkdir -p build
   if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache CCACHE_BASEDIR="$root" CCACHE_NOHASHDIR=1; fi
-  PATH="$root/.venv/bin:$PATH" cmake -S . -B build -G Ninja -DPython_EXECUTABLE="$python" >build/log 2>&1 &&
+  PATH="$root/.venv/bin:$PATH" cmake -S . -B build -G Ninja -USKBUILD -DPython_EXECUTABLE="$python" >build/log 2>&1 &&
     PATH="$root/.venv/bin:$PATH" cmake --build build >>build/log 2>&1 ||
     { tail -40 build/log >&2; say "the native build failed; a C++20 compiler (g++) and the Python headers are needed. Log: build/log"; exit 1; }
   echo "$native" >build/.native
