@@ -113,10 +113,30 @@ shaper   | temperature | shaping:temperature     | 0.7
 shaper   | top_k       | shaping:top_k           | 3
 shaper   | top_p       | shaping:top_p           | 0.9
 shaper   | min_p       | shaping:min_p           | 0.1
+shaper   | typical     | shaping:typical         | 0.6
+shaper   | epsilon     | shaping:epsilon         | 0.1
+shaper   | eta         | shaping:eta             | 0.1
+shaper   | top_n_sigma | shaping:top_n_sigma     | 0.8
+shaper   | top_h       | shaping:top_h           | 0.7
+shaper   | xtc         | shaping:xtc             | 0.2, 0.5
+shaper   | mirostat    | shaping:mirostat        | 1.0, 0.4
+shaper   | dynamic_temperature | shaping:dynamic_temperature | 0.5, 1.5, 1.2
 shaper   | repetition  | shaping:repetition      | 1.2
 shaper   | presence    | shaping:presence        | 0.5
 shaper   | frequency   | shaping:frequency       | 0.5
+shaper   | penalty     | shaping:penalty         | 1.5, window=2, length_weight=0.5, length=3
 shaper   | bias        | shaping:bias            | {1: 1.0}
+shaper   | sequence_bias | shaping:sequence_bias | {"ab": 1.0, (0, 0): -1.0}
+shaper   | ban         | shaping:ban             | "bb"
+shaper   | end_decay   | shaping:end_decay       | 1, 1.3
+shaper   | self_terminating | shaping:self_terminating | 0.1, relative=True
+shaper   | watermark   | shaping:watermark       | key=3, gamma=0.4, delta=1.5
+shaper   | no_repeat   | shaping:no_repeat       | 2
+shaper   | dry         | shaping:dry             | 0.8, 1.5, allowed=1, breakers=(1,)
+shaper   | momentum    | shaping:momentum        | 3, 0.2, (0, 1, 2)
+shaper   | fsd         | shaping:fsd             | k=3, alpha=0.45 | model
+shaper   | contrastive_search | shaping:contrastive_search | k=3, alpha=0.5 | model
+shaper   | look_back   | shaping:look_back       | alpha=0.3, k=2, window=3 | model
 decoder  | sample      | decoders:Sample
 decoder  | beam        | decoders:Beam           | 3
 """

@@ -23,6 +23,7 @@ Temperature = Annotated[float, typer.Option(help="0 is greedy; higher is more va
 TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this much probability.")]
 MinP = Annotated[float | None, typer.Option(help="Drop tokens below this fraction of the likeliest one's probability.")]
+Shape = Annotated[list[str] | None, typer.Option("--shape", help='A shaper by name, such as "dry:0.8" (may be repeated).')]
 Seed = Annotated[int | None, typer.Option(help="Makes the run reproducible.")]
 Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text (may be given several times).")]
 System = Annotated[str | None, typer.Option(help="A system message before the prompt.")]

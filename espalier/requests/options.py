@@ -249,10 +249,19 @@ class Options(Sampling, Stopping, Constraining, Method):
         found += [shaping.top_p(self.top_p)] if self.top_p is not None else []
         found += [shaping.min_p(self.min_p)] if self.min_p is not None else []
         for each in self.shapers:
+            if isinstance(each, str) and catalogue.find("shaper", each.partition(":")[0].strip()).needs:
+                continue
             shaper = catalogue.parse("shaper", each) if isinstance(each, str) else each
             expect(shaper, Shaper, "one of shapers", "a shaper such as es.top_k(40), or the name of one: 'top_k:40'")
             found.append(shaper)
         return sorted(found, key=stage_of)
+
+    def built_on(self, scorer: Scorer) -> Scorer:
+        """The scorer under those of `shapers` that are built on one, given by name: "contrastive_search:4, 0.6"."""
+        for each in self.shapers:
+            if isinstance(each, str) and catalogue.find("shaper", each.partition(":")[0].strip()).needs:
+                scorer = catalogue.parse("shaper", each, scorer)
+        return scorer
 
     def guide(self) -> Guide | TokenConstraint | None:
         """The guide that the request names, with banned texts taken out of it, or None."""

@@ -186,7 +186,7 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     )
     ending = Ending(options, lm.vocab, lm.context - len(x), len(healed))
     meter = Meter(base, stats, options.logprobs or 0)
-    scorer = shaped(meter, options, ending, guide)
+    scorer = shaped(options.built_on(meter), options, ending, guide, rng)
     law = LawMeter(scorer, options.logprobs) if options.logprobs is not None else None
     scorer = law if law is not None else scorer
     decoding = method(lm, options, guide, stats)
@@ -195,7 +195,7 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     return Writing(decoder, options, lm.vocab, meter, law, ending, stats, guide, x.origin, most > 1, shown=len(healed))
 
 
-def shaped(scorer: Scorer, options: Options, ending: Ending, guide: Guide | TokenConstraint | None) -> Scorer:
+def shaped(scorer: Scorer, options: Options, ending: Ending, guide: Guide | TokenConstraint | None, rng: Rng) -> Scorer:
     """scorer | logit shapers * guide | temperature | truncation."""
     shapers = options.shapers_by_stage()
     if options.min_tokens:
@@ -203,7 +203,7 @@ def shaped(scorer: Scorer, options: Options, ending: Ending, guide: Guide | Toke
     for shaper in shapers:
         if guide is not None and shaper.stage > Stage.CONSTRAINT:
             scorer, guide = scorer * guide, None
-        scorer = scorer | shaper
+        scorer = scorer | shaper.seeded(rng)
     return scorer if guide is None else scorer * guide
 
 

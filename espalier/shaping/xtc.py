@@ -15,6 +15,8 @@ from espalier.rng import Rng
 from espalier.shaper import Shaper, Stage
 from espalier.shaping.history import History
 
+_COINS = 0x787463  # the key of the source of coins among those of a text
+
 
 class xtc(History[int]):
     """With this probability removes all tokens with p ≥ threshold but the least probable of them.
@@ -40,7 +42,7 @@ class xtc(History[int]):
         self._coins: WeakKeyDictionary[Prefix, bool] = WeakKeyDictionary()
 
     def seeded(self, rng: Rng) -> Shaper:
-        return self if self._own else xtc(self.threshold, self.probability, rng.split())
+        return self if self._own else xtc(self.threshold, self.probability, rng.at(_COINS))
 
     def begin(self, x: Prefix) -> int:
         state = 0

@@ -7,16 +7,27 @@ import itertools
 import pytest
 import torch
 from layered import Layers
+from toys import random_lm
 
 import espalier as es
 from espalier import verification as v
+from espalier.catalogue import entries
 from espalier.constraints import regex
-from espalier.shaping.catalogue import CATALOGUE, SHAPERS
 from espalier.testing import assert_same_law, exact_law
 from espalier.text import Vocab
 
 V, END = 4, 3
 VOCAB = Vocab([b"a", b"b", b"ab", None], end=[END])
+
+
+ENTRIES = {entry.name: entry for entry in entries("shaper")}
+SHAPERS = {name: entry for name, entry in ENTRIES.items() if not entry.needs}
+OTHERS = {  # made of more than one scorer, or in another form than the catalogue's example
+    "fsd by hidden states": lambda scorer: es.shaping.fsd(scorer, 3, 0.45, n=2, vector=True),
+    "mirostat 1": lambda scorer: scorer | es.shaping.mirostat(1.0, 0.4, version=1),
+    "self_terminating, monotone": lambda scorer: scorer | es.shaping.self_terminating(0.1, monotone=True, relative=True),
+}
+CATALOGUE = [*ENTRIES, *OTHERS]
 
 
 def model() -> Layers:
@@ -25,13 +36,13 @@ def model() -> Layers:
 
 def built(name: str, guide: es.Guide | None = None) -> es.Scorer:
     """The example on the toy model, under a guide in its place on the row."""
-    if name not in SHAPERS:
-        scorer = CATALOGUE[name](model())
-        return scorer if guide is None else scorer * guide
-    shaper = SHAPERS[name]()
-    if shaper.stage is es.Stage.LOGITS:
-        return model() | shaper if guide is None else (model() | shaper) * guide
-    return (model() if guide is None else model() * guide) | shaper
+    if name in SHAPERS:
+        shaper = SHAPERS[name].typical()
+        if shaper.stage is es.Stage.LOGITS:
+            return model() | shaper if guide is None else (model() | shaper) * guide
+        return (model() if guide is None else model() * guide) | shaper
+    scorer = OTHERS[name](model()) if name in OTHERS else ENTRIES[name].typical(model())
+    return scorer if guide is None or scorer.stage > es.Stage.CONSTRAINT else scorer * guide
 
 
 def asks(scorer, prefixes):
@@ -78,6 +89,8 @@ def test_a_row_in_a_tree_and_in_a_batch_is_that_of_its_path(name):
 def test_a_row_is_a_law_and_no_guide_empties_it(name):
     guide = regex("(a|ba)*b?")
     scorer = built(name, guide)
+    if scorer.stage > es.Stage.CONSTRAINT and name not in SHAPERS:
+        return  # its other form is under the guide
     state = {tokens: x for tokens, x in tree().items() if scorer.viable(x)}
     for tokens, row in zip(state, rows(scorer, list(state.values())), strict=True):
         assert abs(float(row.exp().sum()) - 1) < 1e-9, tokens
@@ -120,3 +133,28 @@ def test_the_law_of_texts_is_the_product_of_rows(name):
         [after] = rows(scorer, [x + first])
         expected |= {(first, second): float((row[first] + after[second]).exp()) for second in range(V)}
     assert_same_law(law, {tokens: p for tokens, p in expected.items() if p > 0})
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_name_is_a_shaper_of_generate(name):
+    lm = random_lm(seed=2)
+    text = f"{name}:{ENTRIES[name].example}"
+    stop = {"max_tokens": 6, "seed": 3, "temperature": 0.9}
+    by_name = lm.generate(es.raw("ab"), shapers=[text], **stop)
+    assert by_name.text == lm.generate(es.raw("ab"), shapers=[text], drafter=None, **stop).text
+    if name in SHAPERS and SHAPERS[name].typical().stage is not es.Stage.TEMPERATURE:
+        assert by_name.text == lm.generate(es.raw("ab"), shapers=[SHAPERS[name].typical()], **stop).text
+
+
+def test_each_of_several_completions_has_coins_of_its_own():
+    lm = random_lm(seed=2)
+    one = lm.generate(es.raw("ab"), shapers=["xtc:0.01, 0.5"], max_tokens=6, n=2, seed=3, temperature=1.0)
+    again = lm.generate(es.raw("ab"), shapers=["xtc:0.01, 0.5"], max_tokens=6, n=2, seed=3, temperature=1.0)
+    assert [c.text for c in one] == [c.text for c in again]
+
+
+def test_unknown_names_are_refused_with_the_nearest():
+    with pytest.raises(es.InvalidInput, match="did you mean 'contrastive_search'"):
+        random_lm().generate("x", shapers=["contrastiv_search:4"])
+    with pytest.raises(es.InvalidInput, match="multiplier=-1"):
+        random_lm().generate("x", shapers=["dry:-1"])
