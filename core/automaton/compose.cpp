@@ -48,7 +48,28 @@ class Composed : public Machine {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->exact(); });
   }
 
+  void workers(std::vector<Interruptible*>& all) override {
+    all.push_back(this);
+    for (const auto& part : parts_) {
+      std::vector<Interruptible*> more;
+      part->workers(more);
+      for (Interruptible* w : more) {
+        if (std::find(all.begin(), all.end(), w) == all.end()) all.push_back(w);
+      }
+    }
+  }
+
  protected:
+  static std::vector<Source> sources(const std::vector<std::shared_ptr<Machine>>& parts) {
+    std::vector<Source> out;
+    for (const auto& part : parts) out.push_back(part->source());
+    return out;
+  }
+  static std::vector<std::shared_ptr<Machine>> made(const std::vector<Source>& sources) {
+    std::vector<std::shared_ptr<Machine>> out;
+    for (const Source& source : sources) out.push_back(source());
+    return out;
+  }
   virtual void begin(Expansion& out) = 0;
   virtual Machine& machine(std::uint32_t place) = 0;
   virtual void ended(std::uint32_t place, Expansion& out) = 0;  // the part at `place` may end here
@@ -75,7 +96,13 @@ class Composed : public Machine {
 };
 
 class Either final : public Composed {
+ public:
   using Composed::Composed;
+  Source source() override {
+    return [parts = sources(parts_)] { return std::make_shared<Either>(made(parts)); };
+  }
+
+ private:
   void begin(Expansion& out) override {
     for (std::uint32_t k = 0; k < parts_.size(); ++k) follow(Expansion(parts_[k]->start()), k, out);
   }
@@ -84,7 +111,13 @@ class Either final : public Composed {
 };
 
 class Then final : public Composed {
+ public:
   using Composed::Composed;
+  Source source() override {
+    return [parts = sources(parts_)] { return std::make_shared<Then>(made(parts)); };
+  }
+
+ private:
   void begin(Expansion& out) override { follow(Expansion(parts_[0]->start()), 0, out); }
   Machine& machine(std::uint32_t place) override { return *parts_[place]; }
   void ended(std::uint32_t place, Expansion& out) override {
@@ -97,7 +130,10 @@ class Then final : public Composed {
 class Repeat final : public Composed {
  public:
   Repeat(std::shared_ptr<Machine> part, std::uint32_t lo, std::uint32_t hi)
-      : Composed({std::move(part)}), lo_(parts_[0]->start().accepts ? 0 : lo), hi_(hi) {}
+      : Composed({std::move(part)}), least_(lo), lo_(parts_[0]->start().accepts ? 0 : lo), hi_(hi) {}
+  Source source() override {
+    return [part = parts_[0]->source(), lo = least_, hi = hi_] { return std::make_shared<Repeat>(part(), lo, hi); };
+  }
 
  private:
   void begin(Expansion& out) override { ended(0, out); }
@@ -108,7 +144,7 @@ class Repeat final : public Composed {
     const std::uint32_t next = hi_ == re::kInf ? std::min(rounds + 1, std::max(lo_, 1u)) : rounds + 1;
     for (const Item& i : Expansion(parts_[0]->start()).items) follow({{i}, false}, next, out);
   }
-  std::uint32_t lo_, hi_;
+  std::uint32_t least_, lo_, hi_;
 };
 
 // Two matchers in step. Each byte is a lexeme of its own, captured to be handed to both: their lexemes end at different
@@ -134,6 +170,16 @@ class Both final : public Machine {
     return items.empty() ? "" : a_.machine().where(items[0].cont);
   }
   bool exact() const override { return false; }
+  Source source() override {
+    return [a = a_.machine().source(), b = b_.machine().source()] { return std::make_shared<Both>(a(), b()); };
+  }
+  void workers(std::vector<Interruptible*>& all) override {
+    all = a_.workers();
+    for (Interruptible* w : b_.workers()) {
+      if (std::find(all.begin(), all.end(), w) == all.end()) all.push_back(w);
+    }
+    all.push_back(this);
+  }
 
  private:
   const Expansion& at(State x, State y) {

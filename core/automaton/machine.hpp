@@ -6,10 +6,12 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/generation.hpp"
 #include "regex/re.hpp"
 
 namespace espalier {
@@ -34,9 +36,19 @@ struct Expansion {
   bool unsure = false;      // asked with any text, or after it was: some texts may not go on like this
 };
 
-class Machine {
+class Machine;
+using Source = std::function<std::shared_ptr<Machine>()>;  // what makes the machine, in any generation
+
+// A machine belongs to the generation in which it was made, and is protected by its lock: whoever calls it works there,
+// and is at work on the machine and its parts (`workers`).
+class Machine : public Interruptible {
  public:
+  Machine() : home_(Generation::here().shared_from_this()) {}
   virtual ~Machine() = default;
+  Generation& home() const { return *home_; }
+  const std::shared_ptr<Generation>& shared_home() const { return home_; }
+  virtual Source source() = 0;                                                     // of an equal machine
+  virtual void workers(std::vector<Interruptible*>& all) { all.push_back(this); }  // itself and its parts, each once
   // The text begins.
   virtual const Expansion& start() = 0;
   // The lexeme of an item (…, cont, text) has ended with `tag`: what may come now. Remembered by the machine, so the
@@ -56,6 +68,9 @@ class Machine {
   // Where in the schema or in which rule of the grammar a continuation stands, for messages; "" if that is not known.
   virtual std::string where(Cont) { return ""; }
   virtual bool exact() const = 0;
+
+ private:
+  const std::shared_ptr<Generation> home_;
 };
 
 // Captured bytes: each text is a shorter one and a byte more; every text with a byte more is every text.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "regex/portable.hpp"
 #include "regex/store.hpp"
 
 namespace espalier {
@@ -23,9 +24,15 @@ bool inert(const re::Store& store, Re r) {
 
 }  // namespace
 
-Matcher::Matcher(std::shared_ptr<Machine> machine, std::string name, Limits limits)
-    : machine_(std::move(machine)), name_(std::move(name)), limits_(limits) {
-  states_.push_back({{}, false});
+Matcher::Matcher(std::shared_ptr<Machine> machine, std::string name, Limits limits, const void* guide)
+    : machine_(std::move(machine)), name_(std::move(name)), limits_(limits), guide_(guide) {
+  add({{}, false});
+  machine_->workers(workers_);
+}
+
+State Matcher::add(Data data) {
+  states_.make(size_) = std::move(data);
+  return size_++;
 }
 
 State Matcher::intern(std::vector<Item>& items, bool accepts) {
@@ -37,8 +44,7 @@ State Matcher::intern(std::vector<Item>& items, bool accepts) {
   const auto same = [&](std::uint32_t i) { return states_[i].accepts == accepts && states_[i].items == items; };
   if (const State known = ids_.find(h, same); known != Index::kNone) return known;
   Budget::charge(1, sizeof(Data) + sizeof(Item) * items.size() + 48);
-  states_.push_back({items, accepts});
-  const State s = static_cast<State>(states_.size() - 1);
+  const State s = add({items, accepts});
   ids_.add(h, s);
   return s;
 }
@@ -173,20 +179,23 @@ namespace {
 
 class RegularMachine final : public Machine {
  public:
-  explicit RegularMachine(Re r) : end_{{}, true} {
-    const EngineGuard guard(engine_lock());
+  explicit RegularMachine(Re r) : re_(r), end_{{}, true} {
     re::Store& store = re::Store::get();
     if (store.live(r)) start_ = {{{r, 1, 0}}, store.nullable(r)};
   }
   const Expansion& start() override { return start_; }
   const Expansion& after(Cont, Tag tag, Text) override { return tag == 0 ? end_ : none_; }
   bool exact() const override { return true; }
+  Source source() override {
+    return [text = re::Portable(re_)] { return std::make_shared<RegularMachine>(text.here()); };
+  }
 
  private:
+  Re re_;
   Expansion start_, end_, none_;
 };
 
-struct Texts {
+struct Texts {  // of a generation
   struct Node {
     Text shorter;
     std::uint32_t size;
@@ -199,10 +208,7 @@ struct Texts {
   }
 };
 
-Texts& texts() {
-  static Texts* all = new Texts;
-  return *all;
-}
+Texts& texts() { return Generation::here().part<Texts>(); }
 
 }  // namespace
 
@@ -210,24 +216,19 @@ std::shared_ptr<Machine> regular_machine(Re r) { return std::make_shared<Regular
 
 Text text_append(Text t, std::uint8_t byte) {
   if (any_text(t)) return t;
-  const EngineGuard guard(engine_lock());
   Texts& all = texts();
   const std::uint64_t key = static_cast<std::uint64_t>(t) << 8 | byte;
   const auto same = [&](std::uint32_t i) { return all.nodes[i].shorter == t && all.nodes[i].last == byte; };
   if (const Text known = all.ids.find(key, same); known != Index::kNone) return known;
-  Budget::charge(0, sizeof(Texts::Node) + 24);
+  Budget::keep(0, sizeof(Texts::Node) + 24);
   all.nodes.push_back({t, all.nodes[t].size + 1, byte});
   all.ids.add(key, static_cast<Text>(all.nodes.size() - 1));
   return static_cast<Text>(all.nodes.size() - 1);
 }
 
-std::size_t text_size(Text t) {
-  const EngineGuard guard(engine_lock());
-  return texts().nodes[t].size;
-}
+std::size_t text_size(Text t) { return texts().nodes[t].size; }
 
 std::string text_from(Text t, std::size_t offset) {
-  const EngineGuard guard(engine_lock());
   const Texts& all = texts();
   std::string out(all.nodes[t].size - offset, '\0');
   for (std::size_t i = out.size(); i-- > 0; t = all.nodes[t].shorter) out[i] = static_cast<char>(all.nodes[t].last);

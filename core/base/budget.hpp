@@ -1,15 +1,15 @@
 // How much work one request may cost. Exploration of automata is lazy, so the bounds are checked where work happens.
+//
+// Time is the thread's CPU time: waiting for a turn, or for a core, costs nothing. States and memory are counted over
+// the life of a guide (Life), so that many cheap calls are bounded as one dear call is.
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <string_view>
 
-namespace espalier {
+#include "base/generation.hpp"
 
-// One lock for the whole engine: the expressions, machines and caches are shared by all threads of the process.
-std::recursive_mutex& engine_lock();
-using EngineGuard = std::lock_guard<std::recursive_mutex>;
+namespace espalier {
 
 struct Limits {  // 0 = unlimited
   double compile_ms = 0;
@@ -18,23 +18,35 @@ struct Limits {  // 0 = unlimited
   double mask_us = 0;
 };
 
+struct Life {  // of a guide: what it has cost so far; written with the lock of its generation
+  std::atomic<std::uint64_t> states = 0, bytes = 0;
+};
+
 // While one lives, work done by this thread is charged to it; past a bound GrammarError is thrown, naming `what`.
 class Budget {
  public:
-  Budget(double milliseconds, const Limits& limits, std::string_view what);  // `what` must outlive it
+  Budget(double milliseconds, const Limits& limits, std::string_view what,
+         Life* life = nullptr);  // all must outlive it
   ~Budget();
   Budget(const Budget&) = delete;
   Budget& operator=(const Budget&) = delete;
   static void charge(std::uint64_t states, std::uint64_t bytes);  // new states, bytes of memory
-  static void tick();                                             // work that makes no state
-  static void tick_time();                                        // the same, for work in large pieces
+  static void keep(std::uint64_t states, std::uint64_t bytes) {   // the same, of what the generation remembers
+    Generation::here().grown(bytes);
+    charge(states, bytes);
+  }
+  // Work that makes no state. Other threads may have a turn: what this thread looks at may have grown afterwards.
+  static void tick();
+  static void tick_time();  // the same, for work in large pieces
 
  private:
   void check_time();
   Budget* outer_;
-  std::chrono::steady_clock::time_point end_{};
-  double milliseconds_;
-  std::uint64_t states_left_, bytes_left_, ticks_ = 0;
+  Life own_, *life_;
+  std::chrono::steady_clock::time_point begun_{};
+  double milliseconds_,
+      cpu_begun_ = -1;  // milliseconds of the thread, read when the wall clock has gone past a quarter
+  std::uint64_t states_most_, bytes_most_, ticks_ = 0;
   const Limits limits_;
   std::string_view what_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <string>
 
 namespace espalier::unicode {
@@ -155,6 +156,8 @@ Ranges complement(const Ranges& v) {
 }
 
 std::optional<Ranges> property(std::string_view name) {
+  static std::mutex* lock = new std::mutex;  // protects `known`: all generations share it
+  const std::lock_guard<std::mutex> guard(*lock);
   static std::map<std::string, Ranges, std::less<>>* known = new std::map<std::string, Ranges, std::less<>>;
   if (const auto at = known->find(name); at != known->end()) return at->second;
   const std::size_t sign = name.find('=');

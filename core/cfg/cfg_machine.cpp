@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/budget.hpp"
+#include "regex/portable.hpp"
 
 namespace espalier::cfg {
 namespace {
@@ -15,9 +16,44 @@ std::uint64_t both(std::uint32_t a, std::uint32_t b) { return std::uint64_t{a} <
 
 }  // namespace
 
-CfgMachine::CfgMachine(Network network) : programs_(std::move(network)) {
+CfgMachine::CfgMachine(Network network, Grammar written) : written_(std::move(written)), programs_(std::move(network)) {
   conts_.push_back({});
   conts_.push_back({{kTextEnds, 0}});
+}
+
+// The rules as they were handed over, with the expressions and machines in them made again.
+Source CfgMachine::source() {
+  struct Leaf {
+    std::size_t rule, at;
+    re::Portable text;
+  };
+  std::vector<Leaf> leaves;
+  for (std::size_t r = 0; r < written_.rules.size(); ++r) {
+    const auto& body = written_.rules[r].body;
+    for (std::size_t i = 0; i < body.size(); ++i) {
+      if (body[i].op == Op::regular) leaves.push_back({r, i, re::Portable(body[i].a)});
+    }
+  }
+  std::vector<Source> machines;
+  for (const auto& m : written_.machines) machines.push_back(m->source());
+  return [grammar = written_, leaves = std::move(leaves), machines = std::move(machines)] {
+    Grammar again = grammar;
+    for (const Leaf& leaf : leaves) again.rules[leaf.rule].body[leaf.at].a = leaf.text.here();
+    for (std::size_t i = 0; i < machines.size(); ++i) again.machines[i] = machines[i]();
+    Network network = compile(again);
+    return std::make_shared<CfgMachine>(std::move(network), std::move(again));
+  };
+}
+
+void CfgMachine::workers(std::vector<Interruptible*>& all) {
+  all.push_back(this);
+  for (const auto& m : programs_.network().machines) {
+    std::vector<Interruptible*> more;
+    m->workers(more);
+    for (Interruptible* w : more) {
+      if (std::find(all.begin(), all.end(), w) == all.end()) all.push_back(w);
+    }
+  }
 }
 
 bool CfgMachine::exact() const {

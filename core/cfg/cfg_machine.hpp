@@ -17,7 +17,9 @@ namespace espalier::cfg {
 
 class CfgMachine final : public Machine {
  public:
-  explicit CfgMachine(Network network);
+  explicit CfgMachine(Network network, Grammar written = {});
+  Source source() override;
+  void workers(std::vector<Interruptible*>& all) override;
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
   Cont join(Cont, Cont) override;
@@ -43,6 +45,7 @@ class CfgMachine final : public Machine {
   Expansion assemble(Cont);
   void settle(Expansion&);
 
+  Grammar written_;  // as a reader handed it over
   Programs programs_;
   std::deque<std::vector<Frame>> conts_;  // [0] unused, [1] the end of the text
   std::unordered_multimap<std::uint64_t, Cont> by_content_;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "masks/masker.hpp"
+#include "masks/guide.hpp"
 
 namespace espalier::fuzz {
 
@@ -42,17 +42,18 @@ std::string shown(std::string_view bytes) {
 
 struct Followed {
   std::shared_ptr<Matcher> matcher;
+  Working working;
   Masker masker;
   std::vector<Token> allowed{};
   std::string written{};
 
   explicit Followed(std::shared_ptr<Machine> machine)
       : matcher(std::make_shared<Matcher>(std::move(machine), "the input", limits())),
-        masker(matcher, slices(), {static_cast<Token>(vocabulary().size() - 1)}) {}
+        working(*matcher, limits().compile_ms),
+        masker(*matcher, trie(), {static_cast<Token>(vocabulary().size() - 1)}) {}
 
-  static std::shared_ptr<LexemeMasks> slices() {
-    static const auto all = std::make_shared<LexemeMasks>(vocabulary());
-    all->trim(64u << 20);
+  static std::shared_ptr<const Trie> trie() {
+    static const auto all = std::make_shared<const Trie>(vocabulary());
     return all;
   }
 
@@ -64,6 +65,7 @@ struct Followed {
   void check(State s, bool exact) {
     const auto& words = vocabulary();
     std::vector<std::uint32_t> mask((words.size() + 31) / 32);
+    masker.prepare(s);
     masker.fill(s, mask.data());
     allowed.clear();
     for (Token t = 0; t + 2 < words.size(); ++t) {

@@ -31,7 +31,8 @@ void read(std::shared_ptr<Machine> machine, Input text, bool exact);
 // Runs `work` under the limits with the engine's lock; what the engine refuses (GrammarError) is no finding.
 template <class Work>
 void bounded(Work work) {
-  const EngineGuard guard(engine_lock());
+  const std::shared_ptr<Generation> home = Generation::current();
+  const Inside inside(*home);
   const Budget budget(limits().compile_ms, limits(), "the input");
   try {
     work();

@@ -65,6 +65,7 @@ class Formulas {
   // The formula with every atom (and Unevaluated, whose operands are mapped first) replaced by what `to` says.
   using To = std::function<Formula(Formula atom)>;
   Formula map(Formula, const To& to);
+  void interrupted() { mapping_ = 0; }  // what was under way is not
 
  private:
   Formula intern(FormulaNode, std::span<const Formula>);

@@ -1,5 +1,7 @@
 #include "json/number.hpp"
 
+#include "base/generation.hpp"
+
 #include <array>
 #include <unordered_map>
 
@@ -108,12 +110,29 @@ Re from(const Decimal& b, bool strict) {
                cats({equal_exponent, exponent_mark(), exponent_is(b.point - 1)})});
 }
 
+// What is made once in a generation.
+struct Numbers {
+  struct Known {
+    Re texts;
+    bool exact;
+  };
+  std::unordered_map<std::string, Known> all;  // the same bounds stand in many schemas
+  Re unsigned_all = re::kEmpty, any = re::kEmpty, plain_or_scientific = re::kEmpty, beyond = re::kEmpty,
+     integer = re::kEmpty;
+};
+
+template <class Make>
+Re once(Re Numbers::* which, const Make& make) {
+  Numbers& known = Generation::here().part<Numbers>();
+  if (known.*which == re::kEmpty) known.*which = make();
+  return known.*which;
+}
+
 Re unsigned_all() {
-  static const Re r = [] {
+  return once(&Numbers::unsigned_all, [] {
     const Re ends = re::alt(zeros(1, kLastZeros), cats({digits(0), range('1', '9'), zeros(0, kLastZeros)}));
     return re::alt(re::cat(integers(), maybe(re::cat(re::literal("."), ends))), scientific());
-  }();
-  return r;
+  });
 }
 Re zero() { return re::cat(re::literal("0"), maybe(re::cat(re::literal("."), zeros(1)))); }
 Re to(const Decimal& b, bool strict) { return without(unsigned_all(), from(b, !strict)); }
@@ -169,15 +188,14 @@ Re multiples_of_ten(std::int64_t q) {
 }  // namespace
 
 Re number_any() {
-  static const Re r =
-      re::alt(number_plain_or_scientific(), cats({maybe(minus()), integers(), fraction(), exponent_mark(),
-                                                  maybe(re::alt(re::literal("+"), minus())), digits(1, 2)}));
-  return r;
+  return once(&Numbers::any, [] {
+    return re::alt(number_plain_or_scientific(), cats({maybe(minus()), integers(), fraction(), exponent_mark(),
+                                                       maybe(re::alt(re::literal("+"), minus())), digits(1, 2)}));
+  });
 }
 
 Re number_plain_or_scientific() {
-  static const Re r = re::cat(maybe(minus()), unsigned_all());
-  return r;
+  return once(&Numbers::plain_or_scientific, [] { return re::cat(maybe(minus()), unsigned_all()); });
 }
 
 Re number_ordinary(std::uint32_t whole, std::uint32_t fraction) {
@@ -191,8 +209,7 @@ Re number_digits() {
 }
 
 Re number_beyond() {
-  static const Re r = without(number_any(), number_plain_or_scientific());
-  return r;
+  return once(&Numbers::beyond, [] { return without(number_any(), number_plain_or_scientific()); });
 }
 
 namespace {
@@ -204,10 +221,7 @@ Re made(const NumberAtom& a, bool& exact) {
     case Op::Le: return at_most(a.value, false);
     case Op::Lt: return at_most(a.value, true);
     case Op::Eq: return equal(a.value);
-    case Op::Integer: {
-      static const Re r = multiples_of_ten(0);
-      return r;
-    }
+    case Op::Integer: return once(&Numbers::integer, [] { return multiples_of_ten(0); });
     case Op::Literal4: return re::cat(maybe(minus()), integers());
     case Op::Multiple: {
       const std::int64_t q = a.value.point - 1;
@@ -221,15 +235,11 @@ Re made(const NumberAtom& a, bool& exact) {
 }  // namespace
 
 Re number_texts(const NumberAtom& a, bool& exact) {
-  struct Known {
-    Re texts;
-    bool exact;
-  };
-  static std::unordered_map<std::string, Known> all;  // of the process: the same bounds stand in many schemas
+  auto& all = Generation::here().part<Numbers>().all;
   const std::string key = static_cast<char>(a.op) + spell(a.value);
   auto at = all.find(key);
   if (at == all.end()) {
-    Known k{re::kEmpty, true};
+    Numbers::Known k{re::kEmpty, true};
     k.texts = made(a, k.exact);
     at = all.emplace(key, k).first;
   }

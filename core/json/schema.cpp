@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <mutex>
 
 #include "regex/re.hpp"
 
@@ -9,9 +10,14 @@ namespace espalier::json {
 
 namespace {
 
-std::map<std::string, std::string>& published() {
-  static std::map<std::string, std::string> all;
-  return all;
+struct Published {
+  std::mutex lock;  // protects `all`: all generations share it
+  std::map<std::string, std::string> all;
+};
+
+Published& published() {
+  static Published* texts = new Published;
+  return *texts;
 }
 
 std::string plain(std::string uri) {  // without an empty fragment
@@ -84,7 +90,10 @@ void each_below(std::string_view keyword, const Value& v, const std::function<vo
 }
 
 void Schemas::offer(std::string uri, std::string text) { offered_[plain(std::move(uri))] = std::move(text); }
-void Schemas::offer_to_all(std::string uri, std::string text) { published()[plain(std::move(uri))] = std::move(text); }
+void Schemas::offer_to_all(std::string uri, std::string text) {
+  const std::lock_guard<std::mutex> guard(published().lock);
+  published().all[plain(std::move(uri))] = std::move(text);
+}
 
 std::uint32_t Schemas::add(Resource r) {
   const auto id = static_cast<std::uint32_t>(resources_.size());
@@ -196,10 +205,15 @@ Schema Schemas::enter(const Value* v, std::uint32_t resource, std::uint32_t scop
 
 std::optional<std::uint32_t> Schemas::find(const std::string& uri) {
   if (const auto known = by_uri_.find(uri); known != by_uri_.end()) return known->second;
-  for (const auto* texts : {&offered_, &published()}) {
-    if (const auto text = texts->find(uri); text != texts->end()) return load(uri, text->second, "the schema " + uri);
+  if (const auto text = offered_.find(uri); text != offered_.end()) return load(uri, text->second, "the schema " + uri);
+  std::string text;
+  {
+    const std::lock_guard<std::mutex> guard(published().lock);
+    const auto at = published().all.find(uri);
+    if (at == published().all.end()) return std::nullopt;
+    text = at->second;
   }
-  return std::nullopt;
+  return load(uri, text, "the schema " + uri);
 }
 
 std::optional<Schemas::Target> Schemas::walk(std::uint32_t resource, const Value* v, std::string_view pointer) const {

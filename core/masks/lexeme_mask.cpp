@@ -21,17 +21,40 @@ const LexemeMask& LexemeMasks::get(Re r, Trie::Place p) {
   LexemeMask s = compute(same, p);
   const std::size_t bytes = sizeof(LexemeMask) + 64 + 4 * s.sparse.size() + (s.dense ? 4 * s.dense->size() : 0) +
                             sizeof(LexemeMask::Exit) * s.exits.size();
-  Budget::charge(0, bytes);
+  Budget::keep(0, bytes);
   memory_ += bytes;
   return known_.add(key, std::move(s));
 }
 
-void LexemeMasks::trim(std::size_t bytes) {
-  if (memory_ <= bytes) return;
-  known_.clear();
-  ends_.clear();
-  finals_.clear();
-  memory_ = 0;
+namespace {
+
+struct ByTrie {
+  std::unordered_map<const Trie*, std::unique_ptr<LexemeMasks>> all;
+};
+
+}  // namespace
+
+LexemeMasks& LexemeMasks::of(const std::shared_ptr<const Trie>& trie) {
+  std::unique_ptr<LexemeMasks>& masks = Generation::here().part<ByTrie>().all[trie.get()];
+  if (masks) return *masks;
+  masks = std::make_unique<LexemeMasks>(trie);
+  LexemeMasks& made = *masks;
+  made.prepare();
+  return made;
+}
+
+// The bodies of JSON strings are in nearly every schema: their masks are ready before the first of a generation.
+void LexemeMasks::prepare() {
+  re::Store& store = re::Store::get();
+  const Re quote = store.literal("\""), anything = store.codepoint();
+  constexpr std::uint32_t kLongest = 96;  // code points: counts up to here
+  const auto longest = static_cast<std::uint32_t>(std::min<std::size_t>(kLongest, trie_.longest()));
+  const auto warm = [&](std::uint32_t lo, std::uint32_t hi) {
+    get(store.cat(store.json(store.repeat(anything, lo, hi)), quote), Trie::kRoot);
+  };
+  warm(0, re::kInf);
+  for (std::uint32_t n = 1; n <= longest + 1; ++n) warm(n, re::kInf);
+  for (std::uint32_t n = 1; n <= longest + 1; ++n) warm(0, n);
 }
 
 constexpr std::size_t kFewNodes =
@@ -110,33 +133,33 @@ void LexemeMasks::branching(Walk& walk, Re r, Trie::Place p) {
   if (p & Trie::kSingle) return flat(walk, r, p & ~Trie::kSingle);
   re::Store& store = re::Store::get();
   if (store.spelled(r)) {
-    const std::span<const Trie::Child> children = trie_.children(p);
+    const std::span<const Places::Child> children = places_.children(p);
     store.next(r, [&](std::uint8_t byte, Re rest) {
-      const auto at = std::ranges::lower_bound(children, byte, {}, &Trie::Child::byte);
+      const auto at = std::ranges::lower_bound(children, byte, {}, &Places::Child::byte);
       if (at != children.end() && at->byte == byte && store.live(rest)) walk_rest(walk, *at, rest);
     });
     return;
   }
-  const std::vector<std::uint32_t> members = trie_.members(p);
+  const std::vector<std::uint32_t> members = places_.members(p);
   std::size_t below = 0;
   for (const std::uint32_t i : members) below += trie_.node(i).skip - i;
   if (below < kFewNodes) {
     for (const std::uint32_t i : members) flat(walk, r, i);
     return;
   }
-  for (const Trie::Child& child : std::span<const Trie::Child>(trie_.children(p))) {
+  for (const Places::Child& child : std::span<const Places::Child>(places_.children(p))) {
     if (const Re to = store.step(r, child.byte); to != re::kEmpty) walk_rest(walk, child, to);
   }
 }
 
-void LexemeMasks::walk_rest(Walk& walk, const Trie::Child child, Re to) {
+void LexemeMasks::walk_rest(Walk& walk, const Places::Child child, Re to) {
   re::Store& store = re::Store::get();
-  walk.tokens.insert(walk.tokens.end(), trie_.child_tokens() + child.begin, trie_.child_tokens() + child.end);
+  walk.tokens.insert(walk.tokens.end(), places_.child_tokens() + child.begin, places_.child_tokens() + child.end);
   if (child.place == Trie::kNowhere) return;
   for (const Tag tag : store.ends(to)) {
     if (child.place & Trie::kSingle) walk.ends.push_back({tag, child.place & ~Trie::kSingle});
     else
-      for (const std::uint32_t i : trie_.members(child.place)) walk.ends.push_back({tag, i});
+      for (const std::uint32_t i : places_.members(child.place)) walk.ends.push_back({tag, i});
   }
   branching(walk, to, child.place);
 }
@@ -147,7 +170,7 @@ const std::vector<LexemeMasks::End>& LexemeMasks::ends(Re r, std::uint32_t node)
   Walk walk;
   walk.keep_tokens = false;
   flat(walk, r, node);
-  memory_ += 64 + sizeof(End) * walk.ends.size();
+  Budget::keep(0, 64 + sizeof(End) * walk.ends.size());
   return ends_.add(key, std::move(walk.ends));
 }
 
@@ -196,7 +219,7 @@ bool LexemeMasks::difference(Re r, Re base, LexemeMask& out) {
   if (!known.exits.empty()) {
     const Trie::Place p = known.exits[0].place;
     if (p & Trie::kSingle) ends = {p & ~Trie::kSingle};
-    else ends = trie_.members(p);
+    else ends = places_.members(p);
   }
   if (gone.empty() && come.empty()) {
     out.exits = known.exits;
@@ -204,7 +227,7 @@ bool LexemeMasks::difference(Re r, Re base, LexemeMask& out) {
   }
   std::erase_if(ends, [&](std::uint32_t i) { return std::binary_search(gone.begin(), gone.end(), i); });
   ends.insert(ends.end(), come.begin(), come.end());
-  if (const Trie::Place to = trie_.place(ends)) out.exits.push_back({0, to});
+  if (const Trie::Place to = places_.place(ends)) out.exits.push_back({0, to});
   return true;
 }
 
@@ -231,7 +254,7 @@ LexemeMask LexemeMasks::compute(Re r, Trie::Place p) {
   for (std::size_t i = 0, j; i < walk.ends.size(); i = j) {
     std::vector<std::uint32_t> nodes;
     for (j = i; j < walk.ends.size() && walk.ends[j].tag == walk.ends[i].tag; ++j) nodes.push_back(walk.ends[j].node);
-    if (const Trie::Place to = trie_.place(nodes)) s.exits.push_back({walk.ends[i].tag, to});
+    if (const Trie::Place to = places_.place(nodes)) s.exits.push_back({walk.ends[i].tag, to});
   }
   return s;
 }

@@ -1,4 +1,5 @@
-// What tokens do to one expression, cached for the whole process: the part of a mask that no grammar changes.
+// What tokens do to one expression, kept for all guides of a generation: the part of a mask that no grammar changes.
+// Protected by the lock of the generation; what was handed out stays good, and never changes.
 #pragma once
 #include <memory>
 #include <unordered_map>
@@ -24,18 +25,19 @@ struct LexemeMask {
 
 class LexemeMasks {
  public:
-  explicit LexemeMasks(std::vector<std::string> tokens) : trie_(std::move(tokens)) {}
-  Trie& trie() { return trie_; }
-  const LexemeMask& get(Re r, Trie::Place p);  // valid until trim() is called
+  explicit LexemeMasks(std::shared_ptr<const Trie> trie) : owned_(std::move(trie)), trie_(*owned_), places_(trie_) {}
+  static LexemeMasks& of(const std::shared_ptr<const Trie>&);  // of the generation in which this thread works
+  const Trie& trie() const { return trie_; }
+  const Places& places() const { return places_; }
+  const LexemeMask& get(Re r, Trie::Place p);  // stays where it is
   // The single nodes below `node` at which r ends, for those who need the bytes up to there.
   struct End {
     Tag tag;
     std::uint32_t node;
   };
-  const std::vector<End>& ends(Re r, std::uint32_t node);  // valid until trim() is called
+  const std::vector<End>& ends(Re r, std::uint32_t node);  // stays where it is
   const std::vector<End>& finals(Re r, Trie::Place p);     // those at which r ends and cannot go on, leaves included
   std::size_t memory() const { return memory_; }
-  void trim(std::size_t bytes);  // forgets everything if more than this is held
 
  private:
   struct Walk;
@@ -69,8 +71,11 @@ class LexemeMasks {
   void flat(Walk&, Re r, std::uint32_t node);
   void branching(Walk&, Re r, Trie::Place p);
   void spelled(Walk&, const re::Store::Spelling&, std::uint32_t node);
-  void walk_rest(Walk&, Trie::Child, Re to);
-  Trie trie_;
+  void walk_rest(Walk&, Places::Child, Re to);
+  void prepare();
+  const std::shared_ptr<const Trie> owned_;
+  const Trie& trie_;
+  Places places_;
   Table<std::uint64_t, LexemeMask> known_;
   Table<std::uint64_t, std::vector<End>> ends_, finals_;
   std::unordered_map<Re, Uniform> uniform_;

@@ -77,7 +77,7 @@ bool LexemeMasks::counted(Re r, Trie::Place p, LexemeMask& out) {
   for (const Counted& c : measured_.exits) {
     if (c.count >= text.lo && c.count <= text.hi) exits.push_back(c.what);
   }
-  if (const Trie::Place to = trie_.place(exits)) out.exits.push_back({0, to});
+  if (const Trie::Place to = places_.place(exits)) out.exits.push_back({0, to});
   return true;
 }
 

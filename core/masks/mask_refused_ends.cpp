@@ -29,10 +29,10 @@ const std::vector<LexemeMasks::End>& LexemeMasks::finals(Re r, Trie::Place p) {
   if (p & Trie::kSingle) {
     complete(same, p & ~Trie::kSingle, found);
   } else {
-    for (const std::uint32_t node : trie_.members(p)) complete(same, node, found);
+    for (const std::uint32_t node : std::vector<std::uint32_t>(places_.members(p))) complete(same, node, found);
   }
   std::ranges::stable_sort(found, {}, &End::tag);
-  memory_ += 64 + sizeof(End) * found.size();
+  Budget::keep(0, 64 + sizeof(End) * found.size());
   return finals_.add(key, std::move(found));
 }
 
@@ -65,7 +65,7 @@ void LexemeMasks::complete(Re r, std::uint32_t node, std::vector<End>& found) {
 // Tokens of `place` that end the item where the machine has nothing to go on with.
 std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place, bool& unsure) {
   std::vector<Token> out;
-  Machine& machine = matcher_->machine();
+  Machine& machine = matcher_.machine();
   const bool tagged = re::Store::get().node(front).flags & re::kTagged;
   if (!machine.refuses(item.cont, tagged)) return out;
   const auto nothing = [&](const Expansion& next) { return next.items.empty() && !next.accepts; };
@@ -78,7 +78,7 @@ std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place
     if (const Expansion* next = tagged ? nullptr : &machine.after(item.cont, 0, item.text);
         next && !next->unsure && !nothing(*next))
       return out;
-    const std::vector<LexemeMasks::End>& ends = lexemes_->finals(front, place);
+    const std::vector<LexemeMasks::End>& ends = lexemes_.finals(front, place);
     for (std::size_t i = 0, j; i < ends.size(); i = j) {
       for (j = i + 1; j < ends.size() && ends[j].tag == ends[i].tag;) ++j;
       const Expansion& next = machine.after(item.cont, ends[i].tag, item.text);
@@ -89,9 +89,9 @@ std::vector<Token> Masker::refused(const Item& item, Re front, Trie::Place place
     return out;
   }
   const std::vector<std::uint32_t> from =
-      place & Trie::kSingle ? std::vector{place & ~Trie::kSingle} : trie().members(place);
+      place & Trie::kSingle ? std::vector{place & ~Trie::kSingle} : lexemes_.places().members(place);
   for (const std::uint32_t node : from) {
-    for (const LexemeMasks::End& end : lexemes_->finals(front, node | Trie::kSingle)) {
+    for (const LexemeMasks::End& end : lexemes_.finals(front, node | Trie::kSingle)) {
       if (nodes[end.node].tokens == nodes[end.node + 1].tokens) continue;
       Text text = item.text;
       const std::string_view word = trie().bytes(order[nodes[end.node].tokens]);
@@ -115,7 +115,7 @@ void Masker::take_last(const LexemeMask& mask, const Item& item, Re front, Trie:
     Bits bits = *left.dense;
     for (const Token t : gone) bits[t >> 5] &= ~(1u << (t & 31));
     left.dense = std::make_shared<const Bits>(std::move(bits));
-    memory_ += 4 * trie().words();
+    Budget::charge(0, 4 * trie().words());
   }
   take(left, out);
 }

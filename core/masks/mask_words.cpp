@@ -138,7 +138,7 @@ bool LexemeMasks::all_but_words(Re r, Trie::Place p, LexemeMask& out) {
     if (p & Trie::kSingle) {
       if (!ends.find(list, p & ~Trie::kSingle)) return false;
     } else {
-      for (const std::uint32_t node : trie_.members(p)) {
+      for (const std::uint32_t node : places_.members(p)) {
         if (!ends.find(list, node)) return false;
       }
     }
@@ -164,11 +164,11 @@ void LexemeMasks::take_away(const std::vector<std::uint32_t>& gone, LexemeMask& 
   if (from.exits.empty()) return;
   const Trie::Place p = from.exits[0].place;
   std::vector<std::uint32_t> left =
-      p & Trie::kSingle ? std::vector<std::uint32_t>{p & ~Trie::kSingle} : trie_.members(p);
+      p & Trie::kSingle ? std::vector<std::uint32_t>{p & ~Trie::kSingle} : places_.members(p);
   std::erase_if(left, [&](std::uint32_t i) { return std::binary_search(gone.begin(), gone.end(), i); });
   const Tag tag = from.exits[0].tag;
   from.exits.clear();
-  if (const Trie::Place to = trie_.place(left)) from.exits.push_back({tag, to});
+  if (const Trie::Place to = places_.place(left)) from.exits.push_back({tag, to});
 }
 
 }  // namespace espalier

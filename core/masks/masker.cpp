@@ -7,8 +7,6 @@ namespace espalier {
 
 namespace {
 
-constexpr std::size_t kRecipeMemory = 256u << 20, kLexemeMemory = 512u << 20;
-
 __attribute__((target_clones("avx2", "default"))) void unite(std::uint32_t* __restrict out,
                                                              const std::uint32_t* __restrict in, std::size_t words) {
   for (std::size_t i = 0; i < words; ++i) out[i] |= in[i];
@@ -30,8 +28,8 @@ void Masker::Recipe::add(const Recipe& other) {
   unsure |= other.unsure;
 }
 
-Masker::Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<LexemeMasks> masks, std::vector<Token> end)
-    : matcher_(std::move(matcher)), lexemes_(std::move(masks)), end_(std::move(end)) {}
+Masker::Masker(Matcher& matcher, std::shared_ptr<const Trie> trie, std::vector<Token> end)
+    : trie_(std::move(trie)), matcher_(matcher), lexemes_(LexemeMasks::of(trie_)), end_(std::move(end)) {}
 
 void Masker::settle(Recipe& r) {
   if (r.sparse.size() > 256) {  // the same token is often reached in several ways
@@ -48,7 +46,7 @@ void Masker::settle(Recipe& r) {
     for (const Token t : r.sparse) bits[t >> 5] |= 1u << (t & 31);
     r.sparse.clear();
     r.dense.push_back(std::make_shared<const Bits>(std::move(bits)));
-    memory_ += 4 * trie().words();
+    Budget::charge(0, 4 * trie().words());
   }
   r.sparse.shrink_to_fit();
 }
@@ -76,8 +74,8 @@ void Masker::gather_part(const Item& item, Trie::Place place, Recipe& out) {
   re::Store& store = re::Store::get();
   re::Store::Cut cut = store.cut(item.re);
   const bool marked = store.node(cut.back).kind == re::Kind::Tag;
-  if (marked && matcher_->machine().refuses(item.cont, marked)) cut = {item.re, re::kEpsilon};
-  const LexemeMask& mask = lexemes_->get(cut.front, place);
+  if (marked && matcher_.machine().refuses(item.cont, marked)) cut = {item.re, re::kEpsilon};
+  const LexemeMask& mask = lexemes_.get(cut.front, place);
   const bool last = cut.back == re::kEpsilon;
   last ? take_last(mask, item, cut.front, place, out) : take(mask, out);
   const auto go_on = [&](const LexemeMask::Exit& exit) {
@@ -99,7 +97,6 @@ void Masker::rest(const Item& item, Trie::Place place, Recipe& out) {
   Recipe r;
   gather(item, place, r);
   settle(r);
-  memory_ += r.bytes() + 64;
   Budget::charge(0, r.bytes() + 64);
   out.add(rests_.add(key, std::move(r)));
 }
@@ -107,7 +104,7 @@ void Masker::rest(const Item& item, Trie::Place place, Recipe& out) {
 // An item that remembers its bytes, where they make no difference to what follows. False if they do, or if a token is
 // so long that they may.
 bool Masker::gather_capture_free(const Item& item, Trie::Place place, Recipe& out) {
-  const std::vector<Item> sorts = matcher_->machine().sorts(item);
+  const std::vector<Item> sorts = matcher_.machine().sorts(item);
   Recipe all;
   for (const Item& sort : sorts) gather(sort, place, all);
   if (sorts.empty() || all.unsure) return false;
@@ -128,7 +125,8 @@ bool Masker::starts(Re r, std::uint32_t node) {
 // An item whose bytes count: each end has its own text, so ends are followed one by one.
 void Masker::gather_captured(const Item& item, Trie::Place place, Recipe& out) {
   if (place & Trie::kSingle) return gather_below(item, place & ~Trie::kSingle, out);
-  for (const std::uint32_t node : std::vector<std::uint32_t>(trie().members(place))) gather_below(item, node, out);
+  for (const std::uint32_t node : std::vector<std::uint32_t>(lexemes_.places().members(place)))
+    gather_below(item, node, out);
 }
 
 void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
@@ -140,13 +138,13 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   if ((head != re::Kind::Repeat && head != re::Kind::Bytes) || store.node(cut.back).kind == re::Kind::Tag)
     cut = {item.re, re::kEpsilon};
   const bool last = cut.back == re::kEpsilon;
-  const LexemeMask& mask = lexemes_->get(cut.front, node | Trie::kSingle);
+  const LexemeMask& mask = lexemes_.get(cut.front, node | Trie::kSingle);
   last ? take_last(mask, item, cut.front, node | Trie::kSingle, out) : take(mask, out);
   if (!last && store.nullable(cut.front)) gather_below({cut.back, item.cont, item.text}, node, out);
   if (mask.exits.empty()) return;
   const Trie::Node* const nodes = trie().nodes();
   const Token* const order = trie().tokens();
-  for (const LexemeMasks::End& end : lexemes_->ends(cut.front, node)) {
+  for (const LexemeMasks::End& end : lexemes_.ends(cut.front, node)) {
     if (!last && !store.ended(cut.back) && !starts(cut.back, end.node)) continue;
     const std::string_view word =
         trie().bytes(order[nodes[end.node].tokens]);  // the first token below has these bytes first
@@ -166,52 +164,42 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
 const Masker::Recipe& Masker::continuation(Cont cont, Tag tag, Text text, Trie::Place place) {
   const Key key{cont, tag, text, place};
   if (const Recipe* known = continuations_.find(key)) return *known;
-  const Expansion& next = matcher_->machine().after(cont, tag, text);
+  const Expansion& next = matcher_.machine().after(cont, tag, text);
   Recipe r;
   r.unsure = next.unsure;
   for (const Item& item : next.items) gather(item, place, r);
   settle(r);
-  memory_ += r.bytes() + 64;
   Budget::charge(0, r.bytes() + 64);
   return continuations_.add(key, std::move(r));
 }
 
 const Masker::Recipe& Masker::recipe(State s) {
-  if (ready(s)) return *recipes_[s];
-  trim();
-  auto r = std::make_unique<Recipe>();
-  const auto view = matcher_->items(s);
+  if (const Recipe* known = this->known(s)) return *known;
+  Recipe r;
+  const auto view = matcher_.items(s);
   const std::vector<Item> items(view.begin(), view.end());
   try {
     for (const Item& item : items) {
-      gather(item, Trie::kRoot, *r);
+      gather(item, Trie::kRoot, r);
       Budget::tick_time();  // however little was done: what went past mask_us is not kept
     }
-  } catch (const OverLimit& error) { matcher_->over_limit(error, items); }
-  if (matcher_->accepts(s)) r->sparse.insert(r->sparse.end(), end_.begin(), end_.end());
-  settle(*r);
-  memory_ += r->bytes();
-  if (recipes_.size() <= s) recipes_.resize(std::max<std::size_t>(s + 1, 2 * recipes_.size()));
-  recipes_[s] = std::move(r);
-  return *recipes_[s];
+  } catch (const OverLimit& error) { matcher_.over_limit(error, items); }
+  if (matcher_.accepts(s)) r.sparse.insert(r.sparse.end(), end_.begin(), end_.end());
+  settle(r);
+  Budget::charge(0, r.bytes());
+  recipe_pool_.push_back(std::move(r));
+  const Recipe& kept = recipe_pool_.back();
+  recipes_.make(s).store(&kept, std::memory_order_release);
+  return kept;
 }
 
-void Masker::trim() {
-  lexemes_->trim(kLexemeMemory);
-  if (memory_ <= kRecipeMemory) return;
-  continuations_.clear();
-  rests_.clear();
-  recipes_.clear();
-  memory_ = 0;
-}
-
-void Masker::fill(State s, std::uint32_t* out) {
+void Masker::fill(State s, std::uint32_t* out) const {
   const std::size_t words = trie().words();
   if (s == 0) {
     std::memset(out, 0, 4 * words);
     return;
   }
-  const Recipe& r = recipe(s);
+  const Recipe& r = *known(s);
   if (r.dense.empty()) std::memset(out, 0, 4 * words);
   else std::memcpy(out, r.dense[0]->data(), 4 * words);
   for (std::size_t i = 1; i < r.dense.size(); ++i) unite(out, r.dense[i]->data(), words);

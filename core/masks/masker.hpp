@@ -1,23 +1,32 @@
 // Token masks of one machine over one vocabulary.
+//
+// The mask of a state is made once, under the lock of the generation, as a recipe: a union of shared bitmaps and a list
+// of tokens. Recipes never change and are never dropped, so masks of known states are written by any number of threads
+// without a lock. All else is protected by the lock, and by being at work on the matcher.
 #pragma once
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <deque>
 
 #include "automaton/matcher.hpp"
+#include "base/shelf.hpp"
 #include "masks/lexeme_mask.hpp"
 
 namespace espalier {
 
 class Masker {
  public:
-  Masker(std::shared_ptr<Matcher> matcher, std::shared_ptr<LexemeMasks> masks, std::vector<Token> end);
+  // Of the generation of the matcher, in which this thread must work.
+  Masker(Matcher& matcher, std::shared_ptr<const Trie> trie, std::vector<Token> end);
 
   Masker(const Masker&) = delete;
 
-  Matcher& matcher() { return *matcher_; }
-  Trie& trie() { return lexemes_->trie(); }
-  bool ready(State s) const { return s < recipes_.size() && recipes_[s]; }
-  void fill(State, std::uint32_t* out);  // ceil(V / 32) words
+  Matcher& matcher() { return matcher_; }
+  const Trie& trie() const { return *trie_; }
+  bool ready(State s) const { return s == 0 || known(s); }
+  void prepare(State s) { recipe(s); }         // afterwards it is ready
+  void fill(State, std::uint32_t* out) const;  // of a state that is ready; ceil(V / 32) words
   bool is_end(Token t) const { return std::find(end_.begin(), end_.end(), t) != end_.end(); }
 
  private:
@@ -34,6 +43,10 @@ class Masker {
     std::size_t operator()(const Key&) const;
   };
   const Recipe& recipe(State);
+  const Recipe* known(State s) const {
+    const auto* at = recipes_.find(s);
+    return at ? at->load(std::memory_order_acquire) : nullptr;
+  }
   void gather(const Item&, Trie::Place, Recipe&);
   void rest(const Item&, Trie::Place, Recipe&);
   void gather_part(const Item&, Trie::Place, Recipe&);
@@ -47,13 +60,13 @@ class Masker {
   const Recipe& continuation(Cont, Tag, Text, Trie::Place);
   void settle(Recipe&);
   Bits met_;  // scratch for settle(): all zero between calls
-  void trim();
-  std::shared_ptr<Matcher> matcher_;
-  std::shared_ptr<LexemeMasks> lexemes_;
+  const std::shared_ptr<const Trie> trie_;
+  Matcher& matcher_;
+  LexemeMasks& lexemes_;
   std::vector<Token> end_;
-  std::vector<std::unique_ptr<Recipe>> recipes_;
+  std::deque<Recipe> recipe_pool_;
+  Shelf<std::atomic<const Recipe*>> recipes_;  // by state
   Table<Key, Recipe, KeyHash> continuations_, rests_;
-  std::size_t memory_ = 0;
 };
 
 }  // namespace espalier

@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-Trie::Trie(std::vector<std::string> tokens) : bytes_(std::move(tokens)), sets_(1), children_(1), expanded_(1) {
+Trie::Trie(std::vector<std::string> tokens) : bytes_(std::move(tokens)) {
   for (Token t = 0; t < bytes_.size(); ++t) {
     longest_ = std::max(longest_, bytes_[t].size());
     if (!bytes_[t].empty()) order_.push_back(t);
@@ -94,19 +94,19 @@ bool Trie::well_formed(std::uint32_t i, Re rest, Re any) const {
   return true;
 }
 
-Trie::Place Trie::place(std::vector<std::uint32_t>& nodes) {
-  std::erase_if(nodes, [&](std::uint32_t i) { return leaf(i); });
+Trie::Place Places::place(std::vector<std::uint32_t>& nodes) {
+  std::erase_if(nodes, [&](std::uint32_t i) { return trie_.leaf(i); });
   if (!std::is_sorted(nodes.begin(), nodes.end())) std::sort(nodes.begin(), nodes.end());
   nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-  if (nodes.empty()) return kNowhere;
-  if (nodes.size() == 1) return nodes[0] | kSingle;
+  if (nodes.empty()) return Trie::kNowhere;
+  if (nodes.size() == 1) return nodes[0] | Trie::kSingle;
   std::size_t h = nodes.size();
   for (const std::uint32_t i : nodes) h = (h ^ i) * 0x9e3779b97f4a7c15ull, h ^= h >> 29;
   const auto [begin, end] = set_ids_.equal_range(h);
   for (auto at = begin; at != end; ++at) {
     if (sets_[at->second] == nodes) return at->second;
   }
-  Budget::charge(0, 4 * nodes.size() + 64);
+  Budget::keep(0, 4 * nodes.size() + 64);
   sets_.push_back(nodes);
   children_.emplace_back();
   expanded_.push_back(false);
@@ -115,19 +115,20 @@ Trie::Place Trie::place(std::vector<std::uint32_t>& nodes) {
   return p;
 }
 
-const std::vector<Trie::Child>& Trie::children(Place p) {
+const std::vector<Places::Child>& Places::children(Place p) {
   if (expanded_[p]) return children_[p];
+  const Trie::Node* const nodes = trie_.nodes();
+  const Token* const order = trie_.tokens();
   std::array<std::vector<std::uint32_t>, 256> by_byte;
   for (const std::uint32_t i : sets_[p]) {
-    for (std::uint32_t c = i + 1; c < nodes_[i].skip; c = nodes_[c].skip) by_byte[nodes_[c].byte].push_back(c);
+    for (std::uint32_t c = i + 1; c < nodes[i].skip; c = nodes[c].skip) by_byte[nodes[c].byte].push_back(c);
   }
   std::vector<Child> out;
   for (unsigned b = 0; b < 256; ++b) {
     if (by_byte[b].empty()) continue;
-    Child child{static_cast<std::uint8_t>(b), kNowhere, static_cast<std::uint32_t>(child_tokens_.size()), 0};
+    Child child{static_cast<std::uint8_t>(b), Trie::kNowhere, static_cast<std::uint32_t>(child_tokens_.size()), 0};
     for (const std::uint32_t c : by_byte[b]) {
-      child_tokens_.insert(child_tokens_.end(), order_.begin() + nodes_[c].tokens,
-                           order_.begin() + nodes_[c + 1].tokens);
+      child_tokens_.insert(child_tokens_.end(), order + nodes[c].tokens, order + nodes[c + 1].tokens);
     }
     child.end = static_cast<std::uint32_t>(child_tokens_.size());
     child.place = place(by_byte[b]);

@@ -1,4 +1,4 @@
-// The byte trie of a vocabulary, and sets of its nodes.
+// The byte trie of a vocabulary, and sets of its nodes. The trie never changes: all threads and generations share it.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -50,15 +50,6 @@ class Trie {
   // kSingle.
   using Place = std::uint32_t;
   static constexpr Place kSingle = 0x80000000u, kRoot = kSingle, kNowhere = 0;
-  Place place(std::vector<std::uint32_t>& nodes);  // sorts, drops leaves and doubles
-  struct Child {
-    std::uint8_t byte;
-    Place place;               // kNowhere if no token goes on
-    std::uint32_t begin, end;  // tokens that end there: child_tokens()[begin, end)
-  };
-  const std::vector<Child>& children(Place);  // of a set
-  const std::vector<std::uint32_t>& members(Place p) const { return sets_[p]; }
-  const Token* child_tokens() const { return child_tokens_.data(); }
 
  private:
   std::vector<std::string> bytes_;
@@ -71,6 +62,25 @@ class Trie {
   std::vector<std::uint32_t> kids_, kids_begin_;  // children of all nodes, in order; where those of a node begin
   std::string kid_bytes_;
   std::size_t longest_ = 0;
+};
+
+// The sets of nodes of one trie that were met in one generation; protected by that generation's lock.
+class Places {
+ public:
+  using Place = Trie::Place;
+  explicit Places(const Trie& trie) : trie_(trie), sets_(1), children_(1), expanded_(1) {}
+  Place place(std::vector<std::uint32_t>& nodes);  // sorts, drops leaves and doubles
+  struct Child {
+    std::uint8_t byte;
+    Place place;               // kNowhere if no token goes on
+    std::uint32_t begin, end;  // tokens that end there: child_tokens()[begin, end)
+  };
+  const std::vector<Child>& children(Place);  // of a set
+  const std::vector<std::uint32_t>& members(Place p) const { return sets_[p]; }
+  const Token* child_tokens() const { return child_tokens_.data(); }
+
+ private:
+  const Trie& trie_;
   std::vector<std::vector<std::uint32_t>> sets_;
   std::unordered_multimap<std::size_t, Place> set_ids_;
   std::vector<std::vector<Child>> children_;

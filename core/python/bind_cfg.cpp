@@ -17,21 +17,26 @@ using cfg::Op;
 
 // A grammar while a reader hands it over, rule by rule.
 struct CfgBuilder {
+  const std::shared_ptr<Generation> home = Generation::current();
   Grammar grammar;
   cfg::Rule now = 0;
 
   void put(Op op, std::uint32_t a = 0, std::uint32_t b = 0) { grammar.rules.at(now).body.push_back({op, a, b}); }
 
-  void leaf(Re re, std::size_t size) {
+  template <class Make>
+  void leaf(const Make& make, std::size_t size) {
+    const nb::gil_scoped_release release;
+    const Inside inside(*home);
+    const Re re = make();
     put(Op::regular, re, static_cast<std::uint32_t>(std::min<std::size_t>(size, 1u << 30)));
   }
 
   std::shared_ptr<Machine> finish(std::uint32_t start, const Limits& limits, const std::string& name) {
     const nb::gil_scoped_release release;
-    const EngineGuard guard(engine_lock());
+    const Inside inside(*home);
     const Budget budget(limits.compile_ms, limits, name);
     grammar.start = start;
-    return std::make_shared<cfg::CfgMachine>(cfg::compile(grammar));
+    return std::make_shared<cfg::CfgMachine>(cfg::compile(grammar), grammar);
   }
 };
 
@@ -45,14 +50,16 @@ void bind_cfg(nb::module_& m) {
            [](CfgBuilder& b, const std::string& name, bool lexical) { return b.grammar.declare(name, lexical); })
       .def("define", [](CfgBuilder& b, cfg::Rule r) { b.grammar.rules.at(r).defined = true, b.now = r; })
       .def("ignore", [](CfgBuilder& b, cfg::Rule r) { b.grammar.ignore = r; })
-      .def("bytes", [](CfgBuilder& b, nb::bytes s) { b.leaf(re::literal({s.c_str(), s.size()}), s.size()); })
-      .def("ranges", [](CfgBuilder& b, const Ranges& r) { b.leaf(re::codepoints(r), 4); })
-      .def("pattern", [](CfgBuilder& b, const std::string& s) { b.leaf(re::parse(s), s.size()); })
+      .def("bytes",
+           [](CfgBuilder& b, nb::bytes s) { b.leaf([&] { return re::literal({s.c_str(), s.size()}); }, s.size()); })
+      .def("ranges", [](CfgBuilder& b, const Ranges& r) { b.leaf([&] { return re::codepoints(r); }, 4); })
+      .def("pattern", [](CfgBuilder& b, const std::string& s) { b.leaf([&] { return re::parse(s); }, s.size()); })
       .def("ref", [](CfgBuilder& b, cfg::Rule r) { b.put(Op::ref, r); })
       .def("embed",
            [](CfgBuilder& b, std::shared_ptr<Machine> machine) {
              b.put(Op::embed, static_cast<std::uint32_t>(b.grammar.machines.size()));
-             b.grammar.machines.push_back(std::move(machine));
+             const nb::gil_scoped_release release;
+             b.grammar.machines.push_back(brought(machine, b.home));
            })
       .def("cat", [](CfgBuilder& b, std::uint32_t n) { b.put(Op::cat, n); })
       .def("alt", [](CfgBuilder& b, std::uint32_t n) { b.put(Op::alt, n); })

@@ -21,7 +21,8 @@ void bind_json(nb::module_& m) {
       [](std::string schema, std::vector<std::pair<std::string, std::string>> registry, bool formats, bool in_order,
          int blanks, bool plain, const Limits& limits) -> std::shared_ptr<SchemaMachine> {
         const nb::gil_scoped_release release;
-        const EngineGuard guard(engine_lock());
+        const std::shared_ptr<Generation> home = Generation::current();
+        const Inside inside(*home);
         const Budget budget(limits.compile_ms, limits, "the schema");
         json::Options o{formats, in_order, static_cast<json::Blanks>(blanks), plain};
         return std::make_shared<SchemaMachine>(std::move(schema), std::move(registry), o);
@@ -35,10 +36,8 @@ void bind_json(nb::module_& m) {
     const json::Draft draft = json::draft_of(uri, json::Draft::Any);
     return draft >= json::Draft::V3 && draft <= json::Draft::V7;
   });
-  m.def("offer_schema", [](std::string uri, std::string text) {
-    const EngineGuard guard(engine_lock());
-    json::Schemas::offer_to_all(std::move(uri), std::move(text));
-  });
+  m.def("offer_schema",
+        [](std::string uri, std::string text) { json::Schemas::offer_to_all(std::move(uri), std::move(text)); });
 }
 
 }  // namespace espalier

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "masks/masker.hpp"
 #include "python/bindings.hpp"
 
 namespace nb = nanobind;
@@ -14,44 +13,29 @@ namespace espalier {
 
 namespace {
 
-constexpr State kEnded = 0xffffffffu;  // after an end token
-
-// Runs `work` with the engine's lock; the GIL is given up unless the lock is free and `brief` (asked under it) says the
-// work is short.
-template <class Brief, class Work>
-auto locked(Masker& m, double milliseconds, Brief brief, Work work) {
-  if (std::unique_lock<std::recursive_mutex> lock(engine_lock(), std::try_to_lock); lock && brief()) return work();
-  const nb::gil_scoped_release release;
-  const EngineGuard guard(engine_lock());
-  const Budget budget(milliseconds, m.matcher().limits(), m.matcher().name());
-  return work();
-}
-
-State advance(Masker& m, State s, Token t) {
-  if (s == 0 || s == kEnded || t >= m.trie().vocab_size()) return 0;
-  m.matcher().own(s);
-  if (m.is_end(t)) return m.matcher().accepts(s) ? kEnded : 0;
+Position advance(GuideMasks& m, const Position& p, Token t) {
+  if (!p.matcher || t >= m.trie().vocab_size()) return {};
+  Matcher& matcher = life(m.guide(), p);
+  if (m.is_end(t)) return matcher.accepts(p.state) ? Position{nullptr, kEnded} : Position{};
   const std::string_view bytes = m.trie().bytes(t);
-  return bytes.empty() ? 0 : m.matcher().advance(s, bytes);
+  if (bytes.empty()) return {};
+  const nb::gil_scoped_release release;
+  const Working working(matcher, m.guide().limits().compile_ms);
+  return {p.matcher, matcher.advance(p.state, bytes)};
 }
 
-bool accepts(Masker& m, State s) {
-  const EngineGuard guard(engine_lock());
-  return s == kEnded || m.matcher().accepts(m.matcher().own(s));
-}
+bool accepts(GuideMasks& m, const Position& p) { return !p.matcher || life(m.guide(), p).accepts(p.state); }
 
-void fill(Masker& m, State s, std::uint32_t* out) {
-  locked(
-      m, m.matcher().limits().mask_us / 1e3, [&] { return s == kEnded || m.ready(s); },
-      [&] {
-        m.fill(s == kEnded ? 0 : m.matcher().own(s), out);
-        return 0;
-      });
-}
-
-template <class Work>
-auto reading(Masker& m, Work work) {
-  return locked(m, m.matcher().limits().compile_ms, [] { return false; }, work);
+// A mask that is known is copied with the GIL in hand: that is shorter than to give it up.
+void fill(GuideMasks& m, const Position& p, std::uint32_t* out) {
+  if (!p.matcher) return std::fill_n(out, m.trie().words(), 0u), void();
+  Matcher& matcher = life(m.guide(), p);
+  if (const void* known = matcher.kept(m.key())) {
+    const Masker& masker = *static_cast<const Masker*>(known);
+    if (masker.ready(p.state)) return masker.fill(p.state, out);
+  }
+  const nb::gil_scoped_release release;
+  m.fill(m.of(matcher), p.state, out);
 }
 
 // What the library raises; a Cursor's calls go to Python as they are, so they raise it themselves.
@@ -76,84 +60,102 @@ void raise_taught(const std::exception_ptr& p, void*) {
   }
 }
 
-struct Place {
-  std::uint32_t* at;
-  std::size_t words;
-};
-
-Place writable(Masker& m, std::uintptr_t address, std::size_t words) {
+std::uint32_t* writable(const GuideMasks& m, std::uintptr_t address, std::size_t words) {
   if (words < m.trie().words()) {
     throw GrammarError("a mask buffer of " + std::to_string(words) + " words of 32 bits; this vocabulary needs " +
                        std::to_string(m.trie().words()));
   }
-  return {reinterpret_cast<std::uint32_t*>(address), words};
+  return reinterpret_cast<std::uint32_t*>(address);
 }
 
 // A position that moves: for loops that own their tokens. commit() and fill() are the two hot calls. It keeps the
 // buffer alive.
 class Cursor {
  public:
-  Cursor(std::shared_ptr<Masker> m, std::uintptr_t address, std::size_t words, nb::object buffer)
-      : m_(std::move(m)), out_(writable(*m_, address, words)), buffer_(std::move(buffer)) {
-    state_ = reading(*m_, [&] { return m_->matcher().start(); });
-  }
+  Cursor(std::shared_ptr<GuideMasks> m, std::uintptr_t address, std::size_t words, nb::object buffer)
+      : m_(std::move(m)), out_(writable(*m_, address, words)), buffer_(std::move(buffer)), at_(begun(m_->guide())) {}
   bool commit(Token t) {
-    const State s = taught([&] { return reading(*m_, [&] { return advance(*m_, state_, t); }); });
-    if (!s) return false;
-    state_ = s;
+    Position next = taught([&] { return advance(*m_, at_, t); });
+    if (!next.state) return false;
+    at_ = std::move(next);
     return true;
   }
   void fill() {
     taught([&] {
-      espalier::fill(*m_, state_, out_.at);
+      espalier::fill(*m_, at_, out_);
       return 0;
     });
   }
-  bool accepts() const { return espalier::accepts(*m_, state_); }
-  State state() const { return state_; }
-  void go(State s) { state_ = s; }
+  bool accepts() const { return espalier::accepts(*m_, at_); }
 
  private:
-  std::shared_ptr<Masker> m_;
-  Place out_;
+  std::shared_ptr<GuideMasks> m_;
+  std::uint32_t* out_;
   nb::object buffer_;
-  State state_;
+  Position at_;
 };
+
+using Rows = std::vector<std::pair<GuideMasks*, const Position*>>;
+
+void fill_batch(const Rows& rows, std::uintptr_t address, std::size_t words, unsigned threads) {
+  std::vector<MaskRow> all;
+  for (const auto& [m, p] : rows) {
+    writable(*m, address, words);
+    if (p->matcher) life(m->guide(), *p);
+  }
+  const nb::gil_scoped_release release;
+  for (const auto& [m, p] : rows) {
+    if (p->matcher) all.push_back({&m->of(*p->matcher), p->state});
+    else all.push_back({nullptr, 0});
+  }
+  fill_rows(all, reinterpret_cast<std::uint32_t*>(address), words, threads);
+}
 
 }  // namespace
 
 void bind_masks(nb::module_& m) {
   nb::register_exception_translator(raise_taught);
-  nb::class_<LexemeMasks>(m, "Vocabulary")
+  nb::class_<Trie>(m, "Vocabulary")
       .def("__init__",
-           [](LexemeMasks* self, const std::vector<nb::bytes>& tokens) {
+           [](Trie* self, const std::vector<nb::bytes>& tokens) {
              std::vector<std::string> copy;
              for (const nb::bytes& t : tokens) copy.emplace_back(static_cast<const char*>(t.data()), t.size());
              const nb::gil_scoped_release release;
-             new (self) LexemeMasks(std::move(copy));
+             const std::shared_ptr<Generation> home = Generation::current();
+             const Inside inside(*home);
+             new (self) Trie(std::move(copy));
            })
-      .def_prop_ro("nodes", [](LexemeMasks& s) { return s.trie().size(); })
-      .def_prop_ro("memory", [](LexemeMasks& s) { return s.memory(); })
-      .def("warm", [](LexemeMasks& s, Re r) {
-        const nb::gil_scoped_release release;
-        const EngineGuard guard(engine_lock());
-        s.get(r, Trie::kRoot);
+      .def_prop_ro("nodes", [](const Trie& t) { return t.size(); });
+  nb::class_<GuideMasks>(m, "Masker")
+      .def("__init__",
+           [](GuideMasks* self, std::shared_ptr<Guide> guide, std::shared_ptr<Trie> trie, std::vector<Token> end) {
+             const nb::gil_scoped_release release;
+             new (self) GuideMasks(std::move(guide), std::move(trie), std::move(end));
+           })
+      .def("start", [](GuideMasks& s) { return position(begun(s.guide())); })
+      .def("advance",
+           [](GuideMasks& s, nb::handle at, Token t) { return position(advance(s, state(s.guide(), at), t)); })
+      .def("accepts", [](GuideMasks& s, nb::handle at) { return accepts(s, state(s.guide(), at)); })
+      .def("fill", [](GuideMasks& s, nb::handle at, std::uintptr_t address,
+                      std::size_t words) { fill(s, state(s.guide(), at), writable(s, address, words)); })
+      .def("fill_batch", [](GuideMasks& s, const std::vector<nb::object>& states, std::uintptr_t address,
+                            std::size_t words, unsigned threads) {
+        Rows rows;
+        for (const nb::object& at : states) rows.emplace_back(&s, &state(s.guide(), at));
+        fill_batch(rows, address, words, threads);
       });
-  nb::class_<Masker>(m, "Masker")
-      .def(nb::init<std::shared_ptr<Matcher>, std::shared_ptr<LexemeMasks>, std::vector<Token>>())
-      .def("start", [](Masker& s) { return reading(s, [&] { return s.matcher().start(); }); })
-      .def("advance", [](Masker& s, State at, Token t) { return reading(s, [&] { return advance(s, at, t); }); })
-      .def("accepts", &accepts)
-      .def("fill", [](Masker& s, State at, std::uintptr_t address, std::size_t words) {
-        fill(s, at, writable(s, address, words).at);
-      });
-  m.attr("ENDED") = kEnded;
+  m.def("fill_batch", [](const std::vector<GuideMasks*>& masks, const std::vector<nb::object>& states,
+                         std::uintptr_t address, std::size_t words, unsigned threads) {
+    Rows rows;
+    for (std::size_t i = 0; i < states.size(); ++i)
+      rows.emplace_back(masks.at(i), &state(masks[i]->guide(), states[i]));
+    fill_batch(rows, address, words, threads);
+  });
   nb::class_<Cursor>(m, "Cursor")
-      .def(nb::init<std::shared_ptr<Masker>, std::uintptr_t, std::size_t, nb::object>())
+      .def(nb::init<std::shared_ptr<GuideMasks>, std::uintptr_t, std::size_t, nb::object>())
       .def("commit", &Cursor::commit)
       .def("fill", &Cursor::fill)
-      .def("accepts", &Cursor::accepts)
-      .def_prop_rw("state", &Cursor::state, &Cursor::go);
+      .def("accepts", &Cursor::accepts);
 }
 
 }  // namespace espalier

@@ -126,7 +126,7 @@ const Row& Store::keep_row(Re r, const Partition& classes, std::span<const Re> t
     at = partitions_.emplace(std::string_view(reinterpret_cast<const char*>(kept.data()), kept.size()), kept.data())
              .first;
   }
-  Budget::charge(0, sizeof(Row) + sizeof(Re) * to.size() + 16);
+  Budget::keep(0, sizeof(Row) + sizeof(Re) * to.size() + 16);
   if (targets_left_ < to.size()) {
     targets_left_ = std::max<std::size_t>(4096, to.size());
     target_pool_.push_back(std::make_unique<Re[]>(targets_left_));

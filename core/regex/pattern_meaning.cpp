@@ -143,13 +143,9 @@ Re meaning(Store& store, const Pattern& p, bool search, bool ecma) {
   return m.of(anything, kStart, m.all(p, Meaning::same(store.text())));
 }
 
-void check(std::string_view pattern, bool search) {
-  const EngineGuard guard(engine_lock());
-  read_pattern(Store::get(), pattern, search);
-}
+void check(std::string_view pattern, bool search) { read_pattern(Store::get(), pattern, search); }
 
 Re parse(std::string_view pattern, bool search) {
-  const EngineGuard guard(engine_lock());
   Store& store = Store::get();
   return meaning(store, *read_pattern(store, pattern, search), search, search);
 }

@@ -9,25 +9,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "base/error.hpp"
 
 namespace espalier {
 
 using Re = std::uint32_t;   // an expression
 using Tag = std::uint32_t;  // which alternative ended; 0 = the plain end
 using WordId = std::uint32_t;
-
-struct GrammarError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-struct OverLimit : GrammarError {  // past a bound of Limits
-  using GrammarError::GrammarError;
-};
 
 struct ByteSet {
   std::uint64_t w[4] = {0, 0, 0, 0};

@@ -95,6 +95,7 @@ bool Store::search(Re root) {
       continue;
     }
     const Re to = row.to[top.next++];
+    if (nodes_[to].flags & kLive) return found();  // found meanwhile
     if (!known(to) && seen.insert(to).second) path.push_back({to, 0});
   }
   for (const Re r : seen) nodes_[r].flags |= kDead;

@@ -27,10 +27,7 @@ std::uint64_t hash(const Node& n, std::span<const Re> operands) {
 
 }  // namespace
 
-Store& Store::get() {
-  static Store* store = new Store;  // never destroyed: ids may be held by objects that outlive main()
-  return *store;
-}
+Store& Store::get() { return Generation::here().part<Store>(); }
 
 Store::Store() {
   end_set({});
@@ -153,7 +150,7 @@ Re Store::intern(Node n, std::span<const Re> operands) {
   if (const std::uint32_t at = ids_.find(h, [&](std::uint32_t i) { return same(n, operands, nodes_[i]); });
       at != Index::kNone)
     return at;
-  Budget::charge(1, sizeof(Node) + sizeof(Row*) + 16 + 4 * operands.size());
+  Budget::keep(1, sizeof(Node) + sizeof(Row*) + 16 + 4 * operands.size());
   if (nodes_.size() >= 0xfffffff0u || pool_.size() + operands.size() >= 0xfffffff0u)
     throw GrammarError("the store of expressions is full");
   n.ends = ends_of(n, operands);

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/generation.hpp"
 #include "base/hash_table.hpp"
 #include "regex/re.hpp"
 
@@ -66,6 +67,9 @@ class Store {
   WordId word(std::string_view, Tag);
   Re words(std::vector<WordId>);
   bool within(Re lexeme, Re body, Re& out);
+  // For Portable: a node made again, and the words of a list of words.
+  Re again(Node, std::vector<Re> operands, const ByteSet&, const std::vector<std::pair<std::string, Tag>>& words);
+  std::vector<std::pair<std::string, Tag>> listed(Re) const;
   Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>>);
   bool goes_on(Re);  // wherever it is, there is a longer text: known, not guessed
   Re text() const { return text_; }
@@ -161,6 +165,7 @@ class Store {
   Re derive_one(Re, std::uint8_t);
   const Row* unlisted_row(Re);
   Re words_after(std::span<const WordId>, std::uint32_t depth);
+  std::vector<WordId> in_order(std::vector<WordId>) const;
   template <class Then>
   void fork(const Spelling& words, const Then& then) const;
   std::span<const WordId> narrow(std::span<const WordId>, std::uint32_t depth, std::uint8_t byte) const;
@@ -212,7 +217,7 @@ class Store {
   std::deque<std::vector<WordId>> word_lists_;
   Index word_ids_, word_list_ids_;
   Re text_ = kEmpty, codepoint_ = kEmpty;
-  std::uint32_t factor_depth_ = 0;
+  inline static thread_local std::uint32_t factor_depth_ = 0;  // of the job, not of the store
 };
 
 template <class Then>

@@ -11,7 +11,7 @@ WordId Store::word(std::string_view text, Tag tag) {
   const std::uint64_t h = std::hash<std::string_view>{}(text) + tag * 0xff51afd7ed558ccdull;
   const auto same = [&](std::uint32_t i) { return words_[i].tag == tag && words_[i].text == text; };
   if (const std::uint32_t id = word_ids_.find(h, same); id != Index::kNone) return id;
-  Budget::charge(0, text.size() + 96);
+  Budget::keep(0, text.size() + 96);
   Re rest = text_;
   for (const char c : text) rest = step(rest, static_cast<std::uint8_t>(c));
   words_.push_back({std::string(text), tag, rest != kEmpty && nullable(rest)});
@@ -19,12 +19,14 @@ WordId Store::word(std::string_view text, Tag tag) {
   return static_cast<WordId>(words_.size() - 1);
 }
 
-Re Store::words(std::vector<WordId> list) {
+std::vector<WordId> Store::in_order(std::vector<WordId> list) const {
   const auto before = [&](WordId x, WordId y) { return std::tie(words_[x].text, x) < std::tie(words_[y].text, y); };
   if (!std::is_sorted(list.begin(), list.end(), before)) std::sort(list.begin(), list.end(), before);
   list.erase(std::unique(list.begin(), list.end()), list.end());
-  return words_after(list, 0);
+  return list;
 }
+
+Re Store::words(std::vector<WordId> list) { return words_after(in_order(std::move(list)), 0); }
 
 // The rests of these words (in order, alike up to `depth`) from there on.
 Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
@@ -39,7 +41,7 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
   const std::uint32_t known =
       word_list_ids_.find(h, [&](std::uint32_t i) { return std::ranges::equal(word_lists_[i], list); });
   if (known != Index::kNone) return intern({.kind = Kind::Words, .a = known, .b = depth});
-  Budget::charge(0, 4 * list.size() + 64);
+  Budget::keep(0, 4 * list.size() + 64);
   word_lists_.emplace_back(list.begin(), list.end());
   const auto id = static_cast<std::uint32_t>(word_lists_.size() - 1);
   word_list_ids_.add(h, id);

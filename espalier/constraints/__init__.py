@@ -4,6 +4,7 @@ from espalier.constraints.adapters.transformers import logits_processor
 from espalier.constraints.cfg import grammars
 from espalier.constraints.cfg.cfg import cfg
 from espalier.constraints.choices import choices
+from espalier.constraints.generations import engine_memory
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal
 from espalier.constraints.regex import regex
@@ -15,7 +16,7 @@ from espalier.constraints.selection.substring import substring
 from espalier.constraints.selection.unique import unique
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
-from espalier.constraints.vocab_masks import Masks, masks
+from espalier.constraints.vocab_masks import Masks, fill_batch, masks
 from espalier.constraints.words.lexical import avoids, contains, lexical
 from espalier.constraints.words.phrases import absent
 
@@ -32,7 +33,9 @@ __all__ = [
     "cfg",
     "choices",
     "contains",
+    "engine_memory",
     "explain",
+    "fill_batch",
     "grammars",
     "heal",
     "json",

@@ -73,7 +73,7 @@ def complement(a: Engine, label: str) -> Engine:
     return regular_machine(_grammar.re_both(_grammar.re_text(), _grammar.re_negate(a.expression)), label, limits(a))
 
 
-def regular_machine(expression: int, label: str, limits: Limits) -> NativeMachine:
+def regular_machine(expression: Any, label: str, limits: Limits) -> NativeMachine:
     """The native machine of an expression of the native store."""
     with teaching():
         machine = _grammar.regular_machine(expression, limits.native(), label)

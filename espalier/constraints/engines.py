@@ -14,12 +14,12 @@ _THREADS = 10_000  # readings of a text that one state may hold
 
 
 class Engine(Protocol):
-    """What follows a text byte by byte. `expression`: its regular expression (an id of the native store) if it has one."""
+    """What follows a text byte by byte. `expression`: its regular expression (of the native store) if it has one."""
 
     @property
     def exactness(self) -> str: ...
     @property
-    def expression(self) -> int | None: ...
+    def expression(self) -> Any | None: ...
     @property
     def label(self) -> str: ...
     def machine(self) -> Any | None: ...  # the native machine, None if there is none
@@ -30,18 +30,18 @@ class Engine(Protocol):
 
 
 class NativeMachine:
-    """A native machine. States are small integers of its matcher; equal situations have equal states."""
+    """A native machine, followed in the generations of the engine. States are values; equal situations have equal states."""
 
     _FORCED = 1 << 16  # bytes looked ahead at most
 
-    def __init__(self, machine: Any, name: str, *, limits: Limits | None = None, expression: int | None = None) -> None:
+    def __init__(self, machine: Any, name: str, *, limits: Limits | None = None, expression: Any | None = None) -> None:
         self.name, self.limits, self._expression = name, limits or Limits(), expression
         self.maskers: dict[str, Any] = {}  # by the fingerprint of the vocabulary
         with teaching():
             self._matcher = _grammar.Matcher(machine, name, self.limits.native())
 
     @property
-    def expression(self) -> int | None:
+    def expression(self) -> Any | None:
         return self._expression
 
     @property
@@ -61,14 +61,14 @@ class NativeMachine:
 
     def start(self) -> Any:
         with teaching():
-            state: int = self._matcher.start()
-        if state == 0:
+            state = self._matcher.start()
+        if state is None:
             raise Unsatisfiable(f"{self.name}: no text at all satisfies this")
         return state
 
     def advance(self, state: Any, data: bytes) -> Any | None:
         with teaching():
-            return self._matcher.advance(state, data) or None
+            return self._matcher.advance(state, data)
 
     def accepts(self, state: Any) -> bool:
         with teaching():

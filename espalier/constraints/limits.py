@@ -14,8 +14,10 @@ from espalier.errors import InvalidInput, LimitExceeded
 class Limits:
     """How much one guide may cost; past a bound `LimitExceeded` names the place instead of hanging.
 
-    `compile_ms` bounds the building of a guide and each single call on bytes, `mask_us` each single mask, `states` and
-    `memory_mb` what one call may add to the process. `None` = unlimited. Raises `InvalidInput` for what is no bound.
+    `compile_ms` bounds the building of a guide and each single call on bytes, `mask_us` each single mask: in CPU time of the
+    thread that works, so that waiting costs nothing. `states` and `memory_mb` bound what a text may make a guide remember,
+    with all texts before it; a guide that has spent half of them forgets all when its next text begins. `None` = unlimited.
+    Raises `InvalidInput` for what is no bound.
 
     >>> Limits(compile_ms=50).compile_ms
     50

@@ -32,6 +32,11 @@ class Masker(ABC):
     @abstractmethod
     def fill(self, state: Any, buffer: Any) -> None: ...
 
+    def fill_batch(self, states: Sequence[Any], out: Any, threads: int) -> None:
+        _rows(out, len(states))
+        for row, state in enumerate(states):
+            self.fill(state, out[row])
+
     def cursor(self, buffer: Any) -> tuple[Any, Any, Any]:
         state = self.start()
 
@@ -50,7 +55,7 @@ class Masker(ABC):
 
 
 class _Alone(Masker):
-    """The masks of one machine: a state is a number of its matcher."""
+    """The masks of one native machine."""
 
     def __init__(self, native: Any) -> None:
         self.native = native
@@ -59,7 +64,7 @@ class _Alone(Masker):
         return self.native.start()
 
     def advance(self, state: Any, token: int) -> Any | None:
-        return self.native.advance(state, token) or None
+        return self.native.advance(state, token)
 
     def accepts(self, state: Any) -> bool:
         return bool(self.native.accepts(state))
@@ -69,6 +74,9 @@ class _Alone(Masker):
 
     def fill(self, state: Any, buffer: Any) -> None:
         self.native.fill(state, *place(buffer))
+
+    def fill_batch(self, states: Sequence[Any], out: Any, threads: int) -> None:
+        self.native.fill_batch(list(states), _rows(out, len(states))[0], out.shape[1], threads)
 
     def cursor(self, buffer: Any) -> tuple[Any, Any, Any]:
         cursor = _grammar.Cursor(self.native, *place(buffer), buffer)
@@ -278,6 +286,27 @@ def _native_masker(engine: NativeMachine, vocab: Vocab) -> Any:
     if key not in engine.maskers:
         engine.maskers[key] = _grammar.Masker(engine.native(), trie(vocab), sorted(vocab.end))
     return engine.maskers[key]
+
+
+def fill_rows(maskers: Sequence[Masker], states: Sequence[Any], out: Any, threads: int) -> None:
+    """Row i of `out` becomes the mask of `states[i]` by `maskers[i]`; the native ones are written by several threads."""
+    address, _ = _rows(out, len(states))
+    native = [at for at, masker in enumerate(maskers) if isinstance(masker, _Alone)]
+    if len(native) == len(maskers):
+        _grammar.fill_batch([m.native for m in maskers if isinstance(m, _Alone)], list(states), address, out.shape[1], threads)
+        return
+    for at, (masker, state) in enumerate(zip(maskers, states, strict=True)):
+        masker.fill(state, out[at])
+
+
+def _rows(out: Any, rows: int) -> tuple[int, int]:
+    """Address and words of a contiguous int32 matrix of so many rows on the CPU."""
+    if getattr(out, "ndim", 0) != 2 or out.shape[0] != rows:
+        raise InvalidInput(
+            f"fill_batch: {rows} states need an int32 matrix of {rows} rows and masks.words columns, such as "
+            f"numpy.zeros(({rows}, masks.words), dtype=numpy.int32); this is of shape {tuple(getattr(out, 'shape', ()))}"
+        )
+    return place(out)
 
 
 def place(buffer: Any) -> tuple[int, int]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from espalier.constraints.limits import teaching
-from espalier.constraints.maskers import masker
+from espalier.constraints.maskers import fill_rows, masker
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 
@@ -27,6 +28,35 @@ def masks(guide: Guide, vocab: Vocab) -> Masks:
     (True, None, 10)
     """
     return Masks(guide, vocab)
+
+
+def fill_batch(rows: Sequence[tuple[Masks, Any]], out: Any, threads: int = 0) -> None:
+    """Write into row i of `out` the mask of `rows[i]`: masks, of any guides over one vocabulary, and a state of theirs.
+
+    >>> import numpy as np, espalier as es
+    >>> vocab = Vocab([b"a", b"b", b"ab", None], end=[3])
+    >>> x, y = masks(es.regex("ab*"), vocab), masks(es.regex("b"), vocab)
+    >>> fill_batch([(x, x.state()), (y, y.state())], out := np.zeros((2, x.words), np.int32), threads=2)
+    >>> out.tolist()
+    [[5], [2]]
+    """
+    for row in rows:
+        if not (isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], Masks)):
+            raise InvalidInput(f"fill_batch: a row is a pair (masks, state) such as (masks, masks.state()), not {row!r}")
+    with teaching():
+        fill_rows([each._masker for each, _ in rows], [state for _, state in rows], out, _counted(threads))
+
+
+def _listed(states: Any) -> list[Any]:
+    if not isinstance(states, Sequence):
+        raise InvalidInput(f"fill_batch({states!r}, …): give a list of states, such as [masks.state()]")
+    return list(states)
+
+
+def _counted(threads: Any) -> int:
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024:
+        raise InvalidInput(f"fill_batch(threads={threads!r}): a number from 0 (as many as are useful) to 1024")
+    return threads
 
 
 class Masks:
@@ -73,6 +103,22 @@ class Masks:
         """Write the mask of `state` into `buffer`."""
         with teaching():
             self._masker.fill(state, buffer)
+
+    def fill_batch(self, states: Sequence[Any], out: Any, threads: int = 0) -> None:
+        """Write the mask of `states[i]` into row i of `out` (int32, N rows of ceil(V / 32) words), on several threads.
+
+        `threads=0` takes as many as there are cores and work for. Python's other threads run meanwhile. The masks are those
+        of `fill`.
+
+        >>> import numpy as np, espalier as es
+        >>> masks = Masks(es.regex("ab*"), Vocab([b"a", b"b", b"ab", None], end=[3]))
+        >>> first = masks.state()
+        >>> masks.fill_batch([first, masks.advance(first, 0)], out := np.zeros((2, masks.words), np.int32))
+        >>> out.tolist()
+        [[5], [10]]
+        """
+        with teaching():
+            self._masker.fill_batch(_listed(states), out, _counted(threads))
 
 
 class Cursor:

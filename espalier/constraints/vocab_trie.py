@@ -12,17 +12,7 @@ from espalier.text.vocab import Vocab
 @lru_cache(maxsize=16)
 def trie(vocab: Vocab) -> Any:
     """The native byte trie of a vocabulary, shared by all guides of the process."""
-    vocabulary = _grammar.Vocabulary([token if id not in vocab.end else b"" for id, token in enumerate(vocab.tokens)])
-    quote = _grammar.re_literal(b'"')
-    anything = _grammar.re_codepoints([(0, 0x10FFFF)])
-    longest = min(_LONGEST, vocab.longest)
-    bounds = [(0, _grammar.INF), *((n, _grammar.INF) for n in range(1, longest + 2)), *((0, n) for n in range(1, longest + 2))]
-    for lo, hi in bounds:  # the bodies of JSON strings are in nearly every schema: their masks are ready before the first
-        vocabulary.warm(_grammar.re_cat(_grammar.re_json_string(_grammar.re_repeat(anything, lo, hi)), quote))
-    return vocabulary
-
-
-_LONGEST = 96  # code points: counts up to here are prepared
+    return _grammar.Vocabulary([token if id not in vocab.end else b"" for id, token in enumerate(vocab.tokens)])
 
 
 class Node(NamedTuple):

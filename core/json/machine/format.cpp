@@ -1,6 +1,7 @@
 // The formats that are asserted, as expressions over the decoded string.
 #include <map>
 
+#include "base/generation.hpp"
 #include "json/machine/schema_machine.hpp"
 
 namespace espalier::json {
@@ -164,8 +165,14 @@ const std::map<Text, Text (*)(), std::less<>>& table() {
 
 }  // namespace
 
+namespace {
+struct Formats {  // of a generation
+  std::map<Text, Re, std::less<>> known;
+};
+}  // namespace
+
 Re format_texts(std::string_view name, bool& exact) {
-  static std::map<Text, Re, std::less<>> known;
+  auto& known = Generation::here().part<Formats>().known;
   if (const auto at = known.find(name); at != known.end()) return at->second;
   const auto at = table().find(name);
   if (at == table().end()) return re::kEmpty;

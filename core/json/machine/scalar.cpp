@@ -1,6 +1,7 @@
 // Formulas of scalars as expressions: strings by what their decoded text is, numbers by their exact value.
 #include <algorithm>
 
+#include "base/generation.hpp"
 #include "json/machine/schema_machine.hpp"
 
 namespace espalier::json {
@@ -10,8 +11,11 @@ namespace {
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
 
 // The texts of a pattern. Schemas share them: the same patterns stand in many.
+struct Patterns {
+  std::unordered_map<std::string, Re> all;
+};
 Re matching(std::string_view pattern) {
-  static std::unordered_map<std::string, Re> all;
+  auto& all = Generation::here().part<Patterns>().all;
   const std::string key(pattern);
   if (const auto at = all.find(key); at != all.end()) return at->second;
   return all[key] = re::both(re::text(), re::parse(pattern, true));

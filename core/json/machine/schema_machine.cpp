@@ -8,12 +8,28 @@ namespace espalier::json {
 
 SchemaMachine::SchemaMachine(std::string schema, std::vector<std::pair<std::string, std::string>> registry,
                              Options options)
-    : options_(options) {
-  for (auto& [uri, text] : registry) schemas_.offer(std::move(uri), std::move(text));
+    : text_(std::move(schema)), registry_(std::move(registry)), options_(options) {
+  for (const auto& [uri, text] : registry_) schemas_.offer(uri, text);
   frames_.push_back({At::End});  // 0 is no continuation
   shapes_.push_back({});
-  root_ = schemas_.root(std::move(schema));
+  root_ = schemas_.root(text_);
   schemas_.check(root_);
+}
+
+Source SchemaMachine::source() {
+  return [text = text_, registry = registry_, options = options_, inexact = inexact_]() -> std::shared_ptr<Machine> {
+    auto made = std::make_shared<SchemaMachine>(text, registry, options);
+    made->set_inexact(inexact);
+    return made;
+  };
+}
+
+// Questions that were open above: nobody is left to close them.
+void SchemaMachine::interrupted() {
+  asking_.clear();
+  expanding_.clear();
+  lowest_ = static_cast<std::size_t>(-1);
+  f_.interrupted();
 }
 
 std::size_t SchemaMachine::FrameHash::operator()(const Frame& f) const {

@@ -44,6 +44,8 @@ class SchemaMachine final : public Machine {
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
   bool exact() const override { return inexact_.empty(); }
+  Source source() override;
+  void interrupted() override;
   const std::set<std::string>& inexact() const { return inexact_; }
   void set_inexact(std::set<std::string> keywords) { inexact_ = std::move(keywords); }
   SchemaMachine(const SchemaMachine&) = delete;
@@ -234,7 +236,9 @@ class SchemaMachine final : public Machine {
   void with_blanks(const Frame&, Text, Expansion&);
   void comma(Frame, At, Text, Expansion&, bool sure = false);
 
-  Options options_;
+  const std::string text_;
+  const std::vector<std::pair<std::string, std::string>> registry_;
+  const Options options_;
   Schemas schemas_;
   Schema root_ = 0;
   Formulas f_;

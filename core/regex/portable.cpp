@@ -1,0 +1,88 @@
+#include "regex/portable.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/budget.hpp"
+
+namespace espalier::re {
+
+// The nodes below, each once, without recursion: a literal is as deep as it is long.
+Portable::Portable(Re root) {
+  const Store& store = Store::get();
+  std::unordered_map<Re, std::uint32_t> numbers;
+  std::vector<std::pair<Re, bool>> todo{{root, false}};
+  const auto below = [&](const Node& n) {
+    std::vector<Re> out;
+    if (n.kind == Kind::Alt || n.kind == Kind::And) out.assign(store.operands(n).begin(), store.operands(n).end());
+    if (n.kind == Kind::Cat) out = {n.a, n.b};
+    if (n.kind == Kind::Not || n.kind == Kind::Repeat || n.kind == Kind::Json) out = {n.a};
+    return out;
+  };
+  while (!todo.empty()) {
+    const auto [r, ready] = todo.back();
+    todo.pop_back();
+    if (numbers.contains(r)) continue;
+    const Node n = store.node(r);
+    const std::vector<Re> operands = below(n);
+    if (!ready) {
+      todo.push_back({r, true});
+      for (const Re x : operands) todo.push_back({x, false});
+      continue;
+    }
+    Part part{n, {}, {}, {}};
+    for (const Re x : operands) part.operands.push_back(numbers.at(x));
+    if (n.kind == Kind::Bytes) part.set = store.set(r);
+    if (n.kind == Kind::Words) part.words = store.listed(r);
+    numbers[r] = static_cast<std::uint32_t>(parts_.size());
+    parts_.push_back(std::move(part));
+  }
+}
+
+Re Portable::here() const {
+  Store& store = Store::get();
+  std::vector<Re> made;
+  for (const Part& part : parts_) {
+    Budget::tick();
+    std::vector<Re> operands;
+    for (const std::uint32_t at : part.operands) operands.push_back(made[at]);
+    made.push_back(store.again(part.node, std::move(operands), part.set, part.words));
+  }
+  return made.back();
+}
+
+// A node that was in normal form in another store: only the order of operands depends on the store.
+Re Store::again(Node n, std::vector<Re> operands, const ByteSet& set,
+                const std::vector<std::pair<std::string, Tag>>& words) {
+  Re r;
+  switch (n.kind) {
+    case Kind::Empty: return kEmpty;
+    case Kind::Epsilon: return kEpsilon;
+    case Kind::All: return kAll;
+    case Kind::Tag: return tag(n.a);
+    case Kind::Bytes: r = bytes(set); break;
+    case Kind::Words: {
+      std::vector<WordId> list;
+      for (const auto& [text, tag] : words) list.push_back(word(text, tag));
+      r = words_after(in_order(std::move(list)), n.b);
+      break;
+    }
+    case Kind::Alt:
+    case Kind::And:
+      std::sort(operands.begin(), operands.end());
+      r = intern({.kind = n.kind}, operands);
+      break;
+    case Kind::Cat: r = intern({.kind = n.kind, .a = operands[0], .b = operands[1]}); break;
+    default: r = intern({.kind = n.kind, .a = operands[0], .b = n.b, .lo = n.lo, .hi = n.hi});
+  }
+  nodes_[r].flags |= n.flags;  // what is known about the language is so in every store
+  return r;
+}
+
+std::vector<std::pair<std::string, Tag>> Store::listed(Re r) const {
+  std::vector<std::pair<std::string, Tag>> out;
+  for (const WordId w : word_lists_[nodes_[r].a]) out.emplace_back(words_[w].text, words_[w].tag);
+  return out;
+}
+
+}  // namespace espalier::re

@@ -1,0 +1,25 @@
+// An expression without its store: what is needed to make it again in another generation.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "regex/store.hpp"
+
+namespace espalier::re {
+
+class Portable {
+ public:
+  explicit Portable(Re);  // of the store in which this thread works
+  Re here() const;        // the same expression, in the store in which this thread works
+
+ private:
+  struct Part {  // as a Node, but with the numbers of parts, and what the store keeps elsewhere
+    Node node;
+    std::vector<std::uint32_t> operands;
+    ByteSet set;
+    std::vector<std::pair<std::string, Tag>> words;
+  };
+  std::vector<Part> parts_;  // operands before what is made of them; the last is the whole
+};
+
+}  // namespace espalier::re
