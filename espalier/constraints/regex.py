@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from espalier import _grammar
 from espalier.constraints.guide import Limits, MachineGuide, teaching
 from espalier.errors import InvalidInput
@@ -32,7 +34,7 @@ def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -
     return regular(expression, f"regex {pattern[:200]}", limits).by(regex, pattern, search=search, limits=given)
 
 
-def regular(expression: int, name: str, limits: Limits | None = None) -> MachineGuide:
+def regular(expression: Any, name: str, limits: Limits | None = None) -> MachineGuide:
     """The guide of an expression of the native store."""
     limits = limits or Limits()
     with teaching():
