@@ -17,7 +17,7 @@ from .constraints import json as json
 from .constraints import json_schema as json_schema
 from .constraints import masks as masks
 from .constraints import regex as regex
-from .decoders.beam import beam as beam
+from .decoders.beams import beam as beam
 from .decoders.faithful import faithful as faithful
 from .decoders.fastcot import glance as glance
 from .decoders.sample import sample as sample

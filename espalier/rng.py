@@ -1,4 +1,4 @@
-"""Randomness: the two coin flips through which every random choice of the library goes."""
+"""Randomness: the coin flips through which every random choice of the library goes."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ class Rng:
         """
         seeds = self._seeds
         return Rng(np.random.SeedSequence(seeds.entropy, spawn_key=(*seeds.spawn_key, 1 << 32, key & (1 << 64) - 1)))
+
+    def uniform(self) -> float:
+        """A number in (0, 1). For draws that are not a choice among outcomes; `testing.exact_law` cannot replay them."""
+        return (float(self._bits.random()) + 2.0**-54) / (1 + 2.0**-53)
 
     def split(self) -> Rng:
         """A new, independent source; the n-th split of an equal source is equal."""

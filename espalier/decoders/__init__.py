@@ -1,6 +1,6 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
-from espalier.decoders.beam import Beam, Hypothesis, beam
+from espalier.decoders.beams import Beam, BestFirst, Hypothesis, Lattice, StochasticBeam, beam
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
@@ -16,13 +16,16 @@ __all__ = [
     "ASAp",
     "Awrs",
     "Beam",
+    "BestFirst",
     "Budget",
     "Decoding",
     "Hypothesis",
+    "Lattice",
     "Local",
     "Reject",
     "Sample",
     "Speculate",
+    "StochasticBeam",
     "Weighted",
     "beam",
     "glance",

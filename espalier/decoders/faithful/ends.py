@@ -35,7 +35,7 @@ class Ends:
     def __init__(self, scorer: Scorer, stop: Stop, target: str) -> None:
         require(target in ("finished", "prefix"), f"target={target!r}; use target='finished' or target='prefix'")
         self.stop, self.target = stop, target
-        self.tokens = frozenset(_end_tokens(stop)) | (scorer.vocab.end if scorer.vocab is not None else frozenset())
+        self.tokens = frozenset(end_tokens(stop)) | (scorer.vocab.end if scorer.vocab is not None else frozenset())
         self._laws = [layer for layer in _layers(scorer) if isinstance(layer, Constrained)]
         self._probe = next((t for t in range(scorer.vocab_size) if t not in self.tokens), None)
 
@@ -80,7 +80,8 @@ def _layers(scorer: Scorer) -> list[Scorer]:
     return layers
 
 
-def _end_tokens(stop: Stop) -> list[int]:
+def end_tokens(stop: Stop) -> list[int]:
+    """The tokens at which a stop condition ends a text."""
     if isinstance(stop, Either):
-        return _end_tokens(stop.first) + _end_tokens(stop.second)
+        return end_tokens(stop.first) + end_tokens(stop.second)
     return sorted(stop.tokens) if isinstance(stop, end) else []
