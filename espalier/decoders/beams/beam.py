@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -13,7 +13,8 @@ from espalier.capabilities import Extra
 from espalier.decoders.beams.hypothesis import UID, Hypothesis, Norm, Score, checked, normaliser
 from espalier.decoders.decoder import Weighted
 from espalier.decoders.faithful.ends import end_tokens
-from espalier.decoders.sample import check_extras, check_parts
+from espalier.decoders.sample import check_parts
+from espalier.decoders.speculation import check_extras
 from espalier.errors import DeadEnd, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -59,6 +60,7 @@ class Beam:
     diversity: float = 0
     uid: tuple[str, float] = ("variance", 0)
     propose: Literal["top", "sample"] = "top"
+    many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
         expect(self.width, int, "width", "a whole number")

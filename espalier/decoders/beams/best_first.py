@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from typing import ClassVar
 
 from espalier.decoders.decoder import Weighted
 from espalier.decoders.sample import check_parts
@@ -34,6 +35,7 @@ class BestFirst:
 
     k: int
     memory: int | None = None
+    many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
         expect(self.k, int, "k", "a whole number")

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from espalier.decoders.budget import Budget, Spent
 from espalier.decoders.decoder import Weighted
@@ -118,6 +119,7 @@ class Lattice:
     ngram: int = 4
     apart: int = 5
     branch: int = 5
+    many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
         Budget.of(self.budget)

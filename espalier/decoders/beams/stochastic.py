@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -73,6 +74,7 @@ class StochasticBeam:
     """
 
     k: int
+    many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
         expect(self.k, int, "k", "a whole number")

@@ -175,7 +175,12 @@ def test_coverage_prefers_texts_that_attended_to_the_whole_prompt():
 def test_a_beam_under_a_schema_is_always_valid():
     lm = toys.random_lm(0)
     guide = es.json_schema(
-        {"type": "object", "properties": {"a": {"enum": [1, "b"]}, "c": {"type": "boolean"}}, "required": ["a"]},
+        {
+            "type": "object",
+            "properties": {"a": {"enum": [1, "b"]}, "c": {"type": "boolean"}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
         whitespace="compact",
     )
     x = lm.prompt(es.raw("x"))
