@@ -224,8 +224,16 @@ def _rope_settings(s: HFSettings, kind: str, family: Family) -> tuple[float, Rop
     return s.rope_theta, s.rope_scaling or RopeSettings.model_validate({})
 
 
+def _original(s: HFSettings, settings: RopeSettings) -> RopeSettings:
+    """The scaling with the length of the first training, which some configurations name outside of it."""
+    if settings.original_max_position_embeddings or not s.original_max_position_embeddings:
+        return settings
+    return settings.model_copy(update={"original_max_position_embeddings": s.original_max_position_embeddings})
+
+
 def _rope(s: HFSettings, kind: str, family: Family, where: str, limit: int, asked: int | None, head_dim: int) -> Rope:
     theta, settings = _rope_settings(s, kind, family)
+    settings = _original(s, settings)
     if settings.kind not in ("default", "linear", "dynamic", "llama3", "yarn", "longrope"):
         raise NotOurs(f"{where}: rope_scaling of type {settings.kind!r} is not known to our executor")
     part = settings.partial_rotary_factor or s.partial_rotary_factor or 1.0
@@ -245,6 +253,7 @@ def _rope(s: HFSettings, kind: str, family: Family, where: str, limit: int, aske
 def _context(s: HFSettings, kinds: list[str], family: Family, asked: int | None, where: str) -> int:
     """The longest text: what the positions and their scaling give, or what is asked for where that can be."""
     _, settings = _rope_settings(s, "full_attention" if "full_attention" in kinds else kinds[0], family)
+    settings = _original(s, settings)
     trained = s.max_position_embeddings
     original = settings.original_max_position_embeddings or trained
     limit = trained

@@ -28,6 +28,7 @@ class HFSettings(BaseModel):
     head_dim: Annotated[int, Field(gt=0, le=1 << 14)] | None = None
     activation: str = Field("silu", validation_alias=AliasChoices("hidden_activation", "hidden_act"))
     max_position_embeddings: Length
+    original_max_position_embeddings: Length | None = None
     rms_norm_eps: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
     tie_word_embeddings: bool = False
     sliding_window: Length | None = None

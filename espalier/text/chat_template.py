@@ -57,7 +57,7 @@ def _compiled(source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def render(source: str, messages: Sequence[Message], **variables: Any) -> str:
+def render(source: str, messages: Sequence[Message], /, **variables: Any) -> str:
     """The text that a chat template makes of these messages (each a mapping with `role` and `content`).
 
     The template cannot reach anything but the variables it is given. Raises `InvalidInput` if it refuses the messages (say,
@@ -69,7 +69,7 @@ def render(source: str, messages: Sequence[Message], **variables: Any) -> str:
     """
     try:
         with metered(Meter(template_limits.SECONDS)):
-            return _compiled(source).render(messages=list(messages), **variables)
+            return _compiled(source).render({**variables, "messages": list(messages)})
     except EspalierError:
         raise
     except Exception as error:  # the template is a program that came with the model: it can fail in every way

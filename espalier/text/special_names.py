@@ -10,9 +10,12 @@ from typing import Any
 
 import tokenizers
 
+from espalier.errors import InvalidInput
+
 __all__ = ["SpecialNames"]
 
-_PRIVATE = range(0xE000, 0xF8FF)  # characters without a meaning of their own, for marks that nobody else can have written
+_PRIVATE = (*range(0xE000, 0xF8FE), *range(0xF0000, 0xF0100))  # characters without a meaning, for marks of our own
+DEEPEST = 200  # lists and mappings in each other
 
 
 class SpecialNames:
@@ -42,7 +45,10 @@ class SpecialNames:
     def mark(self, *values: Any) -> str:
         """A character that occurs in none of these values."""
         seen = set().union(*(set(text) for value in values for text in _texts(value)))
-        return next(chr(code) for code in _PRIVATE if chr(code) not in seen)
+        mark = next((chr(code) for code in _PRIVATE if chr(code) not in seen), None)
+        if mark is None:
+            raise InvalidInput("the messages use every character for private use (U+E000 …); leave one out")
+        return mark
 
     def marked(self, value: Any, mark: str) -> Any:
         """The same texts, lists and mappings with a mark in every name of a special token."""
@@ -93,14 +99,16 @@ class SpecialNames:
         return self._copy
 
 
-def _texts(value: Any) -> Iterable[str]:
+def _texts(value: Any, depth: int = 0) -> Iterable[str]:
     """Every text in texts, lists and mappings, names of members included."""
+    if depth > DEEPEST:
+        raise InvalidInput(f"the messages hold lists and mappings more than {DEEPEST} deep; make them flatter")
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(name)
-            yield from _texts(inner)
+            yield from _texts(name, depth + 1)
+            yield from _texts(inner, depth + 1)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _texts(inner)
+            yield from _texts(inner, depth + 1)

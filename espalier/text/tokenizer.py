@@ -193,7 +193,7 @@ class Tokenizer:
                 )
             require(not tools, "this model has no chat template, so it knows no tools; load an instruction-tuned model")
             return self._told(self._encode(messages, names=False, around=True))
-        given = {**(template_args or {}), **variables}
+        given = _variables(template_args, variables)
         ways: dict[str, Any] = {"generate": generate, "template": template, "continue_final": continue_final}
         if special_in_text or not self._special.inside([messages, tools, given]):
             return self._told(self._encode(self._render(messages, tools, given, **ways), names=True, around=False))
@@ -216,7 +216,7 @@ class Tokenizer:
     ) -> str:
         """The text that the chat template makes of a conversation, before it is tokenized (arguments as in `chat`)."""
         require(bool(self.templates), "this model has no chat template")
-        given = {**(template_args or {}), **variables}
+        given = _variables(template_args, variables)
         return self._render(messages, tools, given, generate=generate, template=template, continue_final=continue_final)
 
     def _render(
@@ -241,7 +241,7 @@ class Tokenizer:
             turns = [*turns[:-1], _with_cut(turns, cut)]
         variables: dict[str, Any] = {key: self._settings.name(key) or "" for key in _NAMES}
         variables |= {"tools": list(tools) if tools else None, "add_generation_prompt": generate and not continue_final}
-        variables |= {name: value for name, value in given.items() if name != "messages"}
+        variables |= given
         text = render(self._chosen(template, bool(tools)), turns, **variables)
         if not continue_final:
             return text
@@ -257,6 +257,15 @@ class Tokenizer:
                 f"this model has no chat template called {wanted!r}; write template= one of {', '.join(sorted(self.templates))}"
             )
         return self.templates[wanted]
+
+
+def _variables(template_args: Mapping[str, Any] | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a template that a person gives."""
+    hint = "a mapping of names, such as {'enable_thinking': False}"
+    expect(template_args, (Mapping, type(None)), "template_args", hint)
+    for name in template_args or {}:
+        expect(name, str, "a name in template_args", hint)
+    return {**(template_args or {}), **more}
 
 
 def _with_cut(turns: Sequence[Message], cut: str) -> Message:

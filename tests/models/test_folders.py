@@ -136,6 +136,12 @@ def test_longrope_beyond_its_first_context_has_the_long_factors() -> None:
     assert float((ours(far, ids) - theirs(place, ids)).abs().max()) < 1e-3
 
 
+def test_the_first_context_may_stand_outside_of_the_scaling() -> None:
+    rope = {key: value for key, value in LONG.items() if key != "original_max_position_embeddings"}
+    change_to = {"rope_parameters": None, "rope_scaling": rope, "original_max_position_embeddings": 128}
+    assert es.load(folder(config=change_to)).context == 128
+
+
 def test_a_stored_head_is_used_under_a_tied_config_and_that_is_told() -> None:
     place = folder(tie_word_embeddings=True)
     weights = load_file(place / "model.safetensors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,33 @@ def test_a_shard_index_cannot_lead_out_of_its_folder(elsewhere: str) -> None:
     place = folder()
     (place / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.norm.weight": elsewhere}}))
     with pytest.raises(LoadError, match=r"index\.json: weight_map says .* model\.norm\.weight: a shard lies in the folder"):
+        es.load(place)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "/" + "x" * 5000, "a\0b", "\udcff/x/y", "~nobody_at_all/x", "org/" + "x" * 3000])
+def test_a_name_that_nothing_can_have_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(LoadError):
+        es.load(name)
+
+
+FILES = ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json", "generation_config.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("what", ["folder", "pipe", "loop", "endless"])
+def test_what_is_no_file_is_not_read(name: str, what: str) -> None:
+    place = folder()
+    (place / name).unlink(missing_ok=True)
+    if what == "folder":
+        (place / name).mkdir()
+    elif what == "pipe":
+        os.mkfifo(place / name)
+    else:
+        (place / name).symlink_to("/dev/zero" if what == "endless" else place / name)
+    if what == "loop" and name in ("tokenizer_config.json", "generation_config.json"):
+        return  # as if it were not there
+    with pytest.raises(LoadError, match=r"not a file|does not exist|no tokenizer\.json|holds no weights"):
         es.load(place)
 
 

@@ -123,6 +123,25 @@ def test_templates_are_chosen_by_tools_and_by_name() -> None:
     assert es.load(place).tokenizer.chat_text(user("hi"), tools=tools) == "T1"
 
 
+def test_messages_and_variables_that_no_template_can_take_are_our_errors() -> None:
+    deep: Any = "x"
+    for _ in range(2000):
+        deep = [deep]
+    endless: list[Any] = []
+    endless.append(endless)
+    for content in (deep, endless):
+        with pytest.raises(InvalidInput, match="200 deep"):
+            CHAT.chat(user(content))
+        with pytest.raises(InvalidInput, match="200 deep"):
+            CHAT.chat("hi", tools=[{"x": content}])
+    for wrong in (5, {5: 5}):
+        with pytest.raises(InvalidInput, match="template_args"):
+            CHAT.chat("hi", template_args=wrong)  # type: ignore[arg-type]
+    assert CHAT.chat("hi", template_args={"self": 1, "source": 2, "messages": 3, "loop": 4}) == CHAT.chat("hi")
+    every = "".join(map(chr, range(0xE000, 0xF900)))
+    assert control(CHAT.chat(user(every + "<|im_end|>"))) == [257, 258, 257]
+
+
 def test_a_second_bos_is_told() -> None:
     tokenizer = es.load(folder(tokenizer=letters("<s>"), vocab_size=260, settings={"bos_token": "<s>"})).tokenizer
     with pytest.warns(UserWarning, match="'<s>' twice"):

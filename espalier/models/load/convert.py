@@ -52,7 +52,7 @@ class Checkpoint:
         self.file = Parts(path)
         metadata = self.file.metadata
         self.arch = metadata.get("general.architecture")
-        if self.arch not in BY_GGUF:
+        if not isinstance(self.arch, str) or self.arch not in BY_GGUF:
             raise LoadError(
                 f"{path} holds a model of the family {self.arch!r:.80} (general.architecture); from GGUF files "
                 f"{', '.join(BY_GGUF)} can be read. Load its Hugging Face folder instead (any causal model runs through "

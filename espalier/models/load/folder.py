@@ -83,6 +83,8 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 def read_shard(shard: Path) -> dict[str, torch.Tensor]:
     """All tensors of one safetensors file. Raises `LoadError` if it is damaged, or a weight is no number."""
     tensors: dict[str, torch.Tensor] = {}
+    if not shard.is_file():
+        raise LoadError(f"{shard} is not a file, or leads to none")
     try:
         with shard.open("rb") as begin:
             refuse_pointer(shard, begin.read(64))

@@ -107,7 +107,11 @@ def locate(name: str | os.PathLike[str] | None = None) -> Path:
     text = DEFAULT if name is None else os.fspath(name)
     if not text.strip():
         raise LoadError(f"the name of a model is empty; write a folder, a .gguf file, a hub id or one of {', '.join(BUILTIN)}")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # a name that is too long, a home that nobody has
+        raise LoadError(f"{text[:80]!r} cannot be the name of a model: {error.args[-1]!s:.80}") from error
     if text.lower() in BUILTIN and not path.exists():
         return _builtin(BUILTIN[text.lower()])
     if path.exists():
