@@ -175,6 +175,22 @@ class Row:
         values, tokens = self.dense().topk(min(k, len(self.logits)))
         return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]
 
+    @property
+    def lazy(self) -> bool:
+        """Whether the row goes by checks alone: a constraint without a mask, and no shaper after it."""
+        return self.limit is not None and not self.after and self.limit.mask() is None
+
+    def leading(self, k: int) -> list[tuple[int, float]]:
+        """The k most probable allowed tokens with their log-probabilities before the constraint, best first; by checks."""
+        found: list[tuple[int, float]] = []
+        values, tokens = torch.log_softmax(self.logits, -1).sort(descending=True, stable=True)
+        for token, value in zip(tokens.tolist(), values.tolist(), strict=True):
+            if len(found) == k or value == -torch.inf:
+                break
+            if self.allowed(token):
+                found.append((token, value))
+        return found
+
     def logp(self, token: int) -> float:
         """The natural-log probability of one token."""
         return float(self.dense()[token])

@@ -75,6 +75,8 @@ def token_constraint(value: Any, vocab: Vocab | None) -> TokenConstraint:
 es.json_schema(…), or an es.TokenConstraint
     """
     if hasattr(value, "over") and not isinstance(value, type):
+        if vocab is None and isinstance(value, TokenConstraint):
+            return value  # it knows its tokens; a vocabulary would only give it a mask
         if vocab is None:
             raise InvalidInput(
                 "this scorer has no vocabulary, so a guide over bytes cannot be used with it; "

@@ -3,10 +3,13 @@
 from espalier.constraints.adapters.transformers import logits_processor
 from espalier.constraints.cfg import grammars
 from espalier.constraints.cfg.cfg import cfg
+from espalier.constraints.checks.predicate import predicate
 from espalier.constraints.choices import choices
 from espalier.constraints.generations import engine_memory
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal
+from espalier.constraints.on_tokens.canonical import canonical
+from espalier.constraints.on_tokens.filters import ban
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.explain import explain
 from espalier.constraints.schema.json_schema import json, json_schema, parse
@@ -17,6 +20,7 @@ from espalier.constraints.selection.unique import unique
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
+from espalier.constraints.words import vocabulary
 from espalier.constraints.words.lexical import avoids, contains, lexical
 from espalier.constraints.words.phrases import absent
 
@@ -30,6 +34,8 @@ __all__ = [
     "TokenGuide",
     "absent",
     "avoids",
+    "ban",
+    "canonical",
     "cfg",
     "choices",
     "contains",
@@ -46,10 +52,12 @@ __all__ = [
     "ordered",
     "parse",
     "permutation",
+    "predicate",
     "regex",
     "subset",
     "substring",
     "tags",
     "tool_calls",
     "unique",
+    "vocabulary",
 ]

@@ -22,6 +22,8 @@ class Engine(Protocol):
     def expression(self) -> Any | None: ...
     @property
     def label(self) -> str: ...
+    @property
+    def lazy(self) -> bool: ...  # whether its checks are dear: rows check tokens in order, and no mask is made
     def machine(self) -> Any | None: ...  # the native machine, None if there is none
     def start(self) -> Any: ...
     def advance(self, state: Any, data: bytes) -> Any | None: ...
@@ -33,6 +35,7 @@ class NativeMachine:
     """A native machine, followed in the generations of the engine. States are values; equal situations have equal states."""
 
     _FORCED = 1 << 16  # bytes looked ahead at most
+    lazy = False
 
     def __init__(self, machine: Any, name: str, *, limits: Limits | None = None, expression: Any | None = None) -> None:
         self.name, self.limits, self._expression = name, limits or Limits(), expression
@@ -94,6 +97,7 @@ class Side:
 
     def __init__(self, a: Engine, b: Engine, label: str) -> None:
         self.a, self.b, self.label = a, b, label
+        self.lazy = a.lazy or b.lazy
 
     def machine(self) -> Any | None:
         x, y = self.a.machine(), self.b.machine()
@@ -123,6 +127,7 @@ class _Python:
 
     def __init__(self, parts: Sequence[Engine], label: str) -> None:
         self.parts, self.label = tuple(parts), label
+        self.lazy = any(part.lazy for part in parts)
 
     @property
     def exactness(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from espalier.constraints import compile
@@ -33,7 +33,7 @@ class Guide(ABC):
 
     Write one of your own with three methods: `start`, `advance`, `accepts`. It combines with every other guide; token masks
     come from walking the vocabulary. State `exactness = "exact"` if it is. An answer that makes no sense raises `InvalidInput`.
-    Guides print as what they were made of, and can be pickled; copying one is keeping it, since it never changes.
+    Guides print as what they were made of, can be pickled, and never change: a copy is the guide itself.
 
     >>> import espalier as es
     >>> class Balanced(es.Guide):
@@ -58,6 +58,8 @@ class Guide(ABC):
         """ "exact", or "over": may allow a beginning that no text of the set has."""
         return "over"
 
+    lazy: bool = False  # True: checks are dear; rows check tokens in the order in which they would be chosen, without a mask
+
     @abstractmethod
     def start(self) -> Any:
         """The state before the first byte. Raises `Unsatisfiable` if the set is known to be empty."""
@@ -75,7 +77,7 @@ class Guide(ABC):
         return b""
 
     def progress(self, state: Any) -> Any:
-        """How far a text has got with what it owes, for searches that keep banks of hypotheses; 0 where nothing is counted."""
+        """How far a text has got with what it owes, for searches that keep banks; 0 where nothing is counted."""
         return getattr(self.engine, "progress", lambda state: 0)(state)
 
     @property
@@ -135,8 +137,8 @@ class Guide(ABC):
         return self
 
     def __repr__(self) -> str:
-        public = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in public.items())})"
+        public = [f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_")]
+        return f"{type(self).__name__}({', '.join(public)})"
 
 
 def _operand(guide: Guide, sign: str, other: Any) -> Guide:
@@ -170,7 +172,8 @@ class MachineGuide(NativeMachine, Guide):
     def __reduce__(self) -> Any:
         if self._made is None:
             raise InvalidInput(f"{self!r} was made from a native machine by hand, so it cannot be pickled")
-        return _remade, self._made
+        make, args, options = self._made
+        return partial(make, *args, **options), ()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MachineGuide) or self._made is None:
@@ -179,10 +182,6 @@ class MachineGuide(NativeMachine, Guide):
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
-
-
-def _remade(make: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    return make(*args, **options)
 
 
 def _short(value: Any) -> str:
@@ -194,7 +193,7 @@ class Term(Guide):
     """A guide made of guides. What it compiles to is made once, when the term is."""
 
     def __post_init__(self) -> None:
-        assert self.engine  # made now, so that what cannot be compiled is told at once
+        assert self.engine  # made now: what cannot be compiled is told at once
 
     @cached_property
     def engine(self) -> Engine:

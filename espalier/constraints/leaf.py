@@ -23,6 +23,10 @@ class Leaf:
             raise InvalidInput(f'{self.label}.exactness is {exactness!r}; write "exact" or "over"')
         return exactness
 
+    @property
+    def lazy(self) -> bool:
+        return bool(self.guide.lazy)
+
     def machine(self) -> None:
         return None
 

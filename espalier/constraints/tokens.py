@@ -47,8 +47,12 @@ class TokenGuide(TokenConstraint):
         """Whether the text may end here (or has ended)."""
         return self._masks.accepts(state)
 
-    def mask(self, state: Any) -> Tensor:
-        """bool [V]: the tokens that may follow."""
+    def mask(self, state: Any) -> Tensor | None:
+        """bool [V]: the tokens that may follow; None if a part of the guide is lazy."""
+        return None if self.guide.engine.lazy else self.filled(state)
+
+    def filled(self, state: Any) -> Tensor:
+        """The same, made whatever it costs."""
         import torch
 
         words = torch.zeros(self._masks.words, dtype=torch.int32)

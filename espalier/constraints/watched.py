@@ -13,7 +13,7 @@ class Watched:
 
     def __init__(self, inner: Engine, *watches: Any) -> None:
         self.inner, self.watches = inner, watches
-        self.limits = getattr(inner, "limits", None)
+        self.limits, self.lazy = getattr(inner, "limits", None), inner.lazy
 
     @property
     def exactness(self) -> str:

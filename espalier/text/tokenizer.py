@@ -74,6 +74,7 @@ class Tokenizer:
         for template in self.templates.values():
             ends |= {named[name] for name in TURN_ENDS if name in template and named.get(name) in names}
         self.vocab = Vocab(tokens, {id for id in ends if 0 <= id < size}, names=names)
+        self.vocab.made_by(self)
         single = {token[0] for token in self.vocab.tokens if len(token) == 1}
         self._missing = frozenset() if len(single) == 256 else frozenset(range(256)) - single
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from espalier.errors import InvalidInput, expect
 
@@ -37,6 +39,7 @@ class Vocab:
         self.end = frozenset(end)
         self._tokens = tuple(token or b"" for token in tokens)
         self._names = dict(names or {})
+        self._encoder: Callable[[], Any] = lambda: None  # a weak reference to the tokenizer that this is the vocabulary of
         outside = sorted(id for id in self.end if not 0 <= id < len(self._tokens))
         if outside:
             raise InvalidInput(f"end tokens {outside} are outside the vocabulary of {len(self._tokens)} tokens")
@@ -62,6 +65,22 @@ class Vocab:
     def join(self, ids: Iterable[int]) -> bytes:
         """The bytes that these tokens write one after the other."""
         return b"".join([self[id] for id in ids])
+
+    @property
+    def encode(self) -> Callable[[str], Sequence[int]] | None:
+        """How the tokenizer that this is the vocabulary of turns a text into tokens; None if there is none (any more)."""
+        tokenizer = self._encoder()
+        return None if tokenizer is None else tokenizer.encode
+
+    def made_by(self, tokenizer: Any) -> None:
+        """Notes the tokenizer that this is the vocabulary of, for as long as it lives."""
+        self._encoder = weakref.ref(tokenizer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_encoder"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _encoder=lambda: None)
 
     @cached_property
     def ids(self) -> dict[bytes, int]:

@@ -61,7 +61,7 @@ class _Process:
             state = self._states[tokens]
             if state is None or (tokens and tokens[-1] in self.law.vocab.end):
                 continue  # a row that has ended is filled up by `generate`
-            mask = self.law.mask(state)
+            mask = self.law.filled(state)
             if not bool(mask.any()):
                 raise InvalidInput(
                     f"{self.law.guide!r} allows no token here: it is not exact, and transformers' generate cannot back up; "

@@ -1,0 +1,1 @@
+"""Guides that ask a program: tests of the text so far, static analysis."""
