@@ -20,7 +20,7 @@ class Watched:
         return self.inner.exactness
 
     @property
-    def expression(self) -> int | None:
+    def expression(self) -> Any | None:
         return self.inner.expression
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from espalier import _grammar
 from espalier.constraints.guide import Guide, MachineGuide
@@ -197,20 +198,20 @@ def _ranges(characters: Iterable[str]) -> list[tuple[int, int]]:
     return [(ord(c), ord(c)) for c in sorted(characters)]
 
 
-def _one(characters: str, case: bool) -> int:
-    return int(_grammar.re_codepoints(_ranges(_cases(characters, case))))
+def _one(characters: str, case: bool) -> Any:
+    return _grammar.re_codepoints(_ranges(_cases(characters, case)))
 
 
-def _cat(*parts: int) -> int:
+def _cat(*parts: Any) -> Any:
     whole = _grammar.re_literal(b"")
     for part in parts:
         whole = _grammar.re_cat(whole, part)
-    return int(whole)
+    return whole
 
 
-def _choice(name: str, texts: tuple[str, ...]) -> int:
+def _choice(name: str, texts: tuple[str, ...]) -> Any:
     require(len(texts) > 0, f"{name}(): give at least one text: {name}('a')")
     for text in texts:
         if not isinstance(text, str):
             raise InvalidInput(f"{name}: {text!r} is no text; write {name}('a')")
-    return int(_grammar.re_alt([_grammar.re_literal(text.encode()) for text in texts]))
+    return _grammar.re_alt([_grammar.re_literal(text.encode()) for text in texts])

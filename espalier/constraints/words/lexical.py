@@ -171,7 +171,7 @@ def _guide(
         else _grammar.re_repeat(_grammar.re_bytes([(0, 255)]), 0, within)
     )
 
-    def there(phrase: str, room: int = _ANY) -> int:
+    def there(phrase: str, room: Any = _ANY) -> Any:
         return _cat(_grammar.re_both(_cat(before, _grammar.re_literal(phrase.encode())), room), after)
 
     wanted = _ANY
@@ -192,11 +192,11 @@ def _guide(
     return regular(_grammar.re_both(_grammar.re_text(), wanted), f"contains {shown}", limits)
 
 
-def _cat(*parts: int) -> int:
+def _cat(*parts: Any) -> Any:
     whole = _NOTHING
     for part in parts:
         whole = _grammar.re_cat(whole, part)
-    return int(whole)
+    return whole
 
 
 def _check(phrases: Sequence[str], example: str) -> None:
