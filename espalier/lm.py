@@ -9,9 +9,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from espalier import catalogue
+from espalier.decoders.decoder import Weighted
 from espalier.drafting.draft import Drafter
 from espalier.engine import Engine, run
 from espalier.errors import ContextOverflow, LimitExceeded, expect, require
+from espalier.models.kv.prefix_cache import PrefixCache
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
 from espalier.requests.options import Options
@@ -46,13 +48,15 @@ class LanguageModel:
     tokenizer: Tokenizer
     most_texts: int = 1024
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model") -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model", cache_mb: float = 256) -> None:
         require(
             model.vocab_size == tokenizer.vocab.size,
             f"{name}: the model has {model.vocab_size} tokens but its tokenizer {tokenizer.vocab.size}; they do not match",
         )
         self.model, self.tokenizer, self.vocab, self.name = model, tokenizer, tokenizer.vocab, name
         model.vocab = tokenizer.vocab
+        kv = getattr(model, "kv", None) if model.invariant else None  # other models' rows depend on how they were computed
+        self.cache = PrefixCache(kv, cache_mb) if kv is not None and cache_mb else None
         self._drafters, self._choosing = dict[str, Drafter](), Lock()
 
     @property
@@ -233,7 +237,9 @@ class LanguageModel:
                 for index, (number, writing) in enumerate(numbers.items()):
                     if number in open_ and engine.over(number):
                         open_.remove(number)
-                        writing.settle(engine.result(number)[0].prefix)
+                        found = engine.result(number)
+                        self._remember(writing, found)
+                        writing.settle(found[0].prefix)
                         text = texts[number].feed(writing.show(final=True)) + texts[number].finish()
                     elif number in open_ and not writing.holds:
                         text = texts[number].feed(writing.show(final=False))
@@ -244,6 +250,12 @@ class LanguageModel:
         finally:
             for number in numbers:
                 engine.cancel(number)
+
+    def _remember(self, writing: Writing, found: Sequence[Weighted]) -> None:
+        """Keeps what the model has read of a text for requests that begin alike."""
+        if self.cache is not None:
+            for each in found:
+                self.cache.keep(each.prefix, writing.options.cache_salt)
 
     def drafter(self, name: Drafter | str | None, verified: bool = False) -> Drafter | None:
         """The drafter of this name; it is kept, so that it goes on learning from request to request. "default" is "auto"
@@ -262,7 +274,10 @@ class LanguageModel:
         try:
             while self._step(engine, writings):
                 pass
-            return {number: engine.result(number) for number in writings}
+            results = {number: engine.result(number) for number in writings}
+            for number, writing in writings.items():
+                self._remember(writing, results[number])
+            return results
         finally:
             for number in writings:
                 engine.cancel(number)

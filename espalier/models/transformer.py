@@ -16,6 +16,7 @@ from espalier.models.executors.eager import Eager, Executor
 from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
+from espalier.models.kv.borrowing import borrow
 from espalier.models.kv.layout import Pass
 from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
@@ -133,7 +134,7 @@ class Transformer(Model):
         if self._lender is not None:
             with one_thread():
                 for x in prefixes:
-                    self.kv.borrow(self._lender.kv, x)
+                    borrow(self.kv, self._lender.kv, x)
         plan = self.kv.plan(prefixes)
         taps = "layers" in want
         try:

@@ -60,6 +60,7 @@ class Stats:
     """What one request cost. Times are seconds of wall clock; a pass is shared by all requests of a batch."""
 
     prompt_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt's, how many were known before
     tokens: int = 0
     passes: int = 0
     nodes: int = 0  # prefixes that the target scored for this request

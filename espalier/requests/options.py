@@ -76,7 +76,8 @@ class Constraining:
 
     With `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
     template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
-    names of special tokens in messages as these tokens.
+    names of special tokens in messages as these tokens. What the model has read of a request is shared with requests of the
+    same `cache_salt` only.
 
     >>> Constraining(regex="[0-9]+").schema is None
     True
@@ -88,6 +89,7 @@ class Constraining:
     choices: Sequence[str] | None = None
     constraint: Guide | TokenConstraint | None = None
     heal: bool = False
+    cache_salt: str | None = None
     template_args: Mapping[str, Any] | None = None
     continue_final: bool | None = None
     special_in_text: bool = False
@@ -186,7 +188,7 @@ class Options(Sampling, Stopping, Constraining, Method):
 
     @property
     def greedy(self) -> bool:
-        """Whether the most probable token is taken at every step, as far as these options say."""
+        """Whether the most probable token is taken at every step."""
         if self.temperature is not None:
             return self.temperature == 0
         searches = getattr(self.decoder, "many", False)  # it ranks texts by the model's own law
@@ -198,8 +200,9 @@ class Options(Sampling, Stopping, Constraining, Method):
             value, optional = getattr(self, name), defaults[name] is None
             if value is None and optional:
                 continue
-            hint = ("a whole number" if name in _WHOLE else "a number") + (" or None" if optional else "")
-            expect(str(value) if isinstance(value, bool) else value, Integral if name in _WHOLE else Real, name, hint)
+            kind, said = (Integral, "a whole number") if name in _WHOLE else (Real, "a number")
+            expect(str(value) if isinstance(value, bool) else value, kind, name, said + (" or None" if optional else ""))
+        expect(self.cache_salt, (str, type(None)), "cache_salt", "a text")
         expect(self.template_args, (Mapping, type(None)), "template_args", "a mapping, such as {'enable_thinking': False}")
         expect(self.continue_final, (bool, type(None)), "continue_final", "True, False or None")
         for name in ("heal", "ignore_eos", "include_stop", "special_in_text"):
@@ -218,10 +221,9 @@ class Options(Sampling, Stopping, Constraining, Method):
             expect(
                 given, (list, tuple), name, f"a list: {name}=[{'...' if name == 'banned' else chr(34) + 'top_p:0.9' + chr(34)}]"
             )
-        for name, tokens in (("allowed_tokens", self.allowed_tokens), ("stop_tokens", self.stop_tokens)):
-            kinds = (list, tuple, range, type(None) if name == "allowed_tokens" else tuple)
-            expect(tokens, kinds, name, "token ids, such as [13, 198]")
-            for token in tokens or ():
+        for name, tokens in (("allowed_tokens", self.allowed_tokens or ()), ("stop_tokens", self.stop_tokens)):
+            expect(tokens, (list, tuple, range), name, "token ids, such as [13, 198]")
+            for token in tokens:
                 expect(token, Integral, f"a token of {name}", "the id of a token")
 
     def template(self) -> dict[str, Any]:

@@ -143,6 +143,7 @@ class Flat(TypedDict, total=False):
     choices: Sequence[str] | None
     constraint: Guide | TokenConstraint | None
     heal: bool
+    cache_salt: str | None
     template_args: Mapping[str, Any] | None
     continue_final: bool | None
     special_in_text: bool

@@ -178,7 +178,8 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     if options.heal:
         tokens, guide, healed = heal(x.ids(), lm.vocab, guide)
         x = Prefix(tokens) if healed else x
-    stats = Stats(prompt_tokens=len(x))
+    known = lm.cache.known(x, options.cache_salt) if lm.cache is not None else 0
+    stats = Stats(prompt_tokens=len(x), cached_tokens=known)
     base = options.scorer if options.scorer is not None else lm.model
     require(
         base.vocab_size == lm.vocab.size,

@@ -140,11 +140,12 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def longest_path(
-    tokens: Sequence[int], runs: Mapping[int, Run], children: Mapping[tuple[int, int], Sequence[int]]
+    tokens: Sequence[int], runs: Mapping[int, Run], children: Mapping[tuple[int, int], Sequence[int]], top: int = 0
 ) -> list[Slots]:
-    """The slots of the longest living path from a root that begins as `tokens` do; `children`: (parent, first token) → keys."""
+    """The slots of the longest living path from a root that begins as `tokens` do; `children`: (parent, first token) → keys,
+    where `top` is the parent of roots."""
     best: list[Slots] = []
-    stack: list[tuple[int, int, list[Slots]]] = [(0, 0, [])]
+    stack: list[tuple[int, int, list[Slots]]] = [(top, 0, [])]
     longest = 0
     while stack:
         parent, depth, slots = stack.pop()
@@ -164,6 +165,17 @@ def longest_path(
             elif depth + same > longest:
                 longest, best = depth + same, below
     return best
+
+
+def coldest(runs: Mapping[int, Run]) -> list[int]:
+    """The keys of living runs, the least recently used first, leaves before their ancestors."""
+    for run in runs.values():
+        above = runs.get(run.parent)
+        while above is not None and above.used < run.used:
+            above.used = run.used
+            above = runs.get(above.parent)
+    living = [(run.used, -len(x), key) for key, run in runs.items() if (x := run.prefix()) is not None]
+    return [key for _, _, key in sorted(living)]
 
 
 class Changes:

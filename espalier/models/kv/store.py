@@ -12,7 +12,7 @@ import torch
 
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.kv.layout import Plan
-from espalier.models.kv.pool import Changes, Pool, Run, Slots, longest_path
+from espalier.models.kv.pool import Changes, Pool, Run, Slots, coldest, longest_path
 from espalier.prefix import Prefix
 
 __all__ = ["KV"]
@@ -54,6 +54,7 @@ class KV:
         self._runs: dict[int, Run] = {}
         self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
         self._forgotten: deque[int] = deque()
+        self._salts, self._tops = weakref.WeakKeyDictionary[Prefix, int](), dict[str, int]()
         self._remembered, self._turn = list[Run](), 0
         self._open: Plan | None = None  # what is being computed now: until it is settled, slots stay where they are
         self._moving, self._changes = threading.Lock(), Changes(self._start_anew)  # held, and noted, while slots change hands
@@ -143,34 +144,28 @@ class KV:
             for _, _, taken in plan.fresh:
                 self._pool.release(taken)
 
-    def borrow(self, lender: KV, x: Prefix) -> None:
-        """Copies what `lender` has computed of `x` and what is above it, down from where this has something itself."""
-        with self._moving, self._changes, lender._moving:
-            if lender._changes.torn:
-                return
-            self._collect()
-            found = list[tuple[Prefix, Slots]]()
-            for node in x.up():
-                if id(node) in self._runs:
-                    break
-                if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
-                    found.append((node, run.slots))
-            if not found:
-                return
-            theirs = np.concatenate([slots for _, slots in found])
-            if len(theirs) > self._pool.free:
-                self._make_room(len(theirs), [self._chain(x)])
-            mine = self._pool.take(len(theirs))
-            self._pool.copy(mine, lender._pool, theirs)
-            ends = np.cumsum([len(slots) for _, slots in found])[:-1]
-            for (node, _), slots in zip(found, np.split(mine, ends), strict=True):
-                self._register(node, slots.copy())
-
     def missing(self, x: Prefix) -> int:
         """How many tokens of `x` have no keys and values."""
         with self._moving, self._changes:
             runs = (self._runs.get(id(node)) for node in x.up())
             return len(x) - sum(len(run.slots) for run in runs if run is not None)
+
+    def salt(self, root: Prefix, salt: str) -> None:
+        """From now on this root shares slots with roots of the same salt only."""
+        self._salts[root] = self._tops.setdefault(salt, -1 - len(self._tops))
+
+    def known(self, x: Prefix) -> int:
+        """How many of the first tokens of `x` have keys and values, by it or by another path with the same tokens."""
+        with self._moving, self._changes:
+            self._collect()
+            have = [(node, self._have(node)) for node in x.path()]
+            return sum(count for _, count in have)
+
+    def held(self, roots: Sequence[Prefix]) -> int:
+        """How many slots some prefixes hold together; what they share counts once."""
+        with self._moving, self._changes:
+            runs = [run.slots for root in roots if (run := self._runs.get(id(root))) is not None]
+            return len(np.unique(np.concatenate(runs))) if runs else 0
 
     def clear(self) -> None:
         """Forgets everything; prefixes are computed again when asked for."""
@@ -229,7 +224,7 @@ class KV:
 
     def _register(self, node: Prefix, slots: Slots) -> Run:
         key = id(node)
-        parent = 0 if node.parent is None else id(node.parent)
+        parent = self._above(node)
         forgotten = self._forgotten  # the callback must not keep the pool alive; deque.append is atomic in any thread
         ref = weakref.ref(node, lambda _: forgotten.append(key))
         run = Run(key, ref, parent, node.tokens[0], slots, self._turn)
@@ -237,9 +232,13 @@ class KV:
         self._children.setdefault((parent, run.first), []).append(key)
         return run
 
+    def _above(self, node: Prefix) -> int:
+        """The key under which a node is found: its parent's, and for a root 0 or what stands for its salt."""
+        return id(node.parent) if node.parent is not None else self._salts.get(node, 0)
+
     def _adopt(self, root: Prefix) -> Run | None:
         """A run that shares the longest living path with the same tokens as `root`, if there is one."""
-        if not (best := longest_path(root.tokens, self._runs, self._children)):
+        if not (best := longest_path(root.tokens, self._runs, self._children, self._above(root))):
             return None
         shared = np.concatenate(best)
         self._pool.share(shared)
@@ -284,13 +283,7 @@ class KV:
 
     def _evict(self, count: int, kept: set[int]) -> None:
         """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""
-        for run in self._runs.values():
-            above = self._runs.get(run.parent)
-            while above is not None and above.used < run.used:
-                above.used = run.used
-                above = self._runs.get(above.parent)
-        living = [(run.used, -len(x), key) for key, run in self._runs.items() if (x := run.prefix()) is not None]
-        for _, _, key in sorted(living):
+        for key in coldest(self._runs):
             if self._pool.free >= count:
                 break
             if key not in kept:

@@ -159,6 +159,7 @@ def load(
     device: torch.device | str | None = None,
     context: int | None = None,
     lora: str | os.PathLike[str] | None = None,
+    cache_mb: float = 256,
 ) -> LanguageModel:
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
@@ -166,7 +167,8 @@ def load(
     (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
     default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
     positions and their scaling give. `lora` is the folder of an adapter, which is merged into the
-    weights. What the executor does not know runs through transformers, where that is installed.
+    weights. `cache_mb` bounds the keys and values that are kept for requests that begin alike (0 keeps none). What the
+    executor does not know runs through transformers, where that is installed.
 
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
 
@@ -193,7 +195,7 @@ def load(
     tokenizer = weights.tokenizer
     if weights.folder is not None and model.vocab_size != tokenizer.vocab.size:  # a config that leaves out what is the default
         tokenizer = Tokenizer.from_folder(weights.folder, end=weights.ends, size=model.vocab_size)
-    return LanguageModel(model, tokenizer, title)
+    return LanguageModel(model, tokenizer, title, cache_mb)
 
 
 def _model(weights: Weights, title: str, dtype: torch.dtype, device: torch.device, context: int | None) -> Transformer | Paths:
