@@ -258,6 +258,9 @@ class Row:
     def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:
             logp = torch.log_softmax(shaped(shaper, logp[None], [self.prefix])[0], -1)
+        if self.after and not _greatest(logp)[1] > -torch.inf:
+            names = ", ".join(type(shaper).__name__ for shaper in self.after)
+            raise BrokenRow(f"after {names} no token is left of the row after {self.prefix!r} (or NaN is); leave one at least")
         return logp
 
 

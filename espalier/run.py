@@ -189,7 +189,7 @@ class Loop:
                     task.stack.append(_answering(message))
                 except Exception as raised:
                     error = raised
-            elif isinstance(message, Keep):
+            elif isinstance(message, Keep) and isinstance(message.prefix, Prefix):
                 self.kept.append((task.number, message))
                 if self._trace is not None:
                     self._trace("keep", (task.number, message.prefix))
@@ -200,7 +200,9 @@ class Loop:
                     self._advance(_Task(_ask(ask), task.number, task, slot), None)
                 return
             else:
-                error = InvalidInput(f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, or Keep(x)")
+                error = InvalidInput(
+                    f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, or Keep(prefix)"
+                )
         self._finish(task, value, error)
 
     def _finish(self, task: _Task, value: Any, error: BaseException | None) -> None:

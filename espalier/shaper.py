@@ -112,7 +112,7 @@ def stage_of(shaper: Shaper) -> Stage:
 def shaped(shaper: Shaper, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
     """What a shaper makes of rows [N, V]. Raises `InvalidInput` if that is no tensor of their shape."""
     after = shaper(weights, prefixes)
-    if getattr(after, "shape", None) != weights.shape:
-        found = f"a tensor of shape {list(after.shape)}" if hasattr(after, "shape") else repr(after)[:200]
+    if getattr(after, "shape", None) != weights.shape or not after.dtype.is_floating_point:
+        found = f"a tensor of shape {list(after.shape)}, {after.dtype}" if hasattr(after, "dtype") else repr(after)[:200]
         raise InvalidInput(f"{type(shaper).__name__} made {found} of weights {list(weights.shape)}; return as many, shaped")
     return after

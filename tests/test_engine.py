@@ -124,8 +124,18 @@ def broken() -> dict[str, Callable[[], Any]]:
     def yields(thing: Any) -> Generator[Any, Any, None]:
         yield thing
 
-    def drafted(drafter: es.drafting.Drafter) -> Any:
-        return es.speculate(MODEL, es.Prefix([1]), es.stop.budget(5), drafter, es.verification.SampleMatch(), es.Rng(0))
+    class Verifies(es.verification.Verifier):
+        guarantee = "same tokens"
+
+        def __init__(self, make: Callable[[Any], Any]) -> None:
+            self.make = make
+
+        def __call__(self, draft: Any, rows: Any, rng: Any) -> Any:
+            return self.make(draft)
+
+    def drafted(drafter: es.drafting.Drafter, make: Callable[[Any], Any] | None = None) -> Any:
+        verify = es.verification.SampleMatch() if make is None else Verifies(make)
+        return es.speculate(MODEL, es.Prefix([1]), es.stop.budget(5), drafter, verify, es.Rng(0))
 
     return {
         "a decoder yielded 7": lambda: yields(7),
@@ -138,6 +148,12 @@ def broken() -> dict[str, Callable[[], Any]]:
         "division": lambda: text(0, MODEL | Wrong(lambda w: 1 / 0)),
         "Gives.forward returned None": lambda: text(0, Gives(None)),
         "1 rows [1, 4]": lambda: text(0, Gives(es.Rows(torch.zeros(1, 4), [es.Prefix([1])]))),
+        "no token is left": lambda: text(0, MODEL | Wrong(lambda w: w - torch.inf, es.Stage.TRUNCATION)),
+        "made a tensor of shape [1, 5], torch.int64": lambda: text(0, MODEL | Wrong(lambda w: w.long())),
+        "a decoder yielded Keep(prefix=7": lambda: yields(es.Keep(7)),  # type: ignore[arg-type]
+        "yielded nothing": lambda: drafted(Proposes(es.drafting.Draft), lambda draft: []),
+        "yielded 7 after": lambda: drafted(Proposes(es.drafting.Draft), lambda draft: [7]),
+        "what the verifier": lambda: drafted(Proposes(es.drafting.Draft), lambda draft: None),
         "proposed None": lambda: drafted(Proposes(lambda x: None)),
         "proposed a draft of": lambda: drafted(Proposes(lambda x: es.drafting.Draft(es.Prefix([2])))),
         "write it as a generator": lambda: drafted(NoGenerator(lambda x: es.drafting.Draft(x))),
@@ -152,7 +168,8 @@ def test_what_goes_wrong_harms_its_own_request_only(message: str) -> None:
     after = [engine.add(text(i)) for i in range(3, 6)]
     while engine.step():
         pass
-    with pytest.raises(ZeroDivisionError if message == "division" else InvalidInput) as told:
+    kinds = {"division": ZeroDivisionError, "no token is left": BrokenRow}
+    with pytest.raises(kinds.get(message, InvalidInput)) as told:
         engine.result(bad)
     assert message in str(told.value)
     assert [engine.result(number).ids() for number in before + after] == ALONE[:6]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from espalier.decoders.dead_ends import DeadEnds
 from espalier.decoders.sample import check_parts
-from espalier.drafting.draft import Drafter
+from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.in_turn import InTurn
-from espalier.errors import DeadEnd, InvalidInput
+from espalier.errors import DeadEnd, InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -59,7 +59,7 @@ class Rounds:
             raise refused(missing, "drafter or verifier")
         self.drafter.join(draft)
         try:
-            for y in self.verify(draft, rows, self.rng):
+            for y in self._accepted(draft, rows):
                 x = yield Keep(y)
                 if self.stop(x):
                     break
@@ -67,6 +67,19 @@ class Rounds:
             x = self.dead.back_up(end)
         self.drafter.observe(x, draft, rows)
         return x, rows
+
+    def _accepted(self, draft: Draft, rows: Rows) -> Iterator[Prefix]:
+        """What the verifier yields, if it is what a verifier may yield: prefixes that grow, and one at least."""
+        name, last = f"the verifier {type(self.verify).__name__}", draft.prefixes[0]
+        accepted = self.verify(draft, rows, self.rng)
+        expect(accepted, Iterable, f"what {name} returned", "an iterator over the accepted prefixes")
+        for y in accepted:
+            if not isinstance(y, Prefix) or len(y) <= len(last):
+                raise InvalidInput(f"{name} yielded {y!r} after {last!r}; yield the prefixes from there down, each longer")
+            last = y
+            yield y
+        if last is draft.prefixes[0]:
+            raise InvalidInput(f"{name} yielded nothing, so the text would never end; the token that it drew is the least")
 
     def _worthwhile(self, y: Prefix) -> bool:
         """Nothing goes on behind a node that ends the text, and its own token any pass gives."""
