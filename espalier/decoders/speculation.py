@@ -45,7 +45,7 @@ class Rounds:
     def __init__(self, scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: Verifier, rng: Rng) -> None:
         check_parts(scorer, x, stop, rng)
         check_pair(drafter, verify)
-        check_extras(scorer, drafter.want | verify.want, f"{type(drafter).__name__} with {type(verify).__name__}")
+        check_extras(scorer, drafter.want | verify.want, f"{type(drafter.owner).__name__} with {type(verify).__name__}")
         self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
         self.drafter, self.want, self.own = InTurn(drafter, scorer, x), drafter.want | verify.want, rng.split()
         self.dead = DeadEnds(scorer, stop)

@@ -29,7 +29,7 @@ class InTurn(Drafter):
     """
 
     def __init__(self, drafter: Drafter, scorer: Scorer, x: Prefix) -> None:
-        self.name, self._turn = type(drafter).__name__, _turns.setdefault(drafter.owner, threading.RLock())
+        self.name, self._turn = type(drafter.owner).__name__, _turns.setdefault(drafter.owner, threading.RLock())
         with self._turn:
             drafter.check(scorer)
             self.inner = drafter.begin(x)

@@ -54,7 +54,7 @@ def check_pair(drafter: Drafter, verifier: Verifier) -> None:
     expect(verifier, Verifier, "the verifier", "one such as es.verification.SampleMatch()")
     if drafter.kind not in verifier.accepts:
         raise InvalidInput(
-            f"{type(verifier).__name__} was given {type(drafter).__name__}, whose drafts are {drafter.kind}, but it is "
+            f"{type(verifier).__name__} was given {type(drafter.owner).__name__}, whose drafts are {drafter.kind}, but it is "
             f"made only for drafts that are {' or '.join(sorted(verifier.accepts))} "
             f"{f'({verifier.why}); ' if verifier.why else ''}es.verification.SampleMatch() accepts every draft"
         )
