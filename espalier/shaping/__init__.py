@@ -2,12 +2,15 @@
 
 from espalier.shaping.allow import not_before, only
 from espalier.shaping.bias import ban, bias, sequence_bias
-from espalier.shaping.contrast import contrast
+from espalier.shaping.combine.aed import aed
+from espalier.shaping.combine.contrast import contrast
+from espalier.shaping.combine.guidance import Reprompted, guidance
+from espalier.shaping.combine.linear import combine, proxy
+from espalier.shaping.combine.mixture import Mixture
+from espalier.shaping.combine.prompts import adversarial, context_aware, instructive, lqcd
 from espalier.shaping.ending import end_decay, self_terminating
-from espalier.shaping.guidance import Reprompted, guidance
 from espalier.shaping.history import Counts, History
 from espalier.shaping.mirostat import mirostat
-from espalier.shaping.mix import Mixture
 from espalier.shaping.penalize import frequency, penalty, presence, repetition
 from espalier.shaping.repeats.contrastive import contrastive_search
 from espalier.shaping.repeats.dry import dry
@@ -26,8 +29,12 @@ __all__ = [
     "History",
     "Mixture",
     "Reprompted",
+    "adversarial",
+    "aed",
     "ban",
     "bias",
+    "combine",
+    "context_aware",
     "contrast",
     "contrastive_search",
     "dry",
@@ -38,7 +45,9 @@ __all__ = [
     "frequency",
     "fsd",
     "guidance",
+    "instructive",
     "look_back",
+    "lqcd",
     "min_p",
     "mirostat",
     "momentum",
@@ -47,6 +56,7 @@ __all__ = [
     "only",
     "penalty",
     "presence",
+    "proxy",
     "repetition",
     "self_terminating",
     "sequence_bias",

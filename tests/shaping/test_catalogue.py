@@ -27,6 +27,19 @@ OTHERS = {  # made of more than one scorer, or in another form than the catalogu
     "mirostat 1": lambda scorer: scorer | es.shaping.mirostat(1.0, 0.4, version=1),
     "self_terminating, monotone": lambda scorer: scorer | es.shaping.self_terminating(0.1, monotone=True, relative=True),
 }
+SMALL = es.models.Table.random(V, 1, seed=5, vocab=VOCAB)
+OTHERS |= {
+    "combine": lambda scorer: es.shaping.combine([scorer, SMALL], [0.7, 0.4], head=(0, 0.05)),
+    "contrast": lambda scorer: es.shaping.contrast(scorer, SMALL, alpha=0.2),
+    "contrast, beta": lambda scorer: es.shaping.contrast(scorer, SMALL, beta=0.5, last=1),
+    "proxy": lambda scorer: es.shaping.proxy(scorer, SMALL, scorer, a=0.5),
+    "guidance": lambda scorer: es.shaping.guidance(scorer, es.Prefix([2]), 1.5),
+    "context_aware": lambda scorer: es.shaping.context_aware(scorer, es.Prefix([1]), es.Prefix([0])),
+    "instructive": lambda scorer: es.shaping.instructive(scorer, es.Prefix([1, 0]), "random"),
+    "lqcd": lambda scorer: es.shaping.lqcd(scorer, es.Prefix([2]), 0.7),
+    "adversarial": lambda scorer: es.shaping.adversarial(scorer, es.Prefix([1]), es.Prefix([2]), 0.4),
+    "aed": lambda scorer: es.shaping.aed(scorer, es.Prefix([1]), bias=0.1, first=2, size=2),
+}
 CATALOGUE = [*ENTRIES, *OTHERS]
 
 

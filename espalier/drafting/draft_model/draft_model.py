@@ -9,6 +9,7 @@ from espalier.drafting.draft import Draft, Drafter, Kind
 from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
+from espalier.remembered import known
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Ask, Constrained, Scorer, Shaped, Wrapper
@@ -48,7 +49,7 @@ class DraftModel(Drafter):
         return DraftModel(self._spoken, tree=self.tree.begin(x), length=self.length.begin(x))
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
-        return grow(self.scorer, x, self.tree, self.length, rng)
+        return grow(known(self.scorer), x, self.tree, self.length, rng)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self.tree.observe(x, draft, rows)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
+from espalier.remembered import Remembered
 from espalier.scorer import Answer, Ask, Scorer
 from espalier.shaper import Stage
 from espalier.shaping.second_stream import SecondStream, twins
@@ -82,7 +83,7 @@ class Enriched(Scorer):
             raise InvalidInput(f"the target has {target.vocab_size} tokens and the drafter {drafter.vocab_size}")
         if target.stage is not Stage.LOGITS or drafter.stage is not Stage.LOGITS:
             raise InvalidInput("Enriched mixes logits; put temperature, truncation and constraints after it")
-        self.target, self.drafter, self.eta = target, drafter, eta
+        self.target, self.drafter, self.eta = target, Remembered.of(drafter), eta
         self.vocab_size, self.vocab = target.vocab_size, target.vocab
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from espalier.errors import DeadEnd, InvalidInput
+from espalier.errors import DeadEnd, InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rows import Limit, Row, Rows
 from espalier.scorer import Answer, Ask, Scorer
@@ -24,6 +24,8 @@ class Mixture(Scorer):
     """
 
     def __init__(self, parts: Sequence[Scorer], combine: Callable[[list[Tensor]], Tensor]) -> None:
+        for part in parts:
+            expect(part, Scorer, "a part of a mixture", "a scorer, such as lm.scorer")
         sizes = {part.vocab_size for part in parts}
         if len(sizes) != 1:
             raise InvalidInput(f"a mixture needs parts of one vocabulary, these have {sorted(sizes)} tokens")
@@ -37,10 +39,13 @@ class Mixture(Scorer):
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         answers: list[Rows] = yield tuple(Ask(part, prefixes, want) for part in self.parts)
-        logps = self.combine([torch.stack([_law(row) for row in rows]) for rows in answers])
+        logps = self.combine([self._read(rows) for rows in answers])
         dead = (logps == -torch.inf).all(-1)
         limits = [self._limit(x, end, logps.shape[-1]) for x, end in zip(prefixes, dead.tolist(), strict=True)]
         return Rows(logps.masked_fill(dead[:, None], 0.0), prefixes, answers[0].extras, limits)
+
+    def _read(self, rows: Rows) -> Tensor:
+        return torch.stack([_law(row) for row in rows])
 
     def _limit(self, x: Prefix, dead: bool, size: int) -> Limit | None:
         if not dead and x not in self._shut:

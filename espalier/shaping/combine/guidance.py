@@ -8,7 +8,7 @@ from torch import Tensor
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.scorer import Scorer
-from espalier.shaping.mix import Mixture
+from espalier.shaping.combine.mixture import Mixture
 from espalier.shaping.second_stream import SecondStream, twins
 
 

@@ -1,0 +1,1 @@
+"""Scorers made of the rows of several models, or of one model after several prompts."""
