@@ -7,8 +7,8 @@ import re
 import pytest
 
 import espalier.constraints as es
-from espalier.constraints.lexical import avoids, contains
 from espalier.constraints.tags import Tag, tags, tool_calls
+from espalier.constraints.words.lexical import avoids, contains
 from espalier.errors import InvalidInput
 from tests.constraints.cfg_oracle import strings
 
