@@ -63,6 +63,8 @@ def test_every_default_is_the_one_of_transformers(kind: str) -> None:
         ("StableLm", {"partial_rotary_factor": 0.25}),
         ("Bloom", {"n_layer": 2, "n_head": 4}),
         ("Falcon", {}),
+        ("Llama4Text", {"pad_token_id": 1}),
+        ("Mamba2", {"num_heads": 8, "head_dim": 16, "state_size": 16, "n_groups": 1, "chunk_size": 32}),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
 )

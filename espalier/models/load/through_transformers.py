@@ -84,7 +84,7 @@ def through_transformers(
     made: Transformer | Paths
     try:
         made = from_transformers(model)
-    except EspalierError:  # attention that does not go through transformers' registry
+    except Exception:  # attention that does not go through transformers' registry, in whatever way it fails then
         try:
             made = Paths.of(model)
         except EspalierError:
@@ -173,6 +173,8 @@ def _family(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _harmless(value: Any) -> Any:
     if isinstance(value, Mapping):
+        if value.keys() == {"__float__"} and value["__float__"] in ("Infinity", "-Infinity", "NaN"):
+            return float(value["__float__"])  # as transformers writes numbers that JSON has not
         return {name: _harmless(inner) for name, inner in value.items() if name not in _REACHING}
     return [_harmless(inner) for inner in value] if isinstance(value, list) else value
 
