@@ -153,3 +153,16 @@ def test_pieces_of_a_prompt() -> None:
         kv.commit(plan)
     assert done == [4, 4, 4, 1]
     assert ask(kv, x) == 1
+
+
+def test_the_end_of_a_prefix_that_nobody_heard_of_is_found_out() -> None:
+    kv = KV(layers=1, width=2, dtype=torch.float32)
+    x = Prefix([1, 2, 3])
+    kv.commit(kv.plan([x]))
+    y = Prefix([4, 5, 6, 7])
+    run = kv._runs.pop(id(x))  # an interrupt swallowed the callback, and another prefix came to stand at the address
+    run.key = id(y)
+    kv._runs[id(y)] = run
+    kv._children[run.parent, run.first] = [id(y)]
+    del x
+    assert kv.plan([y]).rows == 4

@@ -19,7 +19,7 @@ def borrow(kv: KV, lender: KV, x: Prefix) -> None:
         kv._collect()
         found = list[tuple[Prefix, Slots]]()
         for node in x.up():
-            if id(node) in kv._runs:
+            if kv._run(node) is not None:
                 break
             if (run := lender._runs.get(id(node))) and run.prefix() is node and len(run.slots) == len(node.tokens):
                 found.append((node, run.slots))

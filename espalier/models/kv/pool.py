@@ -174,7 +174,7 @@ def coldest(runs: Mapping[int, Run]) -> list[int]:
         while above is not None and above.used < run.used:
             above.used = run.used
             above = runs.get(above.parent)
-    living = [(run.used, -len(x), key) for key, run in runs.items() if (x := run.prefix()) is not None]
+    living = [(-1, 0, key) if (x := run.prefix()) is None else (run.used, -len(x), key) for key, run in runs.items()]
     return [key for _, _, key in sorted(living)]
 
 

@@ -123,7 +123,7 @@ class KV:
             if plan is not self._open:
                 return
             for node, slots, _ in plan.fresh:
-                (self._runs.get(id(node)) or self._register(node, slots)).slots = slots
+                (self._run(node) or self._register(node, slots)).slots = slots
             for before in self._remembered:
                 before.path = None
             self._remembered, self._open = [], None
@@ -147,7 +147,7 @@ class KV:
     def missing(self, x: Prefix) -> int:
         """How many tokens of `x` have no keys and values."""
         with self._moving, self._changes:
-            runs = (self._runs.get(id(node)) for node in x.up())
+            runs = (self._run(node) for node in x.up())
             return len(x) - sum(len(run.slots) for run in runs if run is not None)
 
     def salt(self, root: Prefix, salt: str) -> None:
@@ -164,7 +164,7 @@ class KV:
     def held(self, roots: Sequence[Prefix]) -> int:
         """How many slots some prefixes hold together; what they share counts once."""
         with self._moving, self._changes:
-            runs = [run.slots for root in roots if (run := self._runs.get(id(root))) is not None]
+            runs = [run.slots for root in roots if (run := self._run(root)) is not None]
             return len(np.unique(np.concatenate(runs))) if runs else 0
 
     def clear(self) -> None:
@@ -188,7 +188,7 @@ class KV:
         node: Prefix | None = x
         path = EMPTY
         while node is not None:
-            run = self._runs.get(id(node))
+            run = self._run(node)
             if run is not None and run.path is not None and len(run.path) == len(node):
                 path = run.path
                 break
@@ -196,8 +196,15 @@ class KV:
             node = node.parent
         return path, nodes[::-1]
 
-    def _have(self, node: Prefix) -> int:
+    def _run(self, node: Prefix) -> Run | None:
         run = self._runs.get(id(node))
+        if run is None or run.prefix() is node:
+            return run
+        self._drop(run)  # of a prefix that stood at this address: an interrupt swallowed the news of its end
+        return None
+
+    def _have(self, node: Prefix) -> int:
+        run = self._run(node)
         if run is None and node.parent is None:
             run = self._adopt(node)
         return 0 if run is None else len(run.slots)
@@ -206,7 +213,7 @@ class KV:
         """The path down to `node`, planning the rows it lacks."""
         if id(node) in plan.paths:
             return plan.paths[id(node)]
-        run = self._runs.get(id(node))
+        run = self._run(node)
         slots = EMPTY if run is None else run.slots  # what was used when is noted in `commit`
         tokens = node.tokens[len(slots) :]
         if rows is not None:
