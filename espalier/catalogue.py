@@ -137,6 +137,9 @@ shaper   | momentum    | shaping:momentum        | 3, 0.2, (0, 1, 2)
 shaper   | fsd         | shaping:fsd             | k=3, alpha=0.45 | model
 shaper   | contrastive_search | shaping:contrastive_search | k=3, alpha=0.5 | model
 shaper   | look_back   | shaping:look_back       | alpha=0.3, k=2, window=3 | model
+shaper   | dola        | shaping:dola            | "high", alpha=0.05 | model
+shaper   | deco        | shaping:deco            | alpha=0.6, top_k=3 | model
+shaper   | dfd         | shaping:dfd             | base=1.1, sigma=0.25 | model
 decoder  | sample      | decoders:Sample
 decoder  | beam        | decoders:Beam           | 3
 """

@@ -37,7 +37,7 @@ class Layers(es.Model):
     def partial(self, layers: Sequence[int]) -> Layers:
         return Layers([self.tables[layer] for layer in layers], self.vocab)
 
-    def read(self, hidden: Tensor) -> Tensor:
+    def read(self, hidden: Tensor, norm: bool = True) -> Tensor:
         return hidden
 
 

@@ -175,9 +175,10 @@ class Transformer(Model):
             self.kv.commit(plan)
             return self.kv.missing(x)
 
-    def read(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens)."""
-        return self.executor.read(hidden, norm=True)
+    def read(self, hidden: Tensor, norm: bool = True) -> Tensor:
+        """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens), through
+        the final norm unless `norm` is False."""
+        return self.executor.read(hidden, norm=norm)
 
     def partial(self, layers: Sequence[int]) -> Transformer:
         """The model that runs only these layers, in this order, with the same weights and a KV of its own."""

@@ -8,8 +8,14 @@ from espalier.shaping.combine.guidance import Reprompted, guidance
 from espalier.shaping.combine.linear import combine, proxy
 from espalier.shaping.combine.mixture import Mixture
 from espalier.shaping.combine.prompts import adversarial, context_aware, instructive, lqcd
+from espalier.shaping.control.router import router
+from espalier.shaping.control.value import Value as Value
+from espalier.shaping.control.value import value
 from espalier.shaping.ending import end_decay, self_terminating
 from espalier.shaping.history import Counts, History
+from espalier.shaping.layers.deco import deco
+from espalier.shaping.layers.dfd import dfd
+from espalier.shaping.layers.dola import dola
 from espalier.shaping.mirostat import mirostat
 from espalier.shaping.penalize import frequency, penalty, presence, repetition
 from espalier.shaping.repeats.contrastive import contrastive_search
@@ -37,6 +43,9 @@ __all__ = [
     "context_aware",
     "contrast",
     "contrastive_search",
+    "deco",
+    "dfd",
+    "dola",
     "dry",
     "dynamic_temperature",
     "end_decay",
@@ -58,6 +67,7 @@ __all__ = [
     "presence",
     "proxy",
     "repetition",
+    "router",
     "self_terminating",
     "sequence_bias",
     "temperature",
@@ -66,6 +76,7 @@ __all__ = [
     "top_n_sigma",
     "top_p",
     "typical",
+    "value",
     "watermark",
     "xtc",
 ]

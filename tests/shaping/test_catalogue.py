@@ -38,6 +38,10 @@ OTHERS |= {
     "instructive": lambda scorer: es.shaping.instructive(scorer, es.Prefix([1, 0]), "random"),
     "lqcd": lambda scorer: es.shaping.lqcd(scorer, es.Prefix([2]), 0.7),
     "adversarial": lambda scorer: es.shaping.adversarial(scorer, es.Prefix([1]), es.Prefix([2]), 0.4),
+    "value": lambda scorer: es.shaping.value(scorer, lambda texts: [x.last * 0.3 for x in texts], 1.5, 3),
+    "router": lambda scorer: es.shaping.router(SMALL, scorer, 1.2, window=2, dwell=1),
+    "router that stays": lambda scorer: es.shaping.router(SMALL, scorer, 1.4, window=3, dwell=2),
+    "dola, released": lambda scorer: es.shaping.dola(scorer, [0, 1, 3], released=True),
     "aed": lambda scorer: es.shaping.aed(scorer, es.Prefix([1]), bias=0.1, first=2, size=2),
 }
 CATALOGUE = [*ENTRIES, *OTHERS]
@@ -148,9 +152,19 @@ def test_the_law_of_texts_is_the_product_of_rows(name):
     assert_same_law(law, {tokens: p for tokens, p in expected.items() if p > 0})
 
 
+def layered_lm():
+    """A language model of layers over bytes that likes letters."""
+    tok = random_lm().tokenizer
+    likely = torch.zeros(tok.vocab.size, dtype=torch.float64)
+    likely[[i for i in range(tok.vocab.size) if tok.vocab[i].isalpha() or i in tok.vocab.end]] = 3
+    tables = [es.models.Table.random(tok.vocab.size, 2, seed=k, scale=0.7) for k in range(4)]
+    biased = es.models.Table(tok.vocab.size, 2, lambda context: tables[0].row(context) + likely)
+    return es.LanguageModel(Layers([biased, *tables[1:]], tok.vocab), tok, "layers")
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_a_name_is_a_shaper_of_generate(name):
-    lm = random_lm(seed=2)
+    lm = layered_lm()
     text = f"{name}:{ENTRIES[name].example}"
     stop = {"max_tokens": 6, "seed": 3, "temperature": 0.9}
     by_name = lm.generate(es.raw("ab"), shapers=[text], **stop)

@@ -1,0 +1,1 @@
+"""Scorers that are steered: by a value of texts, or from one model to another."""
