@@ -1,0 +1,26 @@
+"""Searches over steps of text that a score leads."""
+
+from espalier.decoders.steps.candidate import Candidate, Found, Progress, Steps
+from espalier.decoders.steps.foresight import Phi, Rankgen
+from espalier.decoders.steps.rollouts import MCTS, PGTD
+from espalier.decoders.steps.sampling import Adaptive, BestOf, Rebase
+from espalier.decoders.steps.search import Search
+from espalier.decoders.steps.values import VED, AStar, LiteSearch
+
+__all__ = [
+    "MCTS",
+    "PGTD",
+    "VED",
+    "AStar",
+    "Adaptive",
+    "BestOf",
+    "Candidate",
+    "Found",
+    "LiteSearch",
+    "Phi",
+    "Progress",
+    "Rankgen",
+    "Rebase",
+    "Search",
+    "Steps",
+]
