@@ -108,6 +108,14 @@ def test_the_context_is_what_positions_and_scaling_give(rope: dict[str, Any], tr
     assert lm.prompt(es.Prefix([5] * (context - 1)))
 
 
+@pytest.mark.parametrize("kind", ["linear", "yarn"])
+def test_the_context_through_transformers_is_scaled_too(kind: str) -> None:
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 4.0, "partial_rotary_factor": 0.5}
+    place = folder("Phi", max_position_embeddings=64, rope_parameters=rope)
+    assert es.load(place).context == 256
+    assert apart(place, [(7 * i) % 250 for i in range(100)]) < 1e-3
+
+
 def test_gemma_with_linear_scaling_is_not_scaled_again() -> None:
     ropes = {
         "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,9 @@ def through_transformers(
         except Exception as error:
             raise LoadError(f"transformers' model for {folder} does not run: {_first_line(error)}") from error
     made.context = _context(made.context, settings, context)
+    if not isinstance(made, Paths):
+        sizes: Any = made.config
+        made.config, made.kv.context = replace(sizes, context=made.context), made.context
     return made
 
 
@@ -104,7 +108,7 @@ def _context(trained: int, settings: Any, asked: int | None) -> int:
         original = one.get("original_max_position_embeddings") or trained
         if one.get("rope_type") == "longrope":  # beyond, all frequencies change, those of what was read before too
             limit = min(limit, original)
-        elif one.get("rope_type") == "yarn":
+        elif one.get("rope_type") == "yarn" or (one.get("rope_type") == "linear" and "gemma" not in settings.model_type):
             limit = max(limit, int(one.get("factor", 1.0) * original))
     if asked is not None and asked > limit:
         raise LoadError(f"context={asked}: through transformers this model reads at most {limit} tokens")
