@@ -40,6 +40,9 @@ class Composed : public Machine {
     const Cont c = machine(conts_[a].first).join(conts_[a].second, conts_[b].second);
     return c ? wrap(conts_[a].first, c) : 0;
   }
+  bool joins() const override {
+    return std::any_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->joins(); });
+  }
   std::string where(Cont cont) override { return machine(conts_[cont].first).where(conts_[cont].second); }
   bool refuses(Cont cont, bool tagged) override {
     return machine(conts_[cont].first).refuses(conts_[cont].second, tagged);

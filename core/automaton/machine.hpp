@@ -58,6 +58,7 @@ class Machine : public Interruptible {
   // What goes on as `a` or as `b` does, as one continuation; 0 = keep them apart. The matcher joins items of a closed
   // set that agree in `re` and `text`: without it ambiguous grammars have as many items as the text so far has parses.
   virtual Cont join(Cont /*a*/, Cont /*b*/) { return 0; }
+  virtual bool joins() const { return false; }  // whether it ever does
   // An item that remembers its bytes as items that together have its texts, each with a text that stands for all of
   // them: what follows is the same. Where `after` then needs the text after all, its answer is unsure. None: every text
   // counts for itself.

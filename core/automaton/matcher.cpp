@@ -53,6 +53,7 @@ void Matcher::settle(std::vector<Item>& items) {
   if (items.size() < 2) return;
   std::sort(items.begin(), items.end());
   items.erase(std::unique(items.begin(), items.end()), items.end());
+  if (!machine_->joins()) return;
   bool joined = false;
   for (std::size_t i = 0; i + 1 < items.size(); ++i) {
     Item& x = items[i];

@@ -23,6 +23,7 @@ class CfgMachine final : public Machine {
   const Expansion& start() override;
   const Expansion& after(Cont, Tag, Text) override;
   Cont join(Cont, Cont) override;
+  bool joins() const override { return true; }
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
   bool exact() const override;

@@ -1,5 +1,8 @@
 #include "json/value.hpp"
 
+#include "base/budget.hpp"
+#include "base/stack.hpp"
+
 #include <algorithm>
 
 #include "regex/re.hpp"
@@ -163,6 +166,8 @@ class Parser {
     return s_.substr(begin, i_ - begin);
   }
   const Value* value(std::size_t depth) {
+    Budget::tick();
+    need_stack();
     if (depth > kDeepest) fail("it is nested deeper than " + std::to_string(kDeepest) + " levels");
     Value& v = d_.values_.emplace_back();
     switch (peek()) {

@@ -166,6 +166,7 @@ bool Store::factor(std::vector<Re>& v) {
 
 Re Store::alt(std::vector<Re> v) {
   for (;;) {
+    Budget::tick();
     std::vector<Re> flat;
     flat.reserve(v.size());
     for (const Re r : v) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/stack.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::re {
@@ -11,6 +12,7 @@ namespace espalier::re {
 Re Store::clamp(Re r, std::uint32_t length) {
   const Node n = nodes_[r];
   if (!(n.flags & kCounted)) return r;
+  need_stack();
   switch (n.kind) {
     case Kind::Repeat:
       if (n.lo <= length && (n.hi <= length || n.hi == kInf) && !(nodes_[n.a].flags & kCounted)) return r;
@@ -40,6 +42,7 @@ Re Store::clamp(Re r, std::uint32_t length) {
 
 // The bytes that occur in strings of r, or more.
 const ByteSet& Store::alphabet(Re r) {
+  need_stack();
   if (const auto at = alphabets_.find(r); at != alphabets_.end()) return at->second;
   const Node n = nodes_[r];
   ByteSet set;

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "base/budget.hpp"
+#include "base/stack.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::re {
@@ -79,6 +80,7 @@ const Row& Store::make_row(Re r) {
   static thread_local int depth = 0;
   struct Depth {
     Depth() {
+      need_stack();
       if (++depth > 1500) {
         --depth;
         throw GrammarError("a regular expression nested deeper than 1,500 levels");

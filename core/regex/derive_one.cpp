@@ -1,5 +1,6 @@
 // One derivative without the row of all: names and other texts are read once, byte by byte, and most of their states
 // never again.
+#include "base/stack.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::re {
@@ -60,6 +61,7 @@ Re Store::skip(Re r, std::string_view bytes) {
 Re Store::derive_one(Re r, std::uint8_t byte) {
   const Node n = nodes_[r];
   if (rows_[r]) return raw_step(r, byte);
+  need_stack();
   switch (n.kind) {
     case Kind::Bytes: return sets_[n.a].has(byte) ? kEpsilon : kEmpty;
     case Kind::Words: {

@@ -4,8 +4,11 @@
 // of a known sort, and `rest` is one language per sort of the last character of p. So ^ and \b look at `before`, and $
 // and look-ahead intersect `rest`.
 #include <array>
+#include <map>
+#include <tuple>
 
 #include "base/budget.hpp"
+#include "base/stack.hpp"
 #include "regex/pattern.hpp"
 
 namespace espalier::re {
@@ -26,7 +29,26 @@ class Meaning {
     sort_ = {kEmpty, word, newline, other};
   }
 
+  // Asked once for each part, sort and rest: nested look-aheads ask for the same again and again.
   Re of(const Pattern& p, Before before, const Rest& rest) {
+    Budget::tick();
+    const std::tuple key{&p, before, rest};
+    if (const auto at = known_.find(key); at != known_.end()) return at->second;
+    need_stack();
+    Budget::charge(0, 96);
+    return known_[key] = made(p, before, rest);
+  }
+
+  Rest all(const Pattern& p, const Rest& rest) {
+    Rest out;
+    for (int b = 0; b < kSorts; ++b)
+      out[b] = b > 0 && !p.looks && uniform(rest) ? out[b - 1] : of(p, static_cast<Before>(b), rest);
+    return out;
+  }
+  static Rest same(Re r) { return {r, r, r, r}; }
+
+ private:
+  Re made(const Pattern& p, Before before, const Rest& rest) {
     switch (p.kind) {
       case Pattern::Kind::Plain: return then(p.plain, before, rest);
       case Pattern::Kind::Sequence: {
@@ -49,15 +71,6 @@ class Meaning {
     return kEmpty;
   }
 
-  Rest all(const Pattern& p, const Rest& rest) {
-    Rest out;
-    for (int b = 0; b < kSorts; ++b)
-      out[b] = b > 0 && !p.looks && uniform(rest) ? out[b - 1] : of(p, static_cast<Before>(b), rest);
-    return out;
-  }
-  static Rest same(Re r) { return {r, r, r, r}; }
-
- private:
   static bool uniform(const Rest& r) { return r[0] == r[1] && r[1] == r[2] && r[2] == r[3]; }
 
   // An operand of & or ~: a text of its own, whose anchors are its own beginning and end.
@@ -128,6 +141,7 @@ class Meaning {
 
   Store& s_;
   std::array<Re, kSorts> sort_;
+  std::map<std::tuple<const Pattern*, Before, Rest>, Re> known_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // uses it.
 #include <algorithm>
 
+#include "base/stack.hpp"
 #include "regex/pattern.hpp"
 
 namespace espalier::re {
@@ -130,6 +131,7 @@ class Reader {
   }
 
   PatternPtr either() {
+    need_stack();
     if (++depth_ > kDeepest) fail("groups nested deeper than " + std::to_string(kDeepest) + " levels");
     const Flags outer = flags_;
     std::vector<PatternPtr> parts;
@@ -166,6 +168,7 @@ class Reader {
     if (!ecma_ && eat('~')) {
       if (flags_.verbose) skip_blanks();
       if (!more() || peek() == '|' || peek() == ')' || peek() == '&') fail("~ needs an expression after it");
+      need_stack();
       if (++depth_ > kDeepest) fail("complements nested deeper than " + std::to_string(kDeepest) + " levels");
       PatternPtr inner = quantified();
       --depth_;

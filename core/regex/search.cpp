@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "base/budget.hpp"
+#include "base/stack.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::re {
@@ -11,6 +12,7 @@ namespace espalier::re {
 // not empty neither is the whole, and it is found without a state for every length.
 Re Store::shorter(Re r) {
   constexpr std::uint32_t kSlack = 64;
+  need_stack();
   const Node n = nodes_[r];
   if (!(n.flags & kCounted)) return r;
   if (n.kind == Kind::Cat) return cat(shorter(n.a), shorter(n.b));
@@ -48,6 +50,7 @@ bool Store::escape_lives(const Node& n) {
 
 // Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
 bool Store::search(Re root) {
+  need_stack();
   const auto decided = [&](bool found) {
     nodes_[root].flags |= found ? kLive : kDead;
     return found;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/budget.hpp"
+#include "base/stack.hpp"
 #include "json/machine/schema_machine.hpp"
 
 namespace espalier::json {
@@ -17,6 +18,7 @@ Formula SchemaMachine::expand(Schema s, Kind kind) {
   if (!v.is(Kind::Object)) throw GrammarError(schemas_.where(s) + ": a schema is an object, true or false");
   const std::uint64_t key = static_cast<std::uint64_t>(s) << 8 | static_cast<std::uint64_t>(kind);
   if (const auto at = expanded_.find(key); at != expanded_.end()) return at->second;
+  need_stack();
   struct Expanding {  // until it is done
     std::set<std::uint64_t>& set;
     std::uint64_t key;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/budget.hpp"
+#include "base/stack.hpp"
 #include "json/machine/schema_machine.hpp"
 
 namespace espalier::json {
@@ -29,6 +30,7 @@ bool SchemaMachine::possible(Formula child) {
     return false;
   }
   if (asking_.size() > 200) return true;
+  need_stack();
   struct Asking {
     std::vector<Formula>& stack;
     ~Asking() { stack.pop_back(); }

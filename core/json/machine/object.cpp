@@ -119,6 +119,8 @@ std::uint32_t SchemaMachine::shape_of(Formula f) {
 bool SchemaMachine::satisfiable(Formula child) {
   try {
     return evident(child) || possible(child);
+  } catch (const OverLimit&) {
+    throw;  // no verdict about the schema
   } catch (const GrammarError&) { return true; }
 }
 

@@ -91,7 +91,7 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
                          [&](const Value* t) { return satisfiable_quick(schemas_.inside(s, t), depth + 1); });
     try {
       return ref->is(Kind::String) && satisfiable_quick(schemas_.follow(s, ref->text), depth + 1);
-    } catch (const GrammarError&) {
+    } catch (const OverLimit&) { throw; } catch (const GrammarError&) {
       return true;  // an address without a schema is an error once the text gets there
     }
   }
