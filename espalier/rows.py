@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 import torch
 from torch import Tensor
 
+from espalier import batched_rows
 from espalier.errors import BrokenRow, DeadEnd, Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, shaped
@@ -15,7 +16,7 @@ from espalier.shaper import Shaper, shaped
 if TYPE_CHECKING:
     from espalier.rng import Rng
 
-_CHECKS = 4  # refusals after which the full mask is cheaper than more checks
+_CHECKS = batched_rows.CHECKS
 
 
 class Limit(Protocol):
@@ -90,6 +91,21 @@ class Rows(Sequence["Row"]):
         """These rows with one more shaper after the constraint."""
         return Rows(self.logits, self.prefixes, self.extras, self.limits, (*self.after, shaper))
 
+    def argmax(self) -> list[int]:
+        """The most probable allowed token of each row, as `Row.argmax` finds it."""
+        return batched_rows.argmax(self)
+
+    def draw(self, rngs: Sequence[Rng]) -> list[int]:
+        """A token of each row, drawn by its own source of flips: what `Row.draw` gives, flip for flip, all rows at once.
+
+        Raises InvalidInput for another number of sources than rows, DeadEnd if a row allows no token.
+        """
+        return batched_rows.draw(self, rngs)
+
+    def top(self, k: int) -> list[list[tuple[int, float]]]:
+        """The k most probable tokens of each row with their log-probabilities, as `Row.top` finds them."""
+        return [row.top(k) for row in self]
+
     def dense(self) -> Tensor:
         """[N, V] natural-log probabilities of all rows."""
         return torch.stack([row.dense() for row in self])
@@ -153,6 +169,8 @@ class Row:
         """
         if any(shaper.greedy for shaper in self.after):
             return self.argmax()
+        if self._dense is None and (token := batched_rows.draw_one(self, rng)) is not None:
+            return token
         if self._dense is None and self.limit is not None and self._checks_suffice():
             self._best()
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()

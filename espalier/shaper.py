@@ -73,6 +73,11 @@ class Shaper(ABC):
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         """The shaped log-weights [N, V]; never changes its input in place."""
 
+    @property
+    def in_kernel(self) -> tuple[str, float] | None:
+        """What the kernel of batched rows calls this, such as ("top_p", 0.9); None if only `__call__` can do it."""
+        return None
+
     def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
         """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
 

@@ -178,7 +178,7 @@ INLINE void turn_values(const Group& g) {
     for (int j = 0; j < at_once / 2; ++j)
       for (int k = 0; k < g.dim; k += 16) {
         const I even = as_words(load_kv<kept>(g.values, g.place(2 * j) + k)), odd = as_words(load_kv<kept>(g.values, g.place(2 * j + 1) + k));
-        store(g.turned + j * g.dim + k, (I)((UN)even >> 16) | odd);
+        store(g.turned + j * g.dim + k, (even >> 16 & splat(0xffff)) | odd);
       }
   } else {
     for (int j = 0; j < at_once; ++j)

@@ -1,5 +1,7 @@
 // The kernels for x86-64 with avx2; used only where the processor says it has them.
 // Standard headers come first: their inline functions must not be compiled for this target, other files share them.
+#include <algorithm>
+
 #include "kernels/model.hpp"
 #include "kernels/team.hpp"
 
@@ -19,10 +21,13 @@ namespace avx2 {
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/draw.hpp"
+#include "kernels/bounds.hpp"
 }  // namespace avx2
 
 const Kernels& kernels_avx2() {
-  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top, avx2::log_sum_exp};
+  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top, avx2::log_sum_exp, avx2::draw,
+                               avx2::products, avx2::read};
   return kernels;
 }
 

@@ -1,5 +1,7 @@
 // The kernels for x86-64 with avx512, bf16 and vnni (Zen 4, Sapphire Rapids and later); used only where the processor says it has them.
 // Standard headers come first: their inline functions must not be compiled for this target, other files share them.
+#include <algorithm>
+
 #include "kernels/model.hpp"
 #include "kernels/team.hpp"
 
@@ -19,10 +21,13 @@ namespace avx512 {
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/draw.hpp"
+#include "kernels/bounds.hpp"
 }  // namespace avx512
 
 const Kernels& kernels_avx512() {
-  static const Kernels kernels{"avx512", avx512::forward, avx512::head, avx512::top, avx512::log_sum_exp};
+  static const Kernels kernels{"avx512", avx512::forward, avx512::head, avx512::top, avx512::log_sum_exp, avx512::draw,
+                               avx512::products, avx512::read};
   return kernels;
 }
 

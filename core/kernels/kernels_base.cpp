@@ -1,4 +1,6 @@
 // The kernels for any processor: the compiler spells out the vectors of sixteen in whatever the target has.
+#include <algorithm>
+
 #include "kernels/model.hpp"
 #include "kernels/team.hpp"
 
@@ -15,10 +17,13 @@ namespace base {
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/draw.hpp"
+#include "kernels/bounds.hpp"
 }  // namespace base
 
 const Kernels& kernels_base() {
-  static const Kernels kernels{"base", base::forward, base::head, base::top, base::log_sum_exp};
+  static const Kernels kernels{"base", base::forward, base::head, base::top, base::log_sum_exp, base::draw,
+                               base::products, base::read};
   return kernels;
 }
 

@@ -109,6 +109,12 @@ struct Scratch {
 
 class Team;
 
+// A step that turns a row's law into another one.
+struct Reshape {
+  enum What { temperature, top_k, top_p, min_p } what;
+  double by;
+};
+
 // One instruction set's code.
 struct Kernels {
   const char* name;
@@ -117,6 +123,10 @@ struct Kernels {
                const Scratch&);
   void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);
   float (*log_sum_exp)(const float* row, int n);
+  int (*draw)(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals, const Reshape* steps,
+              int count, double u, float* room);
+  double (*products)(Kind, long rounds);
+  float (*read)(const std::byte* from, std::size_t bytes);
 };
 
 const Kernels& kernels_base();

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -109,6 +110,48 @@ std::shared_ptr<PackedLayer> layer(const std::vector<std::optional<Floats>>& nor
   made->layer.rope = rope;
   made->layer.window = window;
   return made;
+}
+
+using Mask = nb::ndarray<const std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+// One token of each row, by one flip each; -1 where nothing can be drawn. The rows are shared among the team if there are many.
+std::vector<int> draw_rows(const Table& rows, const std::vector<std::optional<Mask>>& masks,
+                           const std::vector<std::vector<std::int32_t>>& refused, const std::vector<std::pair<std::string, double>>& steps,
+                           const std::vector<double>& flips) {
+  const std::size_t n = rows.shape(0), width = rows.shape(1);
+  check(masks.size() == n && refused.size() == n && flips.size() == n, "a mask, refused tokens and a flip belong to each row");
+  std::vector<Reshape> reshape;
+  for (const auto& [what, by] : steps) {
+    const char* names[] = {"temperature", "top_k", "top_p", "min_p"};
+    const auto* found = std::find(std::begin(names), std::end(names), what);
+    check(found != std::end(names), "a step is temperature, top_k, top_p or min_p");
+    reshape.push_back({static_cast<Reshape::What>(found - names), by});
+  }
+  std::vector<const std::uint8_t*> mask(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    check(!masks[i] || masks[i]->shape(0) == width, "a mask has another length than its row");
+    mask[i] = masks[i] ? masks[i]->data() : nullptr;
+    for (const std::int32_t token : refused[i]) check(token >= 0 && static_cast<std::size_t>(token) < width, "no such token");
+  }
+  std::vector<int> tokens(n);
+  const float* logits = rows.data();
+  const Kernels* kernels = chosen;
+  const auto one = [&](std::size_t i) {
+    static thread_local std::vector<float> room;
+    if (room.size() < 2 * width + 64) room.resize(2 * width + 64);
+    tokens[i] = kernels->draw(logits + i * width, static_cast<int>(width), mask[i], refused[i].data(), static_cast<int>(refused[i].size()),
+                              reshape.data(), static_cast<int>(reshape.size()), flips[i], room.data());
+  };
+  const nb::gil_scoped_release free;
+  if (n > 1 && n * width > 65536 && crew().size() > 1) {
+    crew().run([&](int thread) {
+      for (int i = crew().take(thread, static_cast<int>(n)); i < static_cast<int>(n); i = crew().take(thread, static_cast<int>(n)))
+        one(static_cast<std::size_t>(i));
+    });
+  } else {
+    for (std::size_t i = 0; i < n; ++i) one(i);
+  }
+  return tokens;
 }
 
 class Engine {
@@ -250,6 +293,24 @@ NB_MODULE(_kernels, m) {
     check(row.shape(0) > 0, "a row without numbers has no sum");
     return chosen->log_sum_exp(row.data(), static_cast<int>(row.shape(0)));
   }, "row"_a);
+  m.def("draw", &draw_rows, "rows"_a, "masks"_a, "refused"_a, "steps"_a, "flips"_a);
+  m.def("products", [](const std::string& kind, long rounds) {
+    const Kind of = kind_of(kind);
+    const Kernels* kernels = chosen;
+    std::vector<double> made(static_cast<std::size_t>(crew().size()));
+    const nb::gil_scoped_release free;
+    crew().run([&](int thread) { made[static_cast<std::size_t>(thread)] = kernels->products(of, rounds); });
+    return std::accumulate(made.begin(), made.end(), 0.0);
+  }, "kind"_a, "rounds"_a);
+  m.def("read", [](const Floats& memory) {
+    const Kernels* kernels = chosen;
+    const auto* from = reinterpret_cast<const std::byte*>(memory.data());
+    const std::size_t share = memory.shape(0) * sizeof(float) / static_cast<std::size_t>(crew().size()) / 256 * 256;
+    std::vector<float> sums(static_cast<std::size_t>(crew().size()));
+    const nb::gil_scoped_release free;
+    crew().run([&](int thread) { sums[static_cast<std::size_t>(thread)] = kernels->read(from + share * static_cast<std::size_t>(thread), share); });
+    return share * static_cast<std::size_t>(crew().size());
+  }, "memory"_a);
   m.def("wish_large_pages", [](std::uintptr_t memory, std::size_t bytes) {
     wish_large_pages(reinterpret_cast<std::byte*>(memory), bytes);
   }, "memory"_a, "bytes"_a);

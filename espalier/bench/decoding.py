@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,12 +101,16 @@ def decode_bench(
 def throughput(peers: Sequence[Peer], prompts: Sequence[Sequence[int]], tokens: int, rounds: int) -> list[dict[str, Any]]:
     """Milliseconds per token of each peer: all peers on one prompt, then on the next, several rounds; medians.
 
-    Decoding time is the time for `tokens` tokens minus the time for one, so the prompt's pass does not count.
+    Every peer writes a few tokens first, unmeasured: what is made at its first call is not a token's. Decoding time is the
+    time of `tokens` tokens minus that of one, both warm; of a figure that cannot be (see `possible`) nothing is reported.
     """
     first: dict[str, list[float]] = {peer.name: [] for peer in peers}
     each: dict[str, list[float]] = {peer.name: [] for peer in peers}
     per_pass: dict[str, list[float]] = {peer.name: [] for peer in peers}
     same: dict[str, list[bool]] = {peer.name: [] for peer in peers}
+    for peer in peers:
+        for _ in range(2):
+            timed(peer, prompts[0], min(8, tokens))
     for _ in range(rounds):
         for prompt in prompts:
             reference: list[int] = []
@@ -117,20 +122,37 @@ def throughput(peers: Sequence[Peer], prompts: Sequence[Sequence[int]], tokens: 
                 each[peer.name].append((all_ - one) / (tokens - 1))
                 same[peer.name].append(text == reference)
                 per_pass[peer.name].append(tokens / peer.passes if peer.passes else float("nan"))
-    base = next((median(each[p.name]) for p in peers if isinstance(p, Transformers)), float("nan"))
+    step = {name: possible(name, values) for name, values in each.items()}
+    base = next((step[p.name] for p in peers if isinstance(p, Transformers)), float("nan"))
     return [
         {
             "bench": "decode",
             "system": peer.name,
-            "ms_per_token": round(median(each[peer.name]), 3),
-            "tokens_per_s": round(1e3 / median(each[peer.name]), 2),
+            "ms_per_token": round(step[peer.name], 3),
+            "tokens_per_s": round(1e3 / step[peer.name], 2),
             "first_token_ms": round(median(first[peer.name]), 2),
             "tokens_per_pass": round(sum(per_pass[peer.name]) / len(per_pass[peer.name]), 3),
-            "ratio": round(base / median(each[peer.name]), 3),  # to transformers' plain generate
+            "ratio": round(base / step[peer.name], 3),  # to transformers' plain generate
             "same_text": f"{sum(same[peer.name])}/{len(same[peer.name])}",
         }
         for peer in peers
     ]
+
+
+def possible(system: str, times: Sequence[float]) -> float:
+    """The median of times per token, NaN if one token took no time or less: such a figure is refused, not printed.
+
+    >>> possible("a", [3.0, 1.0, 2.0]), possible("a", [-35.0])
+    (2.0, nan)
+    """
+    middle = median(times)
+    if not middle > 0:
+        sys.stderr.write(
+            f"espalier: {system}: {middle:.3g} ms per token cannot be (many tokens took no longer than one); the machine was "
+            "busy with something else, measure again with more --tokens or --rounds\n"
+        )
+        return float("nan")
+    return middle
 
 
 def timed(peer: Peer, prompt: Sequence[int], tokens: int) -> tuple[float, list[int]]:

@@ -33,6 +33,10 @@ class temperature(Shaper):
         )
         self.t, self.greedy, self.extreme = float(t), float(t) == 0, not 1e-30 <= t <= 1e30  # beyond float32
 
+    @property
+    def in_kernel(self) -> tuple[str, float] | None:
+        return ("temperature", float(self.t)) if type(self) is temperature and not self.greedy else None
+
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if self.extreme and not self.greedy:
             return (weights - weights.amax(-1, keepdim=True)).double().div(self.t).to(weights)

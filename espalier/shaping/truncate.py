@@ -32,13 +32,18 @@ class top_k(Shaper):
         require(k >= 1, f"top_k={k}: at least one token must remain; leave top_k out to keep all")
         self.k = k
 
+    @property
+    def in_kernel(self) -> tuple[str, float] | None:
+        return ("top_k", float(self.k)) if type(self) is top_k else None
+
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         least = weights.topk(min(self.k, weights.shape[-1]), -1).values[..., -1:]
         return weights.masked_fill(weights < least, -torch.inf)
 
 
 class top_p(Shaper):
-    """Keeps the smallest set of most probable tokens whose mass is at least p. Holtzman et al. 2020 (arXiv 1904.09751).
+    """Keeps the smallest set of most probable tokens whose mass is at least p; of equals the first. Holtzman et al. 2020
+    (arXiv 1904.09751).
 
     >>> top_p(0.6)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
     tensor([[ True,  True, False]])
@@ -51,17 +56,22 @@ class top_p(Shaper):
         require(0 < p <= 1, f"top_p={p}: a mass is more than 0 and at most 1; 1 keeps all tokens")
         self.p = p
 
+    @property
+    def in_kernel(self) -> tuple[str, float] | None:
+        return ("top_p", float(self.p)) if type(self) is top_p else None
+
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if self.p == 1:
             return weights
         size = weights.shape[-1]
-        values, tokens = weights.topk(min(_HEAD, size), -1)
+        values = weights.topk(min(_HEAD, size), -1).values
         if values.shape[-1] < size and bool((values.double().exp().sum(-1) < self.p).any()):
-            values, tokens = weights.sort(dim=-1, descending=True, stable=True)
+            values = weights.sort(dim=-1, descending=True).values
         mass = values.double().exp().cumsum(-1)
         before = mass - values.double().exp()
         keep = (before < self.p) & (values > -torch.inf)
-        return torch.full_like(weights, -torch.inf).scatter(-1, tokens, values.masked_fill(~keep, -torch.inf))
+        least = values.masked_fill(~keep, torch.inf).amin(-1, keepdim=True)
+        return weights.masked_fill(~_from(weights, least, keep & (values == least)), -torch.inf)
 
 
 class min_p(Shaper):
@@ -77,6 +87,10 @@ class min_p(Shaper):
         expect(p, Real, "min_p", "a number")
         require(0 <= p <= 1, f"min_p={p}: it is a fraction of the best token's probability, between 0 and 1")
         self.log_p = math.log(p) if p > 0 else -math.inf
+
+    @property
+    def in_kernel(self) -> tuple[str, float] | None:
+        return ("min_p", float(math.exp(self.log_p))) if type(self) is min_p else None
 
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         least = weights.amax(-1, keepdim=True) + self.log_p
@@ -209,3 +223,12 @@ def _at_least(weights: Tensor, least: Tensor) -> Tensor:
     """The tokens that reach a log-probability, and the greatest ones in any case."""
     least = torch.minimum(least.to(weights.dtype), weights.amax(-1, keepdim=True))
     return weights.masked_fill(weights < least, -torch.inf)
+
+
+def _from(weights: Tensor, least: Tensor, equals: Tensor) -> Tensor:
+    """Which weights are greater than the least that is kept, or are among the first of its equals: as many as `equals` says."""
+    same = weights == least
+    wanted = equals.sum(-1, keepdim=True)
+    if bool((same.sum(-1, keepdim=True) > wanted).any()):
+        same &= same.cumsum(-1) <= wanted
+    return (weights > least) | same

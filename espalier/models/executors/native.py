@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,6 +29,8 @@ __all__ = [
     "chosen",
     "kernels",
     "log_sum_exp",
+    "products",
+    "read",
     "runs",
     "set_threads",
     "threads",
@@ -113,6 +116,16 @@ def top(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
     values, places = torch.empty(len(rows), k, dtype=torch.float32), torch.empty(len(rows), k, dtype=torch.int32)
     _kernels.top(rows.detach().contiguous().numpy(), values.numpy(), places.numpy())
     return values, places
+
+
+def products(kind: str, rounds: int) -> float:
+    """How many products of weights of this kind ("float32", "bfloat16", "int8") were made in so many rounds on all threads."""
+    return float(_kernels.products(kind, rounds))
+
+
+def read(memory: np.ndarray) -> int:
+    """Reads floats from end to end on all threads; how many bytes were read."""
+    return int(_kernels.read(memory))
 
 
 _refused: InvalidInput | None = None  # said when a model is loaded: an import must not fail

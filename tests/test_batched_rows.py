@@ -1,0 +1,145 @@
+"""Rows at once: what `Rows` gives is what each `Row` gives, flip for flip, and the kernel's law is the readable one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+import espalier as es
+from espalier import batched_rows
+from espalier.errors import BrokenRow, DeadEnd, InvalidInput, Unsatisfiable
+from espalier.models.executors import native
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.rows import Rows
+
+V = 4099  # longer than what goes the readable way, and no whole number of vectors
+SHAPERS = {
+    "plain": (),
+    "warm": (es.temperature(0.7),),
+    "k": (es.top_k(40),),
+    "many": (es.temperature(1.3), es.top_k(700)),
+    "p": (es.temperature(0.8), es.top_p(0.9)),
+    "small p": (es.top_p(0.05),),
+    "wide p": (es.temperature(1.5), es.top_p(0.999)),
+    "min": (es.temperature(0.9), es.min_p(0.02)),
+    "all": (es.temperature(0.9), es.top_k(100), es.top_p(0.8), es.min_p(0.01)),
+    "p then k": (es.top_p(0.9), es.top_k(20)),
+    "cold": (es.temperature(0),),
+}
+
+
+class Some:
+    """A limit that allows some tokens; with or without a mask."""
+
+    def __init__(self, allowed: torch.Tensor, masked: bool = True) -> None:
+        self.of, self.masked = allowed, masked
+
+    def allowed(self, token: int) -> bool:
+        return bool(self.of[token])
+
+    def mask(self) -> torch.Tensor | None:
+        return self.of if self.masked else None
+
+
+@pytest.fixture(params=native.kernels() or [""])
+def instructions(request):
+    if not request.param:
+        pytest.skip("the native kernels are not built")
+    before = native.chosen()
+    native.choose(request.param)
+    yield request.param
+    native.choose(before)
+
+
+def random_rows(count: int, seed: int, after=(), density: float | None = None, masked: bool = True) -> Rows:
+    bits = torch.Generator().manual_seed(seed)
+    logits = torch.randn(count, V, generator=bits) * torch.linspace(0.5, 6, count)[:, None]
+    logits[:, ::7] = (logits[:, ::7] * 2).round() / 2  # many equal ones
+    logits[0, 100:] = -torch.inf
+    limits = None
+    if density is not None:
+        limits = [Some(torch.rand(V, generator=bits) < density, masked) if i % 3 else None for i in range(count)]
+    return Rows(logits, [Prefix([i]) for i in range(count)], limits=limits, after=after)
+
+
+@pytest.mark.parametrize("name", SHAPERS)
+@pytest.mark.parametrize("density", [None, 0.9, 0.01])
+def test_rows_draw_what_each_row_draws(name, density, instructions):
+    for seed in range(2):
+        rows = random_rows(32, seed, SHAPERS[name], density)
+        together, alone = [[Rng(1000 * seed + i) for i in range(32)] for _ in range(2)]
+        assert rows.draw(together) == [rows[i].draw(alone[i]) for i in range(32)]
+        assert [rng.flip(0.5) for rng in together] == [rng.flip(0.5) for rng in alone]  # as many flips were taken
+        assert rows.argmax() == [row.argmax() for row in rows]
+
+
+class Replayed(Rng):
+    """The same flips, but of another class: drawn the readable way."""
+
+
+@pytest.mark.parametrize("name", SHAPERS)
+@pytest.mark.parametrize("density", [None, 0.2])
+def test_the_kernel_draws_as_the_readable_way(name, density, instructions):
+    """Of thousands of rows the same tokens, but for flips that fall within rounding of a border between two of them."""
+    different = total = 0
+    for seed in range(2):
+        rows = random_rows(24, seed, SHAPERS[name], density)
+        for i, token in enumerate(rows.draw([Rng(31 * seed + i) for i in range(24)])):
+            total += 1
+            if token != rows[i].draw(Replayed(31 * seed + i)):
+                different += 1
+                assert rows[i].logp(token) > -math.inf
+    assert different <= 0.01 * total
+
+
+@pytest.mark.parametrize("after", [SHAPERS[name] for name in ("warm", "k", "p", "min", "all")], ids=str)
+def test_the_kernel_s_law_is_the_row_s(after, instructions):
+    """Even flips through the whole of [0, 1): how often a token is drawn is its probability, to one flip."""
+    if batched_rows._kernels is None:
+        pytest.skip("the native kernels are not built")
+    rows, flips = random_rows(3, 5, after), 2000
+    steps = batched_rows.steps_of(rows.logits, after)
+    for row in rows:
+        table = row.logits[None].expand(flips, -1).contiguous().numpy()
+        points = [(i + 0.5) / flips for i in range(flips)]
+        drawn = batched_rows._kernels.draw(table, [None] * flips, [[]] * flips, steps, points)
+        share = torch.bincount(torch.tensor(drawn), minlength=V) / flips
+        assert float((share - row.probs()).abs().max()) < 2 / flips
+
+
+def test_a_limit_without_a_mask_is_checked_to_the_end():
+    only = torch.zeros(V, dtype=torch.bool)
+    only[77] = True
+    rows = Rows(torch.zeros(2, V), [Prefix([0]), Prefix([1])], limits=[Some(only, False), Some(only)], after=(es.top_p(0.9),))
+    assert rows.draw([Rng(0), Rng(1)]) == [77, 77]
+    assert rows.argmax() == [77, 77]
+    assert rows.top(3) == [row.top(3) for row in rows]
+
+
+def test_what_cannot_be_drawn_is_said():
+    none = Some(torch.zeros(V, dtype=torch.bool))
+    rows = Rows(torch.zeros(2, V), [Prefix([0]), Prefix([1])], limits=[None, none])
+    with pytest.raises(DeadEnd):
+        rows.draw([Rng(0), Rng(1)])
+    with pytest.raises(InvalidInput, match="3 sources of flips for 2 rows"):
+        rows.draw([Rng(0)] * 3)
+    for value in (math.nan, math.inf, -math.inf):
+        logits = torch.full((1, V), -math.inf if value < 0 else 0.0)
+        logits[0, 9] = value
+        for limits in (None, [Some(torch.arange(V) < 5)]):  # broken is broken, masked or not
+            broken = Rows(logits, [Prefix([0])], limits=limits)
+            with pytest.raises(Unsatisfiable if value < 0 else BrokenRow):
+                broken.draw([Rng(0)])
+            with pytest.raises(Unsatisfiable if value < 0 else BrokenRow):
+                broken.argmax()
+
+
+def test_short_rows_draw_as_each_row_does():
+    logits = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
+    for after in itertools.chain(SHAPERS.values(), [(es.temperature(0.5), es.typical(0.9))] if hasattr(es, "typical") else []):
+        rows = Rows(logits, [Prefix([i]) for i in range(40)], after=tuple(after))
+        assert rows.draw([Rng(i) for i in range(40)]) == [row.draw(Rng(i)) for i, row in enumerate(rows)]
