@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the evaluation data is not beside this checkout (../shared/data)")
     return folder
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Names of tests without addresses of objects: processes that share the suite must see the same names."""
-    for item in items:
-        item._nodeid = re.sub(r" at 0x[0-9a-f]+", "", item.nodeid)

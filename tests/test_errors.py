@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from ids import plain
 from toys import random_lm, speaks
 
 import espalier as es
@@ -56,14 +57,14 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "says"), OPTIONS, ids=str)
+@pytest.mark.parametrize(("options", "says"), OPTIONS, ids=plain)
 def test_an_option_that_cannot_work_is_refused_with_what_to_write(options, says):
     with pytest.raises(es.InvalidInput, match=says):
         LM.generate(es.raw("ab"), **options)
     assert not LM.model.passes
 
 
-@pytest.mark.parametrize("prompt", [5, None, b"hello", {"role": "user", "content": "x"}, {1, 2}], ids=str)
+@pytest.mark.parametrize("prompt", [5, None, b"hello", {"role": "user", "content": "x"}, {1, 2}], ids=plain)
 def test_a_prompt_of_another_kind_is_refused_with_what_to_write(prompt):
     with pytest.raises(es.InvalidInput, match=r"expected a text, es\.raw\(text\), a list of messages"):
         LM.generate(prompt)

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from ids import plain
 
 import espalier as es
 
@@ -26,7 +27,7 @@ def row_of(scorer, x):
 @pytest.mark.parametrize(
     "after",
     [[es.top_k(2)], [es.temperature(0.6)], [es.temperature(1.4), es.top_p(0.7)], [es.min_p(0.3)], [es.temperature(0)]],
-    ids=str,
+    ids=plain,
 )
 def test_the_weight_of_a_token_is_p_over_q(after):
     scorer = MODEL

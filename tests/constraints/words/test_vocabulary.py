@@ -9,6 +9,7 @@ import re
 
 import pytest
 from constraints.languages import check_language, check_masks, texts
+from ids import plain
 
 import espalier as es
 from espalier.constraints import vocabulary
@@ -40,7 +41,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("guide", "member"), CASES, ids=lambda value: repr(value)[:50])
+@pytest.mark.parametrize(("guide", "member"), CASES, ids=lambda value: plain(repr(value))[:50])
 def test_filters_have_their_language(guide: es.Guide, member) -> None:
     check_language(guide, member, alphabet=b"abB ", length=3, ahead=6)
     check_masks(guide, VOCAB, steps=2)
