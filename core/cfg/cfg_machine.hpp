@@ -26,6 +26,8 @@ class CfgMachine final : public Machine {
   bool joins() const override { return true; }
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
+  std::uint32_t owed(Cont, Tag) override;
+  bool worth(Cont, Tag) override;
   bool exact() const override;
   const std::vector<std::string>& unproductive() const { return programs_.network().unproductive; }
 
@@ -38,6 +40,8 @@ class CfgMachine final : public Machine {
   };
 
   Cont intern(std::vector<Frame> frames);
+  std::uint32_t owed_below(Cont);
+  std::unordered_map<Cont, std::uint32_t> owed_;  // bytes that a stack still needs, at least
   Cont push(Key key, Cont below) { return intern({{key, below}}); }
   Cont push(const Path& path, Cont below);
   Key embedded(std::uint32_t machine, Cont inner);

@@ -149,4 +149,34 @@ const Program& Programs::at(Point p) {
   return programs_[p];
 }
 
+// Shortest paths to the end of each rule, where a call costs what the called rule needs: repeated until nothing changes.
+std::uint32_t Programs::least_of(State state) {
+  constexpr std::uint32_t kFar = 1u << 30;
+  if (least_.empty()) {
+    least_.assign(net_.out.size(), kFar);
+    for (const Network::Body& b : net_.bodies) {
+      if (b.final < least_.size()) least_[b.final] = 0;
+    }
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (State s = static_cast<State>(net_.out.size()); s-- > 0;) {
+        std::uint32_t best = least_[s];
+        for (const Edge& e : net_.out[s]) {
+          std::uint32_t cost = 0;
+          if (e.kind == Reads::regular) {
+            const auto& ends = re::endings(e.label);
+            if (ends.empty()) continue;
+            cost = static_cast<std::uint32_t>(ends[0].bytes.size());  // the shortest comes first
+          } else if (e.kind == Reads::call) {
+            cost = net_.bodies[e.label].nullable ? 0 : least_[net_.bodies[e.label].start];
+          }
+          best = std::min(best, cost + least_[e.to]);
+        }
+        if (best < least_[s]) least_[s] = best, changed = true;
+      }
+    }
+  }
+  return least_[state] >= kFar ? 0 : least_[state];
+}
+
 }  // namespace espalier::cfg

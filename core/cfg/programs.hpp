@@ -34,6 +34,7 @@ class Programs {
   const Program& at(Point);
   const std::string& rule_name(Point p) const { return net_.bodies[net_.owner[points_[p].state]].name; }
   const Network& network() const { return net_; }
+  std::uint32_t least(Point p) { return least_of(points_[p].state); }  // bytes that the rule at hand still needs, at least
 
  private:
   struct Entry {
@@ -58,7 +59,10 @@ class Programs {
   void calls(const At&, State, std::vector<Entry>&);
   Program assemble(const std::vector<Entry>&) const;
 
+  std::uint32_t least_of(State);
+
   Network net_;
+  std::vector<std::uint32_t> least_;  // by state; empty = not asked yet
   std::vector<At> points_{{}};
   std::vector<Program> programs_{{}};
   std::vector<bool> built_{true};

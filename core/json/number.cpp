@@ -204,8 +204,7 @@ Re number_ordinary(std::uint32_t whole, std::uint32_t fraction) {
 }
 
 Re number_digits() {
-  static const Re r = re::alt(re::literal("0"), cats({maybe(minus()), range('1', '9'), digits(0)}));
-  return r;
+  return re::alt(re::literal("0"), cats({maybe(minus()), range('1', '9'), digits(0)}));
 }
 
 Re number_beyond() {

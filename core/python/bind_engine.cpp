@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "automaton/compose.hpp"
+#include "automaton/shortest.hpp"
 #include "python/bindings.hpp"
 #include "regex/portable.hpp"
 
@@ -238,6 +239,18 @@ void bind_guide(nb::module_& m) {
                out = matcher.forced(p.state, limit);
              }
              return to_bytes(out);
+           })
+      .def("shortest",
+           [](Guide& g, nb::handle at) {
+             const Position& p = state(g, at);
+             Matcher& matcher = life(g, p);
+             Shortest::End end;
+             {
+               const nb::gil_scoped_release release;
+               const Working working(matcher, g.limits().compile_ms);
+               end = Shortest::in(matcher).of(p.state);
+             }
+             return nb::make_tuple(end.bytes, end.found, to_bytes(end.text));
            })
       .def_prop_ro("machine", [](Guide& g) { return g.last()->shared_machine(); })
       .def_prop_ro("size", [](Guide& g) { return g.last()->size(); });

@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "python/bindings.hpp"
 
@@ -36,6 +37,28 @@ void fill(GuideMasks& m, const Position& p, std::uint32_t* out) {
   }
   const nb::gil_scoped_release release;
   m.fill(m.of(matcher), p.state, out);
+}
+
+// The states that tokens lead to, each once; `which` says for each token which of them (0: it is refused).
+std::vector<Position> successors(GuideMasks& m, const Position& p, std::uint32_t* which) {
+  std::vector<Position> found{{}};
+  std::fill_n(which, m.trie().vocab_size(), 0u);
+  if (!p.matcher) return found;
+  Matcher& matcher = life(m.guide(), p);
+  std::vector<std::uint32_t> mask(m.trie().words());
+  m.fill(m.of(matcher), p.state, mask.data());
+  std::unordered_map<State, std::uint32_t> ids;
+  const Working working(matcher, m.guide().limits().compile_ms);
+  for (Token t = 0; t < m.trie().vocab_size(); ++t) {
+    if (!(mask[t >> 5] >> (t & 31) & 1)) continue;
+    const bool end = m.is_end(t);
+    const State next = end ? kEnded : matcher.advance(p.state, m.trie().bytes(t));
+    if (!next) continue;
+    const auto [at, fresh] = ids.try_emplace(next, static_cast<std::uint32_t>(found.size()));
+    if (fresh) found.push_back(end ? Position{nullptr, kEnded} : Position{p.matcher, next});
+    which[t] = at->second;
+  }
+  return found;
 }
 
 // What the library raises; a Cursor's calls go to Python as they are, so they raise it themselves.
@@ -138,6 +161,19 @@ void bind_masks(nb::module_& m) {
       .def("accepts", [](GuideMasks& s, nb::handle at) { return accepts(s, state(s.guide(), at)); })
       .def("fill", [](GuideMasks& s, nb::handle at, std::uintptr_t address,
                       std::size_t words) { fill(s, state(s.guide(), at), writable(s, address, words)); })
+      .def("successors",
+           [](GuideMasks& s, nb::handle at, std::uintptr_t address, std::size_t size) {
+             if (size < s.trie().vocab_size()) throw GrammarError("fewer places than the vocabulary has tokens");
+             const Position& p = state(s.guide(), at);
+             std::vector<Position> found;
+             {
+               const nb::gil_scoped_release release;
+               found = successors(s, p, reinterpret_cast<std::uint32_t*>(address));
+             }
+             nb::list all;
+             for (Position& each : found) all.append(position(std::move(each)));
+             return all;
+           })
       .def("fill_batch", [](GuideMasks& s, const std::vector<nb::object>& states, std::uintptr_t address,
                             std::size_t words, unsigned threads) {
         Rows rows;

@@ -74,6 +74,13 @@ Re step(Re, std::uint8_t byte);  // kEmpty if nothing can follow
 bool nullable(Re);               // the text may end here (with tag 0)
 std::span<const Tag> ends(Re);   // the tags with which it may end here (0 = nullable)
 bool empty(Re);                  // no string at all: exact, by search over derivatives, remembered
+// The shortest string for each tag that the end may carry (only the shortest of all where no end carries one), among
+// as many derivatives as a limit allows.
+struct Ending {
+  Tag tag;
+  std::string bytes;
+};
+const std::vector<Ending>& endings(Re);
 ByteSet first(Re);               // bytes with a non-empty derivative
 
 }  // namespace re

@@ -21,6 +21,7 @@ from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
 from espalier.constraints.words import vocabulary
+from espalier.constraints.within import within
 from espalier.constraints.words.lexical import avoids, contains, lexical
 from espalier.constraints.words.phrases import absent
 
@@ -60,4 +61,5 @@ __all__ = [
     "tool_calls",
     "unique",
     "vocabulary",
+    "within",
 ]

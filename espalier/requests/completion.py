@@ -90,7 +90,8 @@ class Completion:
     or "time". With `logprobs=k` each of them is a `LogProb`, which also holds the k best tokens and the law that was drawn
     from. `log_weight` is the decoder's weight of this text (0 for a plain sample). `whole` is False for a text under a
     constraint that was cut off before it satisfied it, by a stop string, say. `parsed` is the value of a whole text under a
-    schema; where its class refuses it, `error` says why. `prompt_logprobs` are those of the prompt's tokens behind the first,
+    schema; where its class refuses it, `error` says why. `hurried` says that a token was refused because no text would have
+    ended within `max_tokens` behind it. `prompt_logprobs` are those of the prompt's tokens behind the first,
     for `max_tokens=0`.
 
     >>> one = Completion("Hi", [7], [-0.5], "stop", Stats())
@@ -105,6 +106,7 @@ class Completion:
     stats: Stats
     parsed: Any = None
     whole: bool = True
+    hurried: bool = False
     error: EspalierError | None = None
     log_weight: float = 0.0
     prompt_logprobs: list[float] | None = None

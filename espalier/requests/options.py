@@ -74,7 +74,8 @@ class Stopping:
 class Constraining:
     """What the text must be. `schema`, `regex`, `grammar`, `choices` and `constraint` (a guide) exclude each other.
 
-    With `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
+    With `in_time` (the default under `schema`) the text is finished within `max_tokens` (`es.constraints.within`). With
+    `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
     template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
     names of special tokens in messages as these tokens. What the model has read of a request is shared with requests of the
     same `cache_salt` only.
@@ -90,6 +91,7 @@ class Constraining:
     constraint: Guide | TokenConstraint | None = None
     heal: bool = False
     cache_salt: str | None = None
+    in_time: bool | None = None
     template_args: Mapping[str, Any] | None = None
     continue_final: bool | None = None
     special_in_text: bool = False
@@ -155,6 +157,10 @@ class Options(Sampling, Stopping, Constraining, Method):
             not (self.ignore_eos and given),
             f"ignore_eos was given with {''.join(given)}: a text under a constraint ends where the constraint lets it end",
         )
+        require(
+            not self.in_time or bool(given),
+            "in_time=True finishes a text under schema=, regex=, grammar=, choices= or constraint=",
+        )
         self._check_method()
         self.shapers_by_stage()
         if self.max_seconds is not None:
@@ -204,6 +210,7 @@ class Options(Sampling, Stopping, Constraining, Method):
             expect(str(value) if isinstance(value, bool) else value, kind, name, said + (" or None" if optional else ""))
         expect(self.cache_salt, (str, type(None)), "cache_salt", "a text")
         expect(self.template_args, (Mapping, type(None)), "template_args", "a mapping, such as {'enable_thinking': False}")
+        expect(self.in_time, (bool, type(None)), "in_time", "True, False or None")
         expect(self.continue_final, (bool, type(None)), "continue_final", "True, False or None")
         for name in ("heal", "ignore_eos", "include_stop", "special_in_text"):
             expect(getattr(self, name), bool, name, "True or False")

@@ -144,6 +144,7 @@ class Flat(TypedDict, total=False):
     constraint: Guide | TokenConstraint | None
     heal: bool
     cache_salt: str | None
+    in_time: bool | None
     template_args: Mapping[str, Any] | None
     continue_final: bool | None
     special_in_text: bool

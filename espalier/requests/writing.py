@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espalier import stop as stops
 from espalier.constraints.guide import Guide
 from espalier.constraints.heal import heal
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.within import InTime, within
 from espalier.decoders.decoder import Decoding, Weighted, finds
 from espalier.decoders.plain import Sample, Speculate
 from espalier.drafting.guided.forced_tokens import Outlook
@@ -46,6 +47,7 @@ class Writing:
     stats: Stats
     guide: Guide | TokenConstraint | None
     origin: Prefix
+    timed: InTime | None
     many: bool  # one run finds all texts of the request
     shown: int = 0
     tokens: list[int] = field(default_factory=list)
@@ -103,6 +105,7 @@ class Writing:
         text = settled[self.ending.healed : until].decode("utf-8", errors="replace")
         completion = Completion(text, tokens, self._logprobs(x), reason, self.stats, log_weight=found.log_weight)
         completion.whole = self.guide is None or (reason == "stop" and self._satisfies(tokens, settled[:until]))
+        completion.hurried = self.timed is not None and self.timed.hurried(tokens)
         if self.options.schema is not None and completion.whole:
             completion.read(getattr(self.guide, "schema", None) or Schema(self.options.schema))
         return completion
@@ -187,13 +190,27 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     )
     ending = Ending(options, lm.vocab, lm.context - len(x), len(healed))
     meter = Meter(base, stats, options.logprobs or 0)
-    scorer = shaped(options.built_on(meter), options, ending, guide, rng)
+    timed = hurrying(options, guide, lm.vocab, min(options.max_tokens, lm.context - len(x)))
+    law_of = guide if timed is None else timed
+    scorer = shaped(options.built_on(meter), options, ending, law_of, rng)
     law = LawMeter(scorer, options.logprobs) if options.logprobs is not None else None
     scorer = law if law is not None else scorer
     decoding = method(lm, options, guide, stats)
     most = options.n if getattr(decoding, "many", False) else 1
     decoder = _found(decoding, scorer, meter, x, ending, rng, most)
-    return Writing(decoder, options, lm.vocab, meter, law, ending, stats, guide, x.origin, most > 1, shown=len(healed))
+    return Writing(decoder, options, lm.vocab, meter, law, ending, stats, guide, x.origin, timed, most > 1, shown=len(healed))
+
+
+def hurrying(options: Options, guide: Any, vocab: Vocab, tokens: int) -> InTime | None:
+    """The guide, restricted to what is finished within so many tokens; None where that is not asked, or is the default and
+    cannot be: the text will be cut off, and that is told."""
+    asked = options.in_time or (options.in_time is None and options.schema is not None)
+    if not asked or not isinstance(guide, Guide):
+        return None
+    if options.in_time is None and guide.engine.machine() is None:
+        return None
+    timed = within(guide, tokens=tokens).over(vocab)
+    return timed if options.in_time or timed.possible else None
 
 
 def shaped(scorer: Scorer, options: Options, ending: Ending, guide: Guide | TokenConstraint | None, rng: Rng) -> Scorer:

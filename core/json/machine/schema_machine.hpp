@@ -43,6 +43,8 @@ class SchemaMachine final : public Machine {
   std::vector<Item> sorts(const Item&) override;
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
+  std::uint32_t owed(Cont, Tag) override;
+  bool worth(Cont, Tag) override;
   bool exact() const override { return inexact_.empty(); }
   Source source() override;
   void interrupted() override;
@@ -243,6 +245,9 @@ class SchemaMachine final : public Machine {
   Schema root_ = 0;
   Formulas f_;
   std::deque<Frame> frames_;
+  // owed.cpp: the fewest bytes that must still come
+  std::vector<std::uint32_t> demanded(const Frame&) const;
+  std::unordered_map<Cont, std::uint32_t> owed_;
   std::vector<signed char> refuses_;  // the same
   std::vector<signed char> blind_;    // of a continuation: -1 = not asked yet
   Index frame_ids_;

@@ -1,0 +1,62 @@
+// What is open and must be closed: the fewest bytes that must still come, counted from the frames.
+#include <algorithm>
+
+#include "json/machine/schema_machine.hpp"
+
+namespace espalier::json {
+
+// Names that must still come, in the order of the shape.
+std::vector<std::uint32_t> SchemaMachine::demanded(const Frame& f) const {
+  std::vector<std::uint32_t> ids;
+  for (const Formula p : f_[f.formula].is == Is::All ? f_.operands(f.formula) : std::vector{f.formula}) {
+    if (f_[p].is == Is::Has) ids.push_back(f_[p].a);
+  }
+  if (ids.size() < 2) return ids;
+  std::vector<std::uint32_t> sorted;
+  for (const std::uint32_t id : shapes_[f.shape].names) {
+    if (std::find(ids.begin(), ids.end(), id) != ids.end()) sorted.push_back(id);
+  }
+  return sorted.size() == ids.size() ? sorted : ids;
+}
+
+std::uint32_t SchemaMachine::owed(Cont cont, Tag) {
+  std::uint32_t sum = 0;
+  std::vector<std::pair<Cont, std::uint32_t>> way;  // so far out, and what was counted up to there
+  for (Cont at = cont; at != 0;) {
+    if (const auto known = owed_.find(at); known != owed_.end()) {
+      sum += known->second;
+      break;
+    }
+    const Frame& f = frames_[at];
+    way.emplace_back(at, sum);
+    if (f.at == At::End || f.at == At::Gap) break;
+    const bool object = f.at <= At::Colon && f.at >= At::ObjectBegin;
+    const bool array = f.at >= At::ArrayBegin && f.at <= At::ArrayComma;
+    if (object || array) ++sum;  // the bracket
+    if (object) {
+      const std::vector<std::uint32_t> names = demanded(f);
+      for (const std::uint32_t id : names) sum += static_cast<std::uint32_t>(quote(names_[id]).size()) + 2;
+      const bool begun = f.at == At::ObjectNext;  // the first member of the others needs no comma
+      if (!names.empty()) sum += static_cast<std::uint32_t>(names.size()) - !begun;
+      // of a member on its way the name may be one of those that are demanded
+      if (f.at == At::Member || f.at == At::Colon) {
+        std::uint32_t most = 0;
+        for (const std::uint32_t id : names) most = std::max(most, static_cast<std::uint32_t>(quote(names_[id]).size()) + 3);
+        sum -= std::min(sum, most);
+      }
+    }
+    at = f.around;
+  }
+  for (const auto& [at, before] : way) owed_[at] = sum - before;
+  return sum;
+}
+
+// Members that must come may come in any order: one order is enough to look at.
+bool SchemaMachine::worth(Cont cont, Tag tag) {
+  const Frame& f = frames_[cont];
+  if (f.at != At::Member) return true;
+  const std::vector<std::uint32_t> names = demanded(f);
+  return names.empty() || (tag && shapes_[f.shape].names[tag - 1] == names[0]);
+}
+
+}  // namespace espalier::json

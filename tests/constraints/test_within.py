@@ -1,0 +1,139 @@
+"""Texts that end in time: the law by enumeration, over regular guides, grammars and schemas, and through `generate`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import string
+from typing import Any
+
+import pytest
+import torch
+from toys import random_lm, speaks
+
+import espalier as es
+from espalier.constraints import within
+from espalier.errors import InvalidInput
+from espalier.text.vocab import Vocab
+
+LETTERS = Vocab([b"(", b")", b"a", b"b", b"ab", b"))", b"(a", None], end=[7])
+JSON = Vocab([b"{", b"}", b'"', b"a", b":", b",", b"[", b"]", b"1", b"2", b'{"', b'":', b'"}', b"1]", None, None], end=[14])
+GUIDES: list[tuple[es.Guide, Vocab, int]] = [
+    (es.regex("a{2,4}b|ab(ab)*a"), LETTERS, 5),
+    (es.regex("(aab)*"), LETTERS, 5),
+    (es.regex("[ab]*") & es.regex("(..)*a"), LETTERS, 5),
+    (es.cfg('s ::= "(" s ")" | "a" | s "b"'), LETTERS, 5),
+    (es.cfg('s ::= "" | "(" s ")" s'), LETTERS, 6),
+    (es.cfg('s ::= "(" s ")" | v', v=es.regex("a{3}")), LETTERS, 7),
+    (es.regex("a+") + es.cfg('s ::= "(" s ")" | "b"'), LETTERS, 6),
+    (es.regex("ab").repeat(1, 3), LETTERS, 4),
+    (es.json_schema({"type": "object", "properties": {"a": {"enum": [1]}}, "required": ["a"], "additionalProperties": False},
+                    whitespace="compact"), JSON, 6),
+    (es.json_schema({"type": "array", "items": {"enum": [1, 2, 11]}, "minItems": 2}, whitespace="compact"), JSON, 6),
+    (es.json_schema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [1]}}, "minProperties": 1},
+                    whitespace="compact"), JSON, 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("guide", "vocab", "tokens"), GUIDES)
+def test_the_law_by_enumeration(guide: es.Guide, vocab: Vocab, tokens: int) -> None:
+    """A token is allowed iff some text of the guide goes on with it and is finished in time."""
+    law, plain = within(guide, tokens=tokens).over(vocab), guide.over(vocab)
+    step = functools.cache(plain.advance)
+
+    @functools.cache
+    def over(state: Any) -> bool:
+        return plain.accepts(state) and all(step(state, t) is None for t in range(vocab.size))
+
+    @functools.cache
+    def ends(state: Any, left: int) -> bool:
+        if left < 0 or state is None:
+            return False
+        return over(state) or any(ends(step(state, t), left - 1) for t in range(vocab.size))
+
+    todo, seen = [(law.start(), plain.start(), tokens)], 0
+    while todo:
+        state, at, left = todo.pop()
+        want = [ends(step(at, t), left - 1) for t in range(vocab.size)]
+        assert law.mask(state).tolist() == want
+        assert [law.allowed(state, t) for t in range(vocab.size)] == want
+        assert any(want) or over(at)
+        seen += 1
+        if seen < 150:
+            todo += [(law.advance(state, t), step(at, t), left - 1) for t in range(vocab.size) if want[t]]
+    assert seen > 3
+
+
+def test_rows_are_the_models_restricted_to_what_ends_in_time() -> None:
+    guide, n = es.cfg('s ::= "(" s ")" | "a" | s "b"'), 5
+    model = es.models.Table.random(vocab_size=LETTERS.size, depth=2, seed=3)
+    model.vocab = LETTERS
+    law = within(guide, tokens=n).over(LETTERS)
+    root = es.Prefix([2])
+
+    def rows(scorer: es.Scorer, x: es.Prefix) -> torch.Tensor:
+        def ask() -> Any:
+            found = yield es.Ask(scorer, [x])
+            return found
+
+        [got] = es.run(ask())
+        return got[0].dense()
+
+    scorer, todo = model * within(guide, tokens=n), [(root, law.start())]
+    while todo:
+        x, state = todo.pop()
+        if x is not root and x.last in LETTERS.end:
+            continue
+        allowed = law.mask(state)
+        want = torch.log_softmax(rows(model, x).masked_fill(~allowed, -torch.inf), -1)
+        assert torch.allclose(rows(scorer, x), want)
+        todo += [(x + t, law.advance(state, t)) for t in allowed.nonzero().flatten().tolist()]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("tokens", [12, 30])
+def test_generate_ends_in_time(temperature: float, tokens: int) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    lm = random_lm(seed=2, merged=["me", '":', '{"'])
+    for seed in range(2):
+        out = lm.complete(es.raw("x"), schema=schema, temperature=temperature, seed=seed, max_tokens=tokens)
+        assert out.whole
+        assert len(out.tokens) <= tokens
+        assert set(json.loads(out.text)) >= {"name"}
+    words = lm.complete(es.raw("x"), grammar='s ::= "(" s ")" | [a-z] s | "."', in_time=True, max_tokens=tokens)
+    assert words.whole
+
+
+def test_hurried_says_that_the_budget_has_spoken() -> None:
+    lm = speaks(["x" + json.dumps({"name": string.ascii_letters})])
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    assert not lm.complete(es.raw("x"), schema=schema, max_tokens=100).hurried
+    short = lm.complete(es.raw("x"), schema=schema, max_tokens=30)
+    assert (short.hurried, short.whole) == (True, True)
+    assert len(short.tokens) <= 30
+    assert short.parsed["name"].startswith("abcdefgh")
+    cut = lm.complete(es.raw("x"), schema=schema, max_tokens=30, in_time=False)
+    assert (cut.hurried, cut.whole) == (False, False)
+
+
+def test_what_no_text_is_short_enough_for() -> None:
+    lm = random_lm()
+    with pytest.raises(InvalidInput, match="at least"):
+        lm.complete(es.raw("x"), regex="a{50}", in_time=True, max_tokens=10)
+    with pytest.raises(InvalidInput, match="in_time=True finishes a text under schema="):
+        lm.complete(es.raw("x"), in_time=True)
+    with pytest.raises(InvalidInput, match="tokens=0"):
+        within(es.regex("a"), tokens=0)
+
+
+def test_what_is_owed_of_deep_and_wide_schemas_is_found_quickly() -> None:
+    row = {"type": "object", "properties": {f"name{i}": {"type": "string"} for i in range(20)}, "additionalProperties": False}
+    row["required"] = list(row["properties"])
+    schema = {"properties": {"rows": {"type": "array", "items": row, "minItems": 3}, "n": {"minimum": 1000, "type": "integer"}},
+              "type": "object", "required": ["n", "rows"], "additionalProperties": False}  # fmt: skip
+    vocab = Vocab([bytes([b]) for b in range(128)] + [None], end=[128])
+    guide = es.json_schema(schema, whitespace="compact", numbers="plain")
+    least = len(json.dumps({"n": 1000, "rows": [dict.fromkeys(row["properties"], "")] * 3}, separators=(",", ":"))) + 1
+    assert within(guide, tokens=least).over(vocab).start()
+    with pytest.raises(InvalidInput, match=f"at least {least}"):
+        within(guide, tokens=least - 1).over(vocab).start()
