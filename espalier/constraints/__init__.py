@@ -20,8 +20,8 @@ from espalier.constraints.selection.unique import unique
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
-from espalier.constraints.words import vocabulary
 from espalier.constraints.within import within
+from espalier.constraints.words import vocabulary
 from espalier.constraints.words.lexical import avoids, contains, lexical
 from espalier.constraints.words.phrases import absent
 

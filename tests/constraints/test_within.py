@@ -31,7 +31,7 @@ GUIDES: list[tuple[es.Guide, Vocab, int]] = [
                     whitespace="compact"), JSON, 6),
     (es.json_schema({"type": "array", "items": {"enum": [1, 2, 11]}, "minItems": 2}, whitespace="compact"), JSON, 6),
     (es.json_schema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [1]}}, "minProperties": 1},
-                    whitespace="compact"), JSON, 5),
+                    whitespace="compact"), JSON, 6),
 ]  # fmt: skip
 
 
