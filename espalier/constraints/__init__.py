@@ -1,9 +1,13 @@
 """Guides: what a model may say. They combine (`&`, `|`, `+`, `.repeat`, `~`) and restrict a scorer: `scorer * guide`."""
 
 from espalier.constraints.adapters.transformers import logits_processor
+from espalier.constraints.agents.ltl import Plan, Segment, ltl
 from espalier.constraints.cfg import grammars
 from espalier.constraints.cfg.cfg import cfg
+from espalier.constraints.chain import Chain
+from espalier.constraints.checks.monitor import monitor
 from espalier.constraints.checks.predicate import predicate
+from espalier.constraints.checks.python_members import python_members
 from espalier.constraints.choices import choices
 from espalier.constraints.generations import engine_memory
 from espalier.constraints.guide import Guide, Limits
@@ -26,11 +30,14 @@ from espalier.constraints.words.lexical import avoids, contains, lexical
 from espalier.constraints.words.phrases import absent
 
 __all__ = [
+    "Chain",
     "Guide",
     "Healed",
     "Limits",
     "Masks",
+    "Plan",
     "Schema",
+    "Segment",
     "Tag",
     "TokenGuide",
     "absent",
@@ -49,11 +56,14 @@ __all__ = [
     "json_schema",
     "lexical",
     "logits_processor",
+    "ltl",
     "masks",
+    "monitor",
     "ordered",
     "parse",
     "permutation",
     "predicate",
+    "python_members",
     "regex",
     "subset",
     "substring",

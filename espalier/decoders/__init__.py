@@ -1,5 +1,6 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
+from espalier.decoders.answered import Answered
 from espalier.decoders.beams import Beam, BestFirst, Hypothesis, Lattice, StochasticBeam, beam
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
@@ -36,6 +37,7 @@ __all__ = [
     "ASAp",
     "AStar",
     "Adaptive",
+    "Answered",
     "Awrs",
     "Beam",
     "BestFirst",

@@ -9,8 +9,8 @@ from typing import Any
 
 from espalier.constraints.guide import Guide
 from espalier.constraints.leaf import Leaf
-from espalier.constraints.maskers import Walked
 from espalier.constraints.vocab_trie import nodes
+from espalier.constraints.walked import Walked
 from espalier.errors import InvalidInput, require
 from espalier.text.vocab import Vocab
 

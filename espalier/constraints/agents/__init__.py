@@ -1,0 +1,1 @@
+"""Guides of agents: the order of named segments by temporal logic, and tools that answer."""

@@ -1,0 +1,124 @@
+"""Masks of engines that run in Python: the vocabulary's byte trie is walked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from espalier.constraints.engines import Engine
+from espalier.constraints.mask_buffers import Masker, as_tensor, is_tensor, place
+from espalier.constraints.vocab_trie import nodes
+from espalier.constraints.watched import Timed, Watched
+from espalier.errors import InvalidInput
+from espalier.text.vocab import Vocab
+
+_KEPT = 512, 1 << 17  # masks and steps that are remembered
+
+
+class Walked(Masker):
+    """The masks of an engine that runs in Python: its byte trie is walked, and each state's mask is made once."""
+
+    _END = "the text has ended"
+
+    def __init__(self, engine: Engine, vocab: Vocab) -> None:
+        self.engine, self.vocab = engine, vocab
+        self._masks: dict[Any, Any] = {}
+        self._steps: dict[Any, Any] = {}
+
+    def start(self) -> Any:
+        return self.engine.start()
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        if state is self._END:
+            return None
+        if token in self.vocab.end:
+            return self._END if self.engine.accepts(state) else None
+        data = self.vocab[token]
+        return self._step(state, data) if data else None
+
+    def _step(self, state: Any, data: bytes) -> Any | None:
+        key = state, data
+        if key not in self._steps:
+            if len(self._steps) >= _KEPT[1]:
+                self._steps.clear()
+            self._steps[key] = self.engine.advance(state, data)
+        return self._steps[key]
+
+    def accepts(self, state: Any) -> bool:
+        return state is self._END or self.engine.accepts(state)
+
+    def ended(self, state: Any) -> bool:
+        return state is self._END
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        words = self.words(state)
+        if place(buffer)[1] < len(words):
+            raise InvalidInput(f"a mask buffer of {len(buffer)} words of 32 bits; this vocabulary needs {len(words)}")
+        buffer[: len(words)] = words if not is_tensor(buffer) else as_tensor(words)
+
+    def words(self, state: Any) -> Any:
+        """The bitmap of the tokens that may follow, as int32 words."""
+        if state not in self._masks:
+            if len(self._masks) >= _KEPT[0]:
+                self._masks.clear()
+            bits = numpy.zeros((self.vocab.size + 31) // 32 * 32, dtype=bool)
+            if state is not self._END:
+                bits[self._allowed(state)] = True
+            self._masks[state] = numpy.packbits(bits, bitorder="little").view(numpy.int32)
+        return self._masks[state]
+
+    def _allowed(self, state: Any) -> list[int]:
+        found = list(self.vocab.end) if self.engine.accepts(state) else []
+        trie = nodes(self.vocab)
+        states, at = [state] * len(trie), 1
+        while at < len(trie):
+            above, edge, tokens, end = trie[at]
+            after = self._step(states[above], edge)
+            if after is None:
+                at = end
+                continue
+            states[at] = after
+            found += tokens
+            at += 1
+        return found
+
+
+class TimedMasks(Walked):
+    """The masks of an engine with a deadline: those of the engine within while no token can miss it, else a walk."""
+
+    def __init__(self, engine: Timed, inner: Masker, vocab: Vocab) -> None:
+        super().__init__(engine, vocab)
+        self.timed, self.inner = engine, inner
+
+    def words(self, state: Any) -> Any:
+        if state is self._END or not self.timed.careless(state, self.vocab.longest):
+            return super().words(state)
+        words = numpy.zeros((self.vocab.size + 31) // 32, dtype=numpy.int32)
+        self.inner.fill(state[0], words)
+        return words
+
+
+class WatchedMasks(Masker):
+    """The masks of an engine beside which something counts."""
+
+    def __init__(self, engine: Watched, inner: Masker, vocab: Vocab) -> None:
+        self.engine, self.inner, self.vocab = engine, inner, vocab
+
+    def start(self) -> Any:
+        return self.inner.start(), self.engine.start()[1]
+
+    def advance(self, state: Any, token: int) -> Any | None:
+        after = self.inner.advance(state[0], token)
+        if after is None:
+            return None
+        return after, state[1] if self.inner.ended(after) else self.engine.watched(state[1], self.vocab[token])
+
+    def accepts(self, state: Any) -> bool:
+        return self.inner.accepts(state[0])
+
+    def ended(self, state: Any) -> bool:
+        return self.inner.ended(state[0])
+
+    def fill(self, state: Any, buffer: Any) -> None:
+        self.inner.fill(state[0], buffer)
