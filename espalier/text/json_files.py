@@ -59,6 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
     text = read_text(path)
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # half of a character (a lone surrogate) is in no text
     except (ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):

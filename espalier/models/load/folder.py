@@ -57,7 +57,13 @@ def _named_shards(index: Path) -> list[str]:
     for tensor, name in named.items():
         if not isinstance(name, str):
             raise LoadError(f"{index}: weight_map says {name!r:.80} for {tensor}, not the name of a file")
-        if not name.isprintable() or "\\" in name or name.startswith(("/", "~")) or {"..", "", "."} & set(name.split("/")):
+        if (
+            len(name) > 255
+            or not name.isprintable()
+            or "\\" in name
+            or name.startswith(("/", "~"))
+            or {"..", "", "."} & set(name.split("/"))
+        ):
             raise LoadError(f"{index}: weight_map says {name!r:.200} for {tensor}: a shard lies in the folder of its index")
     return sorted(set(named.values()))
 
