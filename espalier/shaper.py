@@ -78,6 +78,10 @@ class Shaper(ABC):
         """What the kernel of batched rows calls this, such as ("top_p", 0.9); None if only `__call__` can do it."""
         return None
 
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(settings)})"[:200]
+
     def check(self, vocab_size: int) -> None:  # noqa: B027 - optional
         """Raise `InvalidInput` if this shaper cannot work on a vocabulary of this size (a bias for token V, say)."""
 
