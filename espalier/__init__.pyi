@@ -1,7 +1,10 @@
 # The public names and where they stand: read by type checkers, and by `__init__.py`, which imports each when it is asked for.
+from . import choose as choose
 from . import decoders as decoders
 from . import drafting as drafting
 from . import models as models
+from . import prompts as prompts
+from . import scorers as scorers
 from . import shaping as shaping
 from . import stop as stop
 from . import verification as verification
@@ -90,6 +93,7 @@ __all__ = [
     "bias",
     "cfg",
     "choices",
+    "choose",
     "decoders",
     "drafting",
     "explain",
@@ -104,11 +108,13 @@ __all__ = [
     "min_p",
     "models",
     "presence",
+    "prompts",
     "raw",
     "regex",
     "repetition",
     "run",
     "sample",
+    "scorers",
     "settle",
     "shaping",
     "speculate",

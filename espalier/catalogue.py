@@ -142,6 +142,11 @@ shaper   | deco        | shaping:deco            | alpha=0.6, top_k=3 | model
 shaper   | dfd         | shaping:dfd             | base=1.1, sigma=0.25 | model
 decoder  | sample      | decoders:Sample
 decoder  | beam        | decoders:Beam           | 3
+decoder  | best_first  | decoders:BestFirst      | 3
+decoder  | stochastic  | decoders:StochasticBeam | 3
+decoder  | lattice     | decoders:Lattice        | 200
+decoder  | smc         | decoders:SMC            | 8
+decoder  | best_of     | decoders:BestOf         | 4
 """
 
 
@@ -166,8 +171,8 @@ def entries(kind: Kind | None = None) -> list[Entry]:
 def find(kind: Kind, name: str) -> Entry:
     """The entry of this name. Raises `InvalidInput` for one that is not known, with the nearest that is.
 
-    >>> find("decoder", "beam").arguments
-    'width, alpha=1.0'
+    >>> find("decoder", "best_first").arguments
+    'k, memory=None'
     """
     known = {entry.name: entry for entry in entries(kind)}
     if name in known:
@@ -180,8 +185,8 @@ def find(kind: Kind, name: str) -> Entry:
 def parse(kind: Kind, text: str, model: Any = None) -> Any:
     """The object that a text names, with its arguments behind a colon: "beam:8", "top_p:0.9".
 
-    >>> parse("decoder", "beam:8")
-    Beam(width=8, alpha=1.0)
+    >>> parse("decoder", "best_first:8")
+    BestFirst(k=8, memory=None)
     """
     name, _, arguments = text.partition(":")
     return find(kind, name.strip()).make(arguments, model)
