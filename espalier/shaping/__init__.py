@@ -24,7 +24,9 @@ from espalier.shaping.repeats.fsd import fsd
 from espalier.shaping.repeats.look_back import look_back
 from espalier.shaping.repeats.momentum import momentum
 from espalier.shaping.repeats.no_repeat import no_repeat
+from espalier.shaping.repeats.rpg import rpg
 from espalier.shaping.temper import dynamic_temperature, temperature
+from espalier.shaping.through_transformers import from_transformers, to_transformers
 from espalier.shaping.truncate import epsilon, eta, min_p, top_h, top_k, top_n_sigma, top_p, typical
 from espalier.shaping.watermark import Detection, watermark
 from espalier.shaping.xtc import xtc
@@ -52,6 +54,7 @@ __all__ = [
     "epsilon",
     "eta",
     "frequency",
+    "from_transformers",
     "fsd",
     "guidance",
     "instructive",
@@ -68,9 +71,11 @@ __all__ = [
     "proxy",
     "repetition",
     "router",
+    "rpg",
     "self_terminating",
     "sequence_bias",
     "temperature",
+    "to_transformers",
     "top_h",
     "top_k",
     "top_n_sigma",

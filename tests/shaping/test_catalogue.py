@@ -38,6 +38,7 @@ OTHERS |= {
     "instructive": lambda scorer: es.shaping.instructive(scorer, es.Prefix([1, 0]), "random"),
     "lqcd": lambda scorer: es.shaping.lqcd(scorer, es.Prefix([2]), 0.7),
     "adversarial": lambda scorer: es.shaping.adversarial(scorer, es.Prefix([1]), es.Prefix([2]), 0.4),
+    "rpg": lambda scorer: scorer | es.shaping.rpg(regex("((a|b|ab)b*)*"), 0.5, 0.5),
     "value": lambda scorer: es.shaping.value(scorer, lambda texts: [x.last * 0.3 for x in texts], 1.5, 3),
     "router": lambda scorer: es.shaping.router(SMALL, scorer, 1.2, window=2, dwell=1),
     "router that stays": lambda scorer: es.shaping.router(SMALL, scorer, 1.4, window=3, dwell=2),

@@ -168,3 +168,37 @@ def test_a_row_late_in_a_text_costs_what_one_early_costs(name):
     torch.set_num_threads(threads)
     early, late = (sorted(times)[len(times) // 2] for times in spent.values())
     assert late < 1.5 * early + 20e-6, f"{late * 1e6:.0f} µs at 8,192 tokens, {early * 1e6:.0f} at 512"
+
+
+LINES = Vocab([b"a", b"b", b";", b"=", None], end=[4])
+
+
+def rpg_row(x, decay=0.9, end_boost=0.8, guide="([ab]=[ab];)*"):
+    rule = s.rpg(es.regex(guide), decay, end_boost).bound(LINES)
+    return rule(torch.zeros(1, 5, dtype=torch.float64), [x])[0]
+
+
+def test_rpg_lowers_the_next_copy_and_raises_the_end():
+    line, x, off, ends = [0, 3, 1, 2], es.Prefix([0]), math.log(0.9), -math.log(0.8)
+    assert rpg_row(x + line).tolist() == [0] * 5
+    for copies in range(1, 6):
+        row = rpg_row(x + line * (copies + 1))
+        assert torch.allclose(row, torch.tensor([copies * off, 0, 0, 0, copies * ends], dtype=torch.float64))
+    other = rpg_row(x + line + [1, 3, 0, 2])  # "a=b;b=a;": the form repeats, the words do not
+    assert torch.allclose(other, torch.tensor([0, off, 0, 0, ends], dtype=torch.float64))
+    assert rpg_row(x + line * 2 + [0]).tolist()[4] == 0  # inside a line the text cannot end
+    assert rpg_row(x + line * 3, 1.0, 1.0).tolist() == [0] * 5
+
+
+def test_rpg_leads_out_of_a_loop():
+    following = {0: 3, 3: 1, 1: 2, 2: 0}
+    model = es.models.Table(5, 1, lambda context: torch.zeros(5).index_fill(0, torch.tensor(following[context[0]]), 3.0), LINES)
+    guide, stop = es.regex("([ab]=[ab];)*"), es.stop.end([4]) | es.stop.budget(100)
+    [plain] = es.run(es.sample(model * guide | es.temperature(0), es.Prefix([2]), stop, es.Rng(0)))
+    [found] = es.run(es.sample((model | s.rpg(guide)) * guide | es.temperature(0), es.Prefix([2]), stop, es.Rng(0)))
+    assert len(plain.written()) == 100
+    assert found.last == 4
+    with pytest.raises(es.InvalidInput, match="has no vocabulary"):
+        es.models.Table.random(5, 1, 0) | s.rpg(guide)
+    with pytest.raises(es.InvalidInput, match="expected a guide"):
+        s.rpg("(a|b)*")
