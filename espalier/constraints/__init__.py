@@ -11,11 +11,10 @@ from espalier.constraints.checks.python_members import python_members
 from espalier.constraints.choices import choices
 from espalier.constraints.generations import engine_memory
 from espalier.constraints.guide import Guide, Limits
-from espalier.constraints.heal import Healed, heal
+from espalier.constraints.heal import Healed, heal, healing
 from espalier.constraints.on_tokens.canonical import canonical
 from espalier.constraints.on_tokens.filters import ban
 from espalier.constraints.regex import regex
-from espalier.constraints.schema.explain import explain
 from espalier.constraints.schema.json_schema import json, json_schema, parse
 from espalier.constraints.schema.schema import Schema
 from espalier.constraints.selection.items import ordered, permutation, subset
@@ -23,6 +22,8 @@ from espalier.constraints.selection.substring import substring
 from espalier.constraints.selection.unique import unique
 from espalier.constraints.tags import Tag, tags, tool_calls
 from espalier.constraints.tokens import TokenGuide
+from espalier.constraints.views.explained import explain
+from espalier.constraints.views.picture import picture
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
 from espalier.constraints.within import within
 from espalier.constraints.words import vocabulary
@@ -52,6 +53,7 @@ __all__ = [
     "fill_batch",
     "grammars",
     "heal",
+    "healing",
     "json",
     "json_schema",
     "lexical",
@@ -62,6 +64,7 @@ __all__ = [
     "ordered",
     "parse",
     "permutation",
+    "picture",
     "predicate",
     "python_members",
     "regex",

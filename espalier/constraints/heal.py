@@ -60,9 +60,19 @@ def heal(tokens: Sequence[int], vocab: Vocab, guide: Guide | TokenConstraint | N
             cut, removed = len(tokens) - back, tail
     if cut == len(tokens):
         return Healed(list(tokens), guide, b"")
-    rest = guide if guide is not None else anything()
-    first = choices([removed])
-    return Healed(list(tokens[:cut]), first + rest, removed)
+    return Healed(list(tokens[:cut]), healing(removed, guide), removed)
+
+
+def healing(end: str | bytes, guide: Guide | None = None) -> Guide:
+    """The guide of the texts that begin with `end`, the bytes of a prompt that were taken off it, and go on as `guide` says.
+
+    For a prompt's tokens there is `heal`, which also chooses how many to take off.
+
+    >>> from espalier.constraints import regex
+    >>> healing(":", regex("//[a-z]+")).matches(b"://host")
+    True
+    """
+    return choices([end]) + (guide if guide is not None else anything())
 
 
 def anything() -> MachineGuide:
