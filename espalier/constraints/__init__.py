@@ -20,8 +20,9 @@ from espalier.constraints.schema.schema import Schema
 from espalier.constraints.selection.items import ordered, permutation, subset
 from espalier.constraints.selection.substring import substring
 from espalier.constraints.selection.unique import unique
-from espalier.constraints.tags import Tag, tags, tool_calls
+from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
+from espalier.constraints.tools import ToolCall, read_calls, tool_calls
 from espalier.constraints.views.explained import explain
 from espalier.constraints.views.picture import picture
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
@@ -41,6 +42,7 @@ __all__ = [
     "Segment",
     "Tag",
     "TokenGuide",
+    "ToolCall",
     "absent",
     "avoids",
     "ban",
@@ -67,6 +69,7 @@ __all__ = [
     "picture",
     "predicate",
     "python_members",
+    "read_calls",
     "regex",
     "subset",
     "substring",

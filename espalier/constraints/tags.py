@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from espalier.constraints.cfg.cfg import of_rules
 from espalier.constraints.cfg.readers.rules import Instruction, Rule, Rules
@@ -84,30 +82,6 @@ def tags(
     return guide.by(tags, regions, triggers=triggers, limits=limits, **options)
 
 
-def tool_calls(
-    tools: Mapping[str, Any], begin: str = "<tool_call>\n", end: str = "\n</tool_call>", **options: Any
-) -> MachineGuide:
-    """The guide of free text with tool calls: `begin`, `{"name": …, "arguments": …}`, `end`.
-
-    `tools` maps names to what describes the arguments: a JSON Schema, a function, a Pydantic model (whatever
-    `json_schema` takes). The defaults are Hermes' and Qwen's format. `options` are those of `tags`.
-
-    >>> guide = tool_calls({"add": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}})
-    >>> guide.matches(b'Sure. <tool_call>\\n{"name": "add", "arguments": {"a": 1}}\\n</tool_call>')
-    True
-    >>> guide.advance(guide.start(), b'<tool_call>\\n{"name": "sub') is None
-    True
-    """
-    from espalier.constraints.schema.json_schema import json_schema
-
-    require(len(tools) > 0, "no tools: give a mapping of names to what describes their arguments")
-    regions = [
-        Tag(f'{begin}{{"name": {json.dumps(name)}, "arguments": ', json_schema(schema), "}" + end)
-        for name, schema in tools.items()
-    ]
-    return tags(regions, options.pop("triggers", [begin.rstrip()]), **options)
-
-
 def _whole(at_least_one: bool, stop_after_first: bool) -> list[Instruction]:
     region: list[Instruction] = [("ref", "region")]
     free: list[Instruction] = [("ref", "free")]
@@ -131,4 +105,4 @@ def _free(openers: Sequence[str], excludes: Sequence[str], until: str | None) ->
     return made
 
 
-__all__ = ["Tag", "tags", "tool_calls"]
+__all__ = ["Tag", "tags"]

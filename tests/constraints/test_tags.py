@@ -7,7 +7,8 @@ import re
 import pytest
 
 import espalier.constraints as es
-from espalier.constraints.tags import Tag, tags, tool_calls
+from espalier.constraints.tags import Tag, tags
+from espalier.constraints.tools import tool_calls
 from espalier.constraints.words.lexical import avoids, contains
 from espalier.errors import InvalidInput
 from tests.constraints.cfg_oracle import strings

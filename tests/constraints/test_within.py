@@ -18,6 +18,7 @@ from espalier.text.vocab import Vocab
 
 LETTERS = Vocab([b"(", b")", b"a", b"b", b"ab", b"))", b"(a", None], end=[7])
 JSON = Vocab([b"{", b"}", b'"', b"a", b":", b",", b"[", b"]", b"1", b"2", b'{"', b'":', b'"}', b"1]", None, None], end=[14])
+FEW = Vocab([b'{"', b'":', b'"', b"}", b"[", b"]", b"1", b"a", b"]}", None], end=[9])
 GUIDES: list[tuple[es.Guide, Vocab, int]] = [
     (es.regex("a{2,4}b|ab(ab)*a"), LETTERS, 5),
     (es.regex("(aab)*"), LETTERS, 5),
@@ -30,8 +31,9 @@ GUIDES: list[tuple[es.Guide, Vocab, int]] = [
     (es.json_schema({"type": "object", "properties": {"a": {"enum": [1]}}, "required": ["a"], "additionalProperties": False},
                     whitespace="compact"), JSON, 6),
     (es.json_schema({"type": "array", "items": {"enum": [1, 2, 11]}, "minItems": 2}, whitespace="compact"), JSON, 6),
-    (es.json_schema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [1]}}, "minProperties": 1},
-                    whitespace="compact"), JSON, 6),
+    (es.json_schema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [1]}},
+                     "propertyNames": {"maxLength": 1}, "minProperties": 1},
+                    whitespace="compact"), FEW, 6),
 ]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ _PLAIN = {"type", "enum", "const", "required", "minimum", "maximum", "exclusiveM
 _PLAIN |= {"maxLength", "pattern", "minItems", "maxItems", "minContains", "maxContains", "minProperties", "maxProperties"}
 _PLAIN |= {"dependentRequired", "$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor", "$schema"}
 _PLAIN |= {"items", "dependencies", "multipleOf", "divisibleBy", "uniqueItems", "$recursiveAnchor", "$vocabulary", "id"}
+_WORDS = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"}
+KEYWORDS = _MAPS | _LISTS | _ONES | _PLAIN | _WORDS | {"format", "contentEncoding", "contentMediaType", "contentSchema"}
 _FORMATS = {
     "date",
     "time",

@@ -1,0 +1,293 @@
+"""Tools as people have them, and the calls that a model writes: a guide of them, and their values read back."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from espalier.constraints.call_formats import FORMATS, CallFormat
+from espalier.constraints.choices import choices
+from espalier.constraints.guide import Guide
+from espalier.constraints.regex import regex
+from espalier.constraints.schema.json_schema import JsonGuide, json_schema
+from espalier.constraints.schema.schema import Schema
+from espalier.constraints.tags import Tag, tags
+from espalier.errors import InvalidInput, require
+
+_NONE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+_PLACES = ("parameters", "inputSchema", "input_schema")
+_FORMS = (
+    "write {name: schema or function}, a list of functions, or of OpenAI's ({'type': 'function', 'function': {…}}), MCP's "
+    "({'name', 'inputSchema'}) or Anthropic's ({'name', 'input_schema'}) objects"
+)
+_ARGUMENTS = "espalier:arguments"
+
+
+class ToolCall(NamedTuple):
+    """One call: the name of the tool and its arguments, as the tool's schema reads them."""
+
+    name: str
+    arguments: Any
+
+
+def tools_of(tools: Any) -> dict[str, Schema]:
+    """The schema of each tool's arguments by its name, from any of the forms that people have.
+
+    A tool without parameters (missing, None or {}) takes `{}`. Errors: `InvalidInput`, which names the tool.
+
+    >>> sorted(tools_of([{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}, {"name": "now"}]))
+    ['add', 'now']
+    """
+    if isinstance(tools, Mapping) and not _is_tool(tools):
+        named = [(name, _parameters(value) if _is_tool(value) else value) for name, value in tools.items()]
+    else:
+        listed = [tools] if isinstance(tools, Mapping) or callable(tools) else tools
+        require(isinstance(listed, Sequence) and not isinstance(listed, (str, bytes)), f"tools={tools!r}: {_FORMS}")
+        named = [_named(tool) for tool in listed]
+    require(bool(named), f"no tools: {_FORMS}")
+    found: dict[str, Schema] = {}
+    for name, parameters in named:
+        require(isinstance(name, str) and name != "", f"a tool is named {name!r}; a name is a text that is not empty")
+        require(name not in found, f"tool {name!r} is there twice; a call could not say which one it means")
+        try:
+            found[name] = Schema(_object(parameters))
+            json_schema(found[name])
+        except InvalidInput as error:
+            raise InvalidInput(f"tool {name!r}: {error}") from error
+    return found
+
+
+def tool_calls(
+    tools: Any,
+    begin: str | None = None,
+    end: str | None = None,
+    *,
+    format: str = "hermes",
+    most: int | None = None,
+    **options: Any,
+) -> Guide:
+    """The guide of free text with tool calls.
+
+    `tools` is a mapping of names to what describes the arguments (a JSON Schema, a function, a Pydantic model), or a list of
+    functions, or of OpenAI's, MCP's or Anthropic's tool objects. `format` is one of `call_formats.FORMATS`: "hermes" (also
+    Qwen's), "mistral", "llama3", "llama3-pythonic", "harmony", "json"; `begin` and `end` are others around Hermes' object.
+    Members of a call come in any order, blanks between them; names are spelled as JSON spells them.
+
+    `at_least_one=True` demands a call; with `most` at most so many characters of free text come before it.
+    Other `options` are those of `tags`. Errors: `InvalidInput`, which names the tool.
+
+    >>> guide = tool_calls({"add": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}})
+    >>> guide.matches(b'Sure. <tool_call>\\n{"name": "add", "arguments": {"a": 1}}\\n</tool_call>')
+    True
+    >>> guide.advance(guide.start(), b'<tool_call>\\n{"name": "sub') is None
+    True
+    """
+    require(format in FORMATS, f"format={format!r}: write one of {', '.join(map(repr, FORMATS))}")
+    schemas, shape = tools_of(tools), FORMATS[format]
+    begin = shape.begin if begin is None else begin.rstrip()
+    end = shape.end if end is None else end.lstrip()
+    calls = [_call(name, schema, shape, format) for name, schema in schemas.items()]
+    blanks = regex(r"[ \n]{0,2}")
+    if not begin or shape.listed or shape.arguments is None:
+        one = calls[0]
+        for call in calls[1:]:
+            one = one | call
+        whole = _listed(one, begin, end, shape) if shape.listed or shape.arguments is None else one
+        return whole if options.get("at_least_one") else whole | regex(f"(?!{re.escape(begin or '{')}).*(?s:.*)")
+    regions = [Tag(begin, blanks + call + blanks, end) for call in calls]
+    triggers = options.pop("triggers", [begin])
+    guide: Guide = tags(regions, triggers, **options)
+    if options.get("at_least_one") and most is not None:
+        before = regex(f"(?s:.{{0,{most}}})") & ~regex(f"(?s:.*){re.escape(begin)}(?s:.*)")
+        first = regions[0].content
+        for region in regions[1:]:
+            first = first | region.content
+        rest = tags(regions, triggers, **{k: v for k, v in options.items() if k != "at_least_one"})
+        guide = before + choices([begin]) + first + choices([end]) + rest
+    return guide
+
+
+def read_calls(tools: Any, text: str, format: str = "hermes") -> list[ToolCall]:
+    """The calls in a text that the guide of these tools allows, their arguments read by the tools' schemas.
+
+    >>> read_calls({"add": {"type": "object"}}, 'So: <tool_call>\\n{"arguments": {"a": 1}, "name": "add"}\\n</tool_call>')
+    [ToolCall(name='add', arguments={'a': 1})]
+    """
+    schemas, shape = tools_of(tools), FORMATS[format]
+    found = []
+    for name, arguments in _raw_calls(text, shape, format):
+        if name in schemas:
+            found.append(ToolCall(name, schemas[name].value(arguments)))
+    return found
+
+
+def _raw_calls(text: str, shape: CallFormat, format: str) -> list[tuple[str, str]]:
+    decoder = json.JSONDecoder(parse_float=str, parse_int=str)
+    if shape.arguments is None:
+        return _python_calls(text)
+    if format == "harmony":
+        pattern = re.compile(r"to=functions\.([^ <]+) ?(?:<\|constrain\|>json)?<\|message\|>")
+        return [(m[1], _json_at(text, m.end(), decoder)) for m in pattern.finditer(text)]
+    starts = [m.end() for m in re.finditer(re.escape(shape.begin), text)] if shape.begin else [0]
+    calls: list[tuple[str, str]] = []
+    for at in starts:
+        body = _json_at(text, at, decoder)
+        for value in _members(body) if shape.listed else [body]:
+            members = _spans(value, decoder)
+            if "name" in members and shape.arguments in members:
+                calls.append((json.loads(members["name"]), members[shape.arguments]))
+    return calls
+
+
+def _json_at(text: str, at: int, decoder: json.JSONDecoder) -> str:
+    while at < len(text) and text[at] in " \n\t\r":
+        at += 1
+    try:
+        return text[at : decoder.raw_decode(text, at)[1]]
+    except ValueError:
+        return "null"
+
+
+def _members(listed: str) -> list[str]:
+    """The texts of the items of a list."""
+    decoder, at, found = json.JSONDecoder(), 1, []
+    while listed.startswith("["):
+        while at < len(listed) and listed[at] in " \n\t\r,":
+            at += 1
+        if at >= len(listed) or listed[at] == "]":
+            break
+        end = decoder.raw_decode(listed, at)[1]
+        found.append(listed[at:end])
+        at = end
+    return found
+
+
+def _spans(value: str, decoder: json.JSONDecoder) -> dict[str, str]:
+    """The texts of the members of an object: numbers keep their spelling."""
+    found: dict[str, str] = {}
+    at = 1
+    while value.startswith("{"):
+        while at < len(value) and value[at] in " \n\t\r,":
+            at += 1
+        if at >= len(value) or value[at] == "}":
+            break
+        name, at = decoder.raw_decode(value, at)
+        at = value.index(":", at) + 1
+        while value[at] in " \n\t\r":
+            at += 1
+        end = decoder.raw_decode(value, at)[1]
+        found[name] = value[at:end]
+        at = end
+    return found
+
+
+def _python_calls(text: str) -> list[tuple[str, str]]:
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return []
+    calls = [each for each in getattr(tree, "elts", [tree]) if isinstance(each, ast.Call)]
+    found = []
+    for call in calls:
+        values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+        found.append((ast.unparse(call.func), json.dumps(values)))
+    return found
+
+
+def _is_tool(value: Any) -> bool:
+    """Whether a mapping is a tool object of some vendor, and not a schema."""
+    if not isinstance(value, Mapping):
+        return False
+    inner = value.get("function") if value.get("type") == "function" else None
+    if isinstance(inner, Mapping):
+        return True
+    named = isinstance(value.get("name"), str)
+    return named and ("properties" not in value) and not isinstance(value.get("type"), list) and value.get("type") != "object"
+
+
+def _named(tool: Any) -> tuple[Any, Any]:
+    if isinstance(tool, Mapping):
+        require(_is_tool(tool), f"the tool {dict(tool)!r:.200} has no name: {_FORMS}")
+        inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+        require(isinstance(inner.get("name"), str), f"the tool {dict(tool)!r:.200} has no name: {_FORMS}")
+        return inner["name"], _parameters(tool)
+    name = getattr(tool, "__name__", None) or getattr(getattr(tool, "func", None), "__name__", None)
+    require(callable(tool) and name is not None, f"the tool {tool!r:.200}: {_FORMS}")
+    return name, tool
+
+
+def _parameters(tool: Mapping[str, Any]) -> Any:
+    inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
+    return next((inner[place] for place in _PLACES if place in inner), None)
+
+
+def _object(parameters: Any) -> Any:
+    """What describes arguments, which are an object whatever it says."""
+    if parameters is None or (isinstance(parameters, Mapping) and not parameters):
+        return _NONE
+    if isinstance(parameters, Mapping):
+        said = parameters.get("type")
+        require(
+            said in (None, "object") or (isinstance(said, list) and "object" in said),
+            f"its arguments are of type {said!r}, but the arguments of a call are an object; write the schema of that object",
+        )
+        return {**parameters, "type": "object"}
+    return parameters
+
+
+def _call(name: str, schema: Schema, shape: CallFormat, format: str) -> Guide:
+    if shape.arguments is None:
+        return _python_call(name, schema)
+    registry = {**schema.registry, _ARGUMENTS: schema.text}
+    if format == "harmony":
+        body = json_schema({"$ref": _ARGUMENTS}, registry=registry, numbers="plain")
+        return choices([f"{name} <|constrain|>json<|message|>", f"{name}<|message|>"]) + body
+    return _json_call(name, registry, shape.arguments)
+
+
+def _json_call(name: str, registry: Mapping[str, Any], arguments: str) -> JsonGuide:
+    whole = {
+        "type": "object",
+        "properties": {"name": {"const": name}, arguments: {"$ref": _ARGUMENTS}},
+        "required": ["name", arguments],
+        "additionalProperties": False,
+    }
+    return json_schema(whole, registry=registry, numbers="plain")
+
+
+def _python_call(name: str, schema: Schema) -> Guide:
+    """`name(argument=value, …)`: the arguments in the order of the schema, their values written as Python writes them."""
+    plain = schema.plain
+    names = list(plain.get("properties", {}))
+    required = set(plain.get("required", ()))
+    root = {**schema.registry, _ARGUMENTS: schema.text}
+
+    def value(member: str) -> Guide:
+        pointer = member.replace("~", "~0").replace("/", "~1")
+        given = json_schema({"$ref": f"{_ARGUMENTS}#/properties/{pointer}"}, registry=root, numbers="plain")
+        plainly = given & ~regex("true|false|null")
+        found: Guide = plainly
+        for ours, theirs in (("true", "True"), ("false", "False"), ("null", "None")):
+            if given.matches(ours.encode()):
+                found = found | choices([theirs])
+        return found
+
+    guide: Guide | None = None
+    rest: Guide = choices([""])
+    for member in reversed(names):
+        part = choices([f"{member}="]) + value(member)
+        follow = choices([", "]) + part + rest
+        guide = part + rest if guide is None or member in required else (part + rest) | guide
+        rest = follow if member in required else follow | rest
+    body = guide if guide is not None and required else (guide | choices([""])) if guide is not None else choices([""])
+    return choices([f"{name}("]) + body + choices([")"])
+
+
+def _listed(one: Guide, begin: str, end: str, shape: CallFormat) -> Guide:
+    inner = one + (regex(", ?") + one).repeat(0, 15)
+    if shape.arguments is None:
+        return choices([begin]) + inner + choices([end])
+    return choices([begin]) + regex(" ?") + choices(["["]) + inner + choices(["]"])

@@ -1,0 +1,147 @@
+"""Tools in the forms that people have, calls in the formats that models write, and schemas that say nothing."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import pydantic
+import pytest
+
+import espalier as es
+from espalier.constraints import ToolCall, read_calls, tool_calls
+from espalier.constraints.call_formats import FORMATS
+from espalier.errors import InvalidInput
+
+ADD = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+def add(a: int, b: bool = False) -> int:
+    """A tool."""
+    return a
+
+
+class Weather(pydantic.BaseModel):
+    city: str
+
+
+def call(name: str, arguments: Any, order: str = "na") -> bytes:
+    members = {"n": f'"name": {json.dumps(name, ensure_ascii=False)}', "a": f'"arguments": {json.dumps(arguments)}'}
+    return f"<tool_call>\n{{{', '.join(members[o] for o in order)}}}\n</tool_call>".encode()
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        {"add": ADD},
+        {"add": {"name": "add", "description": "d", "parameters": ADD}},
+        {"add": {"type": "function", "function": {"name": "add", "parameters": ADD}}},
+        [{"type": "function", "function": {"name": "add", "parameters": ADD}}],
+        [{"name": "add", "description": "d", "inputSchema": ADD}],
+        [{"name": "add", "input_schema": ADD}],
+        [add],
+        add,
+        {"add": add},
+        {"type": "function", "function": {"name": "add", "parameters": ADD}},
+    ],
+)
+def test_forms_of_tools(tools: Any) -> None:
+    guide = tool_calls(tools)
+    assert guide.matches(b"So: " + call("add", {"a": 1}) + call("add", {"a": 2}, "an"))
+    assert guide.matches(b'<tool_call>{ "name" :"add","arguments":{"a":1}}</tool_call>')
+    for wrong in (call("add", 5), call("add", {}), call("sub", {"a": 1}), call("add", {"a": 1.0})):
+        assert not guide.matches(wrong)
+    assert read_calls(tools, (b"x" + call("add", {"a": 7}, "an")).decode()) == [ToolCall("add", {"a": 7})]
+
+
+@pytest.mark.parametrize("parameters", [None, {}])
+def test_tools_without_parameters(parameters: Any) -> None:
+    for tools in ({"now": parameters}, [{"name": "now", "parameters": parameters}], [{"name": "now"}]):
+        guide = tool_calls(tools)
+        assert guide.matches(call("now", {}))
+        assert not guide.matches(call("now", 5))
+        assert not guide.matches(call("now", {"x": 1}))
+
+
+def test_names_beyond_ascii_and_several_tools() -> None:
+    guide = tool_calls({"größe": ADD, "Weather": Weather, 'quote"d': None})
+    assert guide.matches(call("größe", {"a": 1}) + call("Weather", {"city": "Rom"}, "an") + call('quote"d', {}))
+    assert guide.matches(b'<tool_call>\n{"name": "gr\\u00f6\\u00dfe", "arguments": {"a": 1}}\n</tool_call>')
+    [found] = read_calls([Weather], call("Weather", {"city": "Rom"}).decode())
+    assert found.arguments == Weather(city="Rom")
+
+
+@pytest.mark.parametrize(
+    ("tools", "words"),
+    [
+        ({"add": ADD, "bad": {"type": "object", "required": None}}, ["'bad'"]),
+        ([{"name": "bad", "inputSchema": {"type": "strin"}}], ["'bad'"]),
+        ({"bad": {"type": "integer"}}, ["'bad'", "object"]),
+        ([{"description": "no name"}], ["no name", "OpenAI"]),
+        ([{"name": "a"}, {"name": "a"}], ["'a'", "twice"]),
+        ([], ["no tools"]),
+        ("add", ["MCP"]),
+        ([5], ["5"]),
+    ],
+)
+def test_errors_name_the_tool(tools: Any, words: list[str]) -> None:
+    with pytest.raises(InvalidInput) as error:
+        tool_calls(tools)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_call_comes_within_so_many_characters() -> None:
+    guide = tool_calls({"add": ADD}, at_least_one=True, most=5)
+    assert guide.matches(b"12345" + call("add", {"a": 1}) + b"free")
+    state = guide.advance(guide.start(), b"12345")
+    assert guide.advance(state, b"6") is None
+    assert not guide.accepts(state)
+
+
+CALLS = [("add", {"a": 1}), ("now", {})]
+TEXTS = {
+    "hermes": call("add", {"a": 1}).decode() + call("now", {}).decode(),
+    "mistral": '[TOOL_CALLS] [{"name": "add", "arguments": {"a": 1}}, {"name": "now", "arguments": {}}]',
+    "llama3": '{"name": "add", "parameters": {"a": 1}}',
+    "llama3-pythonic": "[add(a=1), now()]",
+    "harmony": "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"a\": 1}<|call|>"
+    "<|channel|>commentary to=functions.now<|message|>{}<|call|>",
+    "json": '{"name": "add", "arguments": {"a": 1}}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_formats_of_calls(format: str) -> None:
+    tools = {"add": ADD, "now": None}
+    guide = tool_calls(tools, format=format, at_least_one=True)
+    assert guide.matches(TEXTS[format].encode())
+    found = read_calls(tools, TEXTS[format], format)
+    assert [tuple(c) for c in found] == CALLS[: len(found)]
+    assert not guide.matches(TEXTS[format].replace('"a": 1', '"a": "x"').replace("a=1", 'a="x"').encode())
+
+
+def test_python_values_in_calls() -> None:
+    guide = tool_calls([add], format="llama3-pythonic", at_least_one=True)
+    assert guide.matches(b"[add(a=1, b=True)]")
+    assert not guide.matches(b"[add(a=1, b=true)]")
+    assert not guide.matches(b"[add(b=True)]")
+    assert read_calls([add], "[add(a=1, b=True)]", "llama3-pythonic") == [ToolCall("add", {"a": 1, "b": True})]
+
+
+def test_schemas_that_say_nothing_are_told() -> None:
+    wrapped = {"name": "person", "strict": True, "schema": {"type": "object", "required": ["a"]}}
+    for schema in (wrapped, {"type": "json_schema", "json_schema": wrapped}):
+        assert es.json_schema(schema).matches(b'{"a": 1}')
+        assert not es.json_schema(schema).matches(b"1")
+    with pytest.raises(InvalidInput, match="OpenAPI"):
+        es.json_schema({"openapi": "3.1.0", "paths": {}, "components": {}})
+    with pytest.raises(InvalidInput, match="tool"):
+        es.json_schema({"name": "add", "parameters": ADD})
+    with pytest.warns(UserWarning, match="'properties'"):
+        es.json_schema({"name": {"type": "string"}, "age": {"type": "integer"}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        es.json_schema({"title": "T", "type": "object"})
+        es.json_schema({})
