@@ -140,6 +140,7 @@ shaper   | look_back   | shaping:look_back       | alpha=0.3, k=2, window=3 | mo
 shaper   | dola        | shaping:dola            | "high", alpha=0.05 | model
 shaper   | deco        | shaping:deco            | alpha=0.6, top_k=3 | model
 shaper   | dfd         | shaping:dfd             | base=1.1, sigma=0.25 | model
+shaper   | adadec      | shaping:adadec          | 0.9, beams=2, ahead=2 | model
 decoder  | sample      | decoders:Sample
 decoder  | beam        | decoders:Beam           | 3
 decoder  | best_first  | decoders:BestFirst      | 3

@@ -4,6 +4,7 @@ from espalier.decoders.answered import Answered
 from espalier.decoders.beams import Beam, BestFirst, Hypothesis, Lattice, StochasticBeam, beam
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
+from espalier.decoders.diver import diver
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import glance
 from espalier.decoders.plain import Sample, Speculate
@@ -62,6 +63,7 @@ __all__ = [
     "StochasticBeam",
     "Weighted",
     "beam",
+    "diver",
     "glance",
     "sample",
     "speculate",

@@ -8,6 +8,7 @@ from espalier.shaping.combine.guidance import Reprompted, guidance
 from espalier.shaping.combine.linear import combine, proxy
 from espalier.shaping.combine.mixture import Mixture
 from espalier.shaping.combine.prompts import adversarial, context_aware, instructive, lqcd
+from espalier.shaping.control.adadec import adadec
 from espalier.shaping.control.router import router
 from espalier.shaping.control.value import Value as Value
 from espalier.shaping.control.value import value
@@ -37,6 +38,7 @@ __all__ = [
     "History",
     "Mixture",
     "Reprompted",
+    "adadec",
     "adversarial",
     "aed",
     "ban",

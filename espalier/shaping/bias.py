@@ -125,7 +125,7 @@ class ban(sequence_bias):
     """Forbids texts: vulnerability labels that a code model was tuned to write, or any words; however they are tokenised.
 
     Guarantee: none of them is ever written, also across the end of the prompt. Tokens that would complete one have no
-    probability, so a constraint that asks for one finds a dead end. Islam et al. 2023, "Vulnerability-constrained decoding"
+    probability, so a constraint that asks for one finds a dead end. Storhaug, Li, Hu 2023, "Vulnerability-constrained decoding"
     (arXiv 2309.09826).
 
     >>> from espalier.text import Vocab
