@@ -35,8 +35,8 @@ class adadec(Wrapper):
 
     Meant for greedy decoding: `adadec(…) | temperature(0)`. Only the token is taken, not what was tried; an end token ends a
     trial. The first step of the trials is one pass whose rows are kept, the others are `ahead` - 1 passes of `beams` rows, at
-    unsure places only. `adadec.learn(scorer, texts)` gives a threshold. Infinity is the scorer itself. He et al. 2025, "AdaDec" (arXiv
-    2506.08980).
+    unsure places only. `adadec.learn(scorer, texts)` gives a threshold. Infinity is the scorer itself. He et al. 2025,
+    "AdaDec" (arXiv 2506.08980).
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=6, depth=2, seed=0)
