@@ -78,7 +78,8 @@ class Guide(ABC):
 
     def progress(self, state: Any) -> Any:
         """How far a text has got with what it owes, for searches that keep banks; 0 where nothing is counted."""
-        return getattr(self.engine, "progress", lambda state: 0)(state)
+        engine: object = self.engine
+        return 0 if engine is self else getattr(engine, "progress", lambda state: 0)(state)
 
     @property
     def engine(self) -> Engine:

@@ -1,7 +1,19 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
 from espalier.decoders.answered import Answered
-from espalier.decoders.beams import Beam, BestFirst, Hypothesis, Lattice, StochasticBeam, beam
+from espalier.decoders.beams import (
+    Banks,
+    Beam,
+    BestFirst,
+    Conditional,
+    Hypothesis,
+    Lattice,
+    NeuroLogic,
+    Span,
+    StochasticBeam,
+    beam,
+    extract,
+)
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
 from espalier.decoders.diver import diver
@@ -40,17 +52,20 @@ __all__ = [
     "Adaptive",
     "Answered",
     "Awrs",
+    "Banks",
     "Beam",
     "BestFirst",
     "BestOf",
     "Budget",
     "Candidate",
+    "Conditional",
     "Decoding",
     "Found",
     "Hypothesis",
     "Lattice",
     "LiteSearch",
     "Local",
+    "NeuroLogic",
     "Phi",
     "Progress",
     "Rankgen",
@@ -58,12 +73,14 @@ __all__ = [
     "Reject",
     "Sample",
     "Search",
+    "Span",
     "Speculate",
     "Steps",
     "StochasticBeam",
     "Weighted",
     "beam",
     "diver",
+    "extract",
     "glance",
     "sample",
     "speculate",
