@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.tools import ToolCall
 from espalier.errors import EspalierError, InvalidInput, RefusedValue
 
 
@@ -90,7 +91,8 @@ class Completion:
     or "time". With `logprobs=k` each of them is a `LogProb`, which also holds the k best tokens and the law that was drawn
     from. `log_weight` is the decoder's weight of this text (0 for a plain sample). `whole` is False for a text under a
     constraint that was cut off before it satisfied it, by a stop string, say. `parsed` is the value of a whole text under a
-    schema; where its class refuses it, `error` says why. `hurried` says that a token was refused because no text would have
+    schema; where its class refuses it, `error` says why. `tool_calls` are the calls of tools in it.
+    `hurried` says that a token was refused because no text would have
     ended within `max_tokens` behind it. `prompt_logprobs` are those of the prompt's tokens behind the first,
     for `max_tokens=0`.
 
@@ -107,6 +109,7 @@ class Completion:
     parsed: Any = None
     whole: bool = True
     hurried: bool = False
+    tool_calls: list[ToolCall] = field(default_factory=list)
     error: EspalierError | None = None
     log_weight: float = 0.0
     prompt_logprobs: list[float] | None = None

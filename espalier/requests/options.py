@@ -15,6 +15,7 @@ from espalier.constraints.guide import Guide
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
+from espalier.requests.tool_use import check_tools, told
 from espalier.rng import Rng
 from espalier.scorer import Scorer
 from espalier.shaper import Shaper, Stage, stage_of
@@ -74,6 +75,8 @@ class Stopping:
 class Constraining:
     """What the text must be. `schema`, `regex`, `grammar`, `choices` and `constraint` (a guide) exclude each other.
 
+    `tools` (functions, or OpenAI's, MCP's, Anthropic's objects) may be called as `tool_choice` says: "auto", "required",
+    "none" or a name.
     With `in_time` (the default under `schema`) the text is finished within `max_tokens` (`es.constraints.within`). With
     `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
     template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
@@ -90,6 +93,8 @@ class Constraining:
     choices: Sequence[str] | None = None
     constraint: Guide | TokenConstraint | None = None
     heal: bool = False
+    tools: Any = None
+    tool_choice: str = "auto"
     cache_salt: str | None = None
     in_time: bool | None = None
     template_args: Mapping[str, Any] | None = None
@@ -161,6 +166,7 @@ class Options(Sampling, Stopping, Constraining, Method):
             not self.in_time or bool(given),
             "in_time=True finishes a text under schema=, regex=, grammar=, choices= or constraint=",
         )
+        check_tools(self.tools, self.tool_choice, given)
         self._check_method()
         self.shapers_by_stage()
         if self.max_seconds is not None:
@@ -235,7 +241,8 @@ class Options(Sampling, Stopping, Constraining, Method):
 
     def template(self) -> dict[str, Any]:
         """What the chat template is given besides the messages."""
-        return {name: getattr(self, name) for name in ("template_args", "continue_final", "special_in_text")}
+        own = {name: getattr(self, name) for name in ("template_args", "continue_final", "special_in_text")}
+        return own if self.tools is None or self.tool_choice == "none" else own | {"tools": told(self.tools)}
 
     def shapers_by_stage(self) -> list[Shaper]:
         """All shapers of the request in the order of their stages; within a stage in the order of the options."""

@@ -143,6 +143,8 @@ class Flat(TypedDict, total=False):
     choices: Sequence[str] | None
     constraint: Guide | TokenConstraint | None
     heal: bool
+    tools: Any
+    tool_choice: str
     cache_salt: str | None
     in_time: bool | None
     template_args: Mapping[str, Any] | None

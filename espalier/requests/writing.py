@@ -15,11 +15,12 @@ from espalier.constraints.within import InTime, within
 from espalier.decoders.decoder import Decoding, Weighted, finds
 from espalier.decoders.plain import Sample, Speculate
 from espalier.drafting.guided.forced_tokens import Outlook
-from espalier.errors import InvalidInput, expect, require
+from espalier.errors import InvalidInput, RefusedValue, expect, require
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Stats
 from espalier.requests.meter import LawMeter, LogProb, Meter, TimedDrafter
 from espalier.requests.options import Options
+from espalier.requests.tool_use import calls_guide, format_of, written
 from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Scorer
@@ -49,6 +50,7 @@ class Writing:
     origin: Prefix
     timed: InTime | None
     many: bool  # one run finds all texts of the request
+    calls: str | None = None  # the format of calls of tools
     shown: int = 0
     tokens: list[int] = field(default_factory=list)
     settled: bytes = b""
@@ -106,6 +108,11 @@ class Writing:
         completion = Completion(text, tokens, self._logprobs(x), reason, self.stats, log_weight=found.log_weight)
         completion.whole = self.guide is None or (reason == "stop" and self._satisfies(tokens, settled[:until]))
         completion.hurried = self.timed is not None and self.timed.hurried(tokens)
+        if self.calls is not None:
+            try:
+                completion.tool_calls = written(self.options.tools, tokens, self.vocab, self.calls)
+            except RefusedValue as error:
+                error.completion, completion.error = completion, error
         if self.options.schema is not None and completion.whole:
             completion.read(getattr(self.guide, "schema", None) or Schema(self.options.schema))
         return completion
@@ -178,6 +185,8 @@ class Ending(Stop):
 def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide | TokenConstraint | None) -> Writing:
     """A request for texts below x, as a decoder for the loop and what reads it."""
     healed = b""
+    if options.tools is not None and guide is None:
+        guide = calls_guide(lm, options.tools, options.tool_choice)
     if options.heal:
         tokens, guide, healed = heal(x.ids(), lm.vocab, guide)
         x = Prefix(tokens) if healed else x
@@ -198,13 +207,17 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     decoding = method(lm, options, guide, stats)
     most = options.n if getattr(decoding, "many", False) else 1
     decoder = _found(decoding, scorer, meter, x, ending, rng, most)
-    return Writing(decoder, options, lm.vocab, meter, law, ending, stats, guide, x.origin, timed, most > 1, shown=len(healed))
+    many, calls = most > 1, format_of(lm) if options.tools is not None else None
+    return Writing(
+        decoder, options, lm.vocab, meter, law, ending, stats, guide, x.origin, timed, many, calls=calls, shown=len(healed)
+    )
 
 
 def hurrying(options: Options, guide: Any, vocab: Vocab, tokens: int) -> InTime | None:
     """The guide, restricted to what is finished within so many tokens; None where that is not asked, or is the default and
     cannot be: the text will be cut off, and that is told."""
-    asked = options.in_time or (options.in_time is None and options.schema is not None)
+    called = options.tools is not None and options.tool_choice not in ("auto", "none")
+    asked = options.in_time or (options.in_time is None and (options.schema is not None or called))
     if not asked or not isinstance(guide, Guide):
         return None
     if options.in_time is None and guide.engine.machine() is None:

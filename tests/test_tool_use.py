@@ -1,0 +1,58 @@
+"""Tools through `generate`: the template is told of them, calls are written under their schemas and read back."""
+
+from __future__ import annotations
+
+import pytest
+from toys import random_lm, speaks
+
+import espalier as es
+from espalier.constraints import ToolCall
+from espalier.errors import InvalidInput
+
+
+def add(a: int, b: int = 0) -> int:
+    """Adds."""
+    return a + b
+
+
+CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>'
+
+
+@pytest.mark.parametrize("tools", [[add], {"add": add}, [{"name": "add", "input_schema": {"type": "object"}}]])
+def test_calls_are_written_and_read(tools):
+    lm = speaks([f"x{CALL}"])
+    out = lm.generate(es.raw("x"), tools=tools)
+    assert out.text == CALL
+    assert out.tool_calls == [ToolCall("add", {"a": 1, "b": 2})]
+    assert lm.generate(es.raw("x"), tools=tools, tool_choice="none").text == CALL
+
+
+@pytest.mark.parametrize("choice", ["required", "add"])
+def test_a_call_is_demanded_and_ends_in_time(choice):
+    lm = random_lm(seed=5)
+    tools = {"add": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}, "now": None}
+    for seed in range(3):
+        out = lm.generate(es.raw("x"), tools=tools, tool_choice=choice, max_tokens=120, temperature=1.0, seed=seed)
+        assert out.whole
+        assert out.text.startswith("<tool_call>")
+        assert out.tool_calls
+        assert {call.name for call in out.tool_calls} <= ({"add"} if choice == "add" else {"add", "now"})
+
+
+def test_the_template_is_told_of_the_tools():
+    lm = speaks(["[user]Hi[assistant]" + CALL], chat=True)
+    assert lm.generate([{"role": "user", "content": "Hi"}], tools=[add]).tool_calls[0].name == "add"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tools": [add], "tool_choice": "sub"}, "the tools are add"),
+        ({"tool_choice": "required"}, "without tools="),
+        ({"tools": [add], "regex": "a"}, "tools= was given with regex"),
+        ({"tools": "add"}, "MCP"),
+    ],
+)
+def test_choices_that_cannot_be_made(options, words):
+    with pytest.raises(InvalidInput, match=words):
+        random_lm().generate(es.raw("x"), **options)
