@@ -50,9 +50,10 @@ struct Block {
   const std::byte *weights, *inputs;
   int width;                    // inputs
   const float* scales;          // int8 and int4: of the rows' group, `stride` apart
-  const std::int32_t* offsets;  // likewise
+  const std::int32_t* offsets;  // two to each of them
   int stride;
-  float* sums;  // per row 32
+  float* sums;         // per row 32
+  bool right = false;  // the second half of the panel: what is not 4 bytes wide does not lie 64 bytes on
 };
 
 template <int R, int W, class T>
@@ -197,10 +198,10 @@ INLINE void multiply_whole(const std::byte* weights, const std::int32_t* x, int 
 }
 
 // The same for all digits of the inputs.
-template <int R, int W, class Bytes>
+template <int R, int W, bool fetching = true, class Bytes>
 INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes, I (&whole)[R][W]) {
   clear(whole);
-  multiply_whole<R, W, true>(weights, x, count, f, bytes, whole);
+  multiply_whole<R, W, fetching>(weights, x, count, f, bytes, whole);
 #if defined(ESPALIER_AVX512)
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
@@ -210,7 +211,7 @@ INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int 
 #endif
 }
 
-// A group of int8. Weights are stored as w + 128; `offsets` takes the 128 times the sum of the inputs off again.
+// A group of int8. Weights are stored as w + 128; the 128 times the sum of the inputs is taken off again.
 template <int R, int W>
 INLINE void multiply_i8(const Block& b, Fetch& f) {
   I whole[R][W];
@@ -220,7 +221,7 @@ INLINE void multiply_i8(const Block& b, Fetch& f) {
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     const V s = splat(b.scales[r * b.stride]);
-    const I offset = splat(b.offsets[r * b.stride]);
+    const I offset = splat(-128 * (b.offsets[2 * r * b.stride] + b.offsets[2 * r * b.stride + 1]));
 #pragma GCC unroll 2
     for (int i = 0; i < W; ++i) {
       float* at = b.sums + r * panel_width + 16 * i;
@@ -229,11 +230,38 @@ INLINE void multiply_i8(const Block& b, Fetch& f) {
   }
 }
 
+// Half a group of int4: a weight is scale * digit + least, so the least is multiplied with the sum of the inputs.
+template <int half, int R, int W>
+INLINE void multiply_half_i4(const Block& b, Fetch& f) {
+  I whole[R][W];
+  multiply_group<R, W, half == 0>(b.weights, reinterpret_cast<const std::int32_t*>(b.inputs) + 8 * half, group_width / 8, f,
+                                  [](const I& w) { return digits<half>(w); }, whole);
+  const auto* scales = reinterpret_cast<const std::uint16_t*>(b.weights + group_width * panel_width / 2 + (b.right ? -64 + 32 : 0)) + half * panel_width;
+#pragma GCC unroll 2
+  for (int i = 0; i < W; ++i) {
+    const V scale = load_f16(scales + 16 * i), least = load_f16(scales + 2 * panel_width + 16 * i);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const float s = b.scales[r * b.stride];
+      float* at = b.sums + r * panel_width + 16 * i;
+      const V so_far = fma(to_floats(whole[r][i]), scale * splat(s), load(at));
+      store(at, fma(least, splat(s * static_cast<float>(b.offsets[2 * r * b.stride + half])), so_far));
+    }
+  }
+}
+template <int R, int W>
+INLINE void multiply_i4(const Block& b, Fetch& f) {
+  multiply_half_i4<0, R, W>(b, f);
+  multiply_half_i4<1, R, W>(b, f);
+  fetch(f), fetch(f);  // scales and leasts
+}
+
 template <Kind kind, int R, int W>
 INLINE void multiply_block(const Block& b, Fetch& f) {
   if constexpr (kind == Kind::f32) multiply_f32<R, W>(b, f);
   if constexpr (kind == Kind::bf16) multiply_bf16<R, W>(b, f);
   if constexpr (kind == Kind::i8) multiply_i8<R, W>(b, f);
+  if constexpr (kind == Kind::i4) multiply_i4<R, W>(b, f);
 }
 
 template <Kind kind, int R>
@@ -245,6 +273,7 @@ void multiply_tile(const Block& b, Fetch f) {
     multiply_block<kind, R, 1>(half, f);
     half.weights += 64;
     half.sums += 16;
+    half.right = true;
     multiply_block<kind, R, 1>(half, f);
   }
 }
@@ -299,7 +328,7 @@ void rows_times_panel_of(const Matrix& m, const Tiles& x, int panel, const std::
         const std::size_t group = (static_cast<std::size_t>(first) + row) * groups + k / group_width;
         b.inputs = x.data + (static_cast<std::size_t>(first + row) * x.depth + static_cast<std::size_t>(rows) * k) * size;
         b.scales = x.scales + group;
-        b.offsets = x.offsets + group;
+        b.offsets = x.offsets + 2 * group;
         b.sums = sums + row * panel_width;
         const int reads = tiles * (rows < narrow_from ? 1 : 2) * (widened ? 2 : 1);
         const Fetch f = reads == 1 ? Fetch{w + at + ahead, 128} : Fetch{next + at + whole_block * tile / tiles, 128 / reads};
@@ -321,6 +350,7 @@ void rows_times_panel(const Matrix& m, const Tiles& x, int panel, const std::byt
     case Kind::f32: return rows_times_panel_of<Kind::f32>(m, x, panel, next, done);
     case Kind::bf16: return rows_times_panel_of<Kind::bf16>(m, x, panel, next, done);
     case Kind::i8: return rows_times_panel_of<Kind::i8>(m, x, panel, next, done);
+    case Kind::i4: return rows_times_panel_of<Kind::i4>(m, x, panel, next, done);
   }
 }
 
@@ -331,15 +361,15 @@ INLINE Tiles tiles_for(const Scratch& s, Kind kind, int rows, int depth) {
 }
 
 // Writes one group of 64 inputs as whole numbers into two lines: see multiply_whole.
-INLINE void put_whole(const float* x, std::byte* first, std::byte* second, float* scale, std::int32_t* offset) {
+INLINE void put_whole(const float* x, std::byte* first, std::byte* second, float* scale, std::int32_t* sums) {
   V top = splat(0.0f);
   for (int k = 0; k < group_width; k += 16) top = vmax(top, vmax(load(x + k), -load(x + k)));
   const float most = greatest(top);
   const V inverse = splat(most > 0 ? 16256.0f / most : 0.0f), magic = splat(12582912.0f);  // 127 * 128: the high digit is at most 127
-  I total = splat(0);
+  I total[2] = {splat(0), splat(0)};
   for (int k = 0; k < group_width; k += 16) {
     const I whole = as_words(load(x + k) * inverse + magic) - as_words(magic);
-    total += whole;
+    total[k >= group_width / 2] += whole;
 #if defined(ESPALIER_AVX512)
     typedef std::int8_t B __attribute__((vector_size(16)));
     const I high = (whole + splat(64)) >> 7;
@@ -358,12 +388,13 @@ INLINE void put_whole(const float* x, std::byte* first, std::byte* second, float
     __builtin_memcpy(second + k, odd, 16);
 #endif
   }
-  alignas(64) std::int32_t each[16];
-  store(each, total);
-  int whole = 0;
-  for (int i = 0; i < 16; ++i) whole += each[i];
+  for (int half = 0; half < 2; ++half) {
+    alignas(64) std::int32_t each[16];
+    store(each, total[half]);
+    sums[half] = 0;
+    for (int i = 0; i < 16; ++i) sums[half] += each[i];
+  }
   *scale = most / 16256.0f;
-  *offset = -128 * whole;
 }
 
 // Writes one row of `depth` floats (padded with zeros) into its lines, converted.
@@ -377,7 +408,7 @@ void put(const Tiles& t, int row, const float* x) {
     const int groups = t.depth / group_width;
     const std::size_t group = at / group_width + static_cast<std::size_t>(r) * groups;
     for (int g = 0; g < groups; ++g, to += 2 * next)
-      put_whole(x + g * group_width, to, to + next, t.scales + group + g, t.offsets + group + g);
+      put_whole(x + g * group_width, to, to + next, t.scales + group + g, t.offsets + 2 * (group + g));
   } else if (bytes_of_input(t.kind) == 4) {
     for (int k = 0; k < t.depth; k += 16, to += next) store(reinterpret_cast<float*>(to), load(x + k));
   } else {

@@ -13,11 +13,12 @@ namespace espalier::kernels {
 constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
 constexpr int group_bytes = group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
+constexpr int group4_bytes = group_width * panel_width / 2 + panel_width * 8;  // int4: digits, then per half a scale and a least, f16
 constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 16 lanes
 constexpr int heads_together = 4, rows_together = 16;  // attended to at once: heads that share keys and values, rows of a text
 constexpr int at_once = 32, stretch = 512;  // positions: of a block of keys, and those over which softmax is taken at once
 
-enum class Kind : int { f32, bf16, i8 };
+enum class Kind : int { f32, bf16, i8, i4 };
 
 // How keys and values are kept. i4: sixteen numbers share their least one and a step, both bf16, behind sixteen digits of 4 bits.
 enum class Kept : int { f32, bf16, i4 };
@@ -38,7 +39,7 @@ struct Matrix {
     const std::size_t d = static_cast<std::size_t>(depth);
     if (kind == Kind::f32) return d * panel_width * 4;
     if (kind == Kind::bf16) return d * panel_width * 2;
-    return d / group_width * group_bytes;
+    return d / group_width * (kind == Kind::i8 ? group_bytes : group4_bytes);
   }
 };
 
@@ -91,8 +92,8 @@ struct Tiles {
   Kind kind = Kind::f32;
   int rows = 0, depth = 0, tile = 1;
   std::byte* data = nullptr;
-  float* scales = nullptr;          // int8: per row and group
-  std::int32_t* offsets = nullptr;  // int8: -128 times the sum of the group
+  float* scales = nullptr;          // int8 and int4: per row and group
+  std::int32_t* offsets = nullptr;  // likewise: the sums of the group's halves
 };
 
 // Memory of one pass, reused by the next; all of it zero at first, what pads rows stays zero.

@@ -82,8 +82,8 @@ void check(bool fine, const char* what) {
 Kind kind_of(const std::string& name) {
   if (name == "float32") return Kind::f32;
   if (name == "bfloat16") return Kind::bf16;
-  check(name == "int8", "kind must be float32, bfloat16 or int8");
-  return Kind::i8;
+  check(name == "int8" || name == "int4", "kind must be float32, bfloat16, int8 or int4");
+  return name == "int8" ? Kind::i8 : Kind::i4;
 }
 
 std::shared_ptr<Buffer> norm(const Floats& weights) {
@@ -242,7 +242,7 @@ class Engine {
     if (s.stretches > 1) s.parts = floats(parts_, n * static_cast<std::size_t>(shape_.heads * s.stretches * (shape_.head_dim + 16)));
     s.tiles = reinterpret_cast<std::byte*>(floats(tiles_, n * deepest));
     s.scales = floats(scales_, n * deepest / group_width);
-    s.offsets = reinterpret_cast<std::int32_t*>(floats(offsets_, n * deepest / group_width));
+    s.offsets = reinterpret_cast<std::int32_t*>(floats(offsets_, 2 * n * deepest / group_width));
     return s;
   }
 
@@ -328,7 +328,7 @@ NB_MODULE(_kernels, m) {
         self.bias(bias.data());
       }, "bias"_a)
       .def("rounded", [](const Packed& self, const std::string& kind) {
-        check(self.matrix().kind != Kind::i8, "weights that are rounded already cannot be rounded again");
+        check(self.matrix().kind == Kind::f32 || self.matrix().kind == Kind::bf16, "weights that are rounded already cannot be rounded again");
         return self.rounded(kind_of(kind));
       }, "kind"_a)
       .def_prop_ro("nbytes", &Packed::nbytes);

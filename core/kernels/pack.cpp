@@ -95,6 +95,54 @@ void quantise(const float* weights, int live, std::byte* to, float* scale) {
   }
 }
 
+std::uint16_t f16(float f) {
+  std::uint32_t u;
+  std::memcpy(&u, &f, 4);
+  const std::uint32_t sign = u >> 16 & 0x8000, size = u & 0x7fffffff;
+  if (size >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7bff);  // the greatest there is
+  if (size < 0x38800000) {                                                    // denormal: steps of 2^-24
+    float magnitude;
+    std::memcpy(&magnitude, &size, 4);
+    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24f)));
+  }
+  return static_cast<std::uint16_t>(sign | ((size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13));
+}
+
+float from_f16(std::uint16_t h) {
+  const std::uint32_t u = static_cast<std::uint32_t>(h & 0x7fff) << 13;
+  float f;
+  std::memcpy(&f, &u, 4);
+  return (h & 0x8000 ? -1.0f : 1.0f) * f * 0x1p112f;
+}
+
+// The widest step of which all of these weights lie whole steps above the least: that of a checkpoint that was rounded to 4 bits
+// before is found again. Else a fifteenth of their range.
+float step_of(const float* weights, int live, float least, float range) {
+  for (int steps = 1; steps < 15; ++steps) {
+    const float scale = static_cast<float>(steps) / range;
+    int k = 0;
+    for (; k < live; ++k) {
+      const float at = (weights[k] - least) * scale;
+      if (std::fabs(at - std::nearbyint(at)) > 1e-3f) break;
+    }
+    if (k == live) return range / static_cast<float>(steps);
+  }
+  return range / 15;
+}
+
+// Half a group of one output, in the low or the high digits of its bytes.
+void quantise4(const float* weights, int live, std::byte* to, int half, std::uint16_t* scale, std::uint16_t* least) {
+  float low = live ? weights[0] : 0, high = low;
+  for (int k = 1; k < live; ++k) low = std::min(low, weights[k]), high = std::max(high, weights[k]);
+  *scale = high > low ? f16(step_of(weights, live, low, high - low)) : 0;
+  *least = f16(low);
+  const float step = from_f16(*scale), from = from_f16(*least);
+  for (int k = 0; k < group_width / 2; ++k) {
+    const float digit = k < live && step > 0 ? std::clamp(std::nearbyint((weights[k] - from) / step), 0.0f, 15.0f) : 0;
+    to[k / 4 * panel_width * 4 + k % 4] |= static_cast<std::byte>(static_cast<int>(digit) << 4 * half);
+  }
+}
+
 }  // namespace
 
 void Packed::fill_panel(int panel, int live, const float* weights) {
@@ -107,6 +155,16 @@ void Packed::fill_panel(int panel, int live, const float* weights) {
     } else if (matrix_.kind == Kind::bf16) {
       for (int k = 0; k < count; ++k)
         reinterpret_cast<std::uint16_t*>(to)[k / 2 * panel_width * 2 + o * 2 + k % 2] = bf16(row[k]);
+    } else if (matrix_.kind == Kind::i4) {
+      for (int k = 0; k < matrix_.depth; k += group_width) {
+        std::byte* group = to + static_cast<std::size_t>(k / group_width) * group4_bytes;
+        for (int at = 0; at < group_width * panel_width / 2; at += 4 * panel_width) std::memset(group + at + 4 * o, 0, 4);
+        auto* scales = reinterpret_cast<std::uint16_t*>(group + group_width * panel_width / 2) + o;
+        for (int half = 0; half < 2; ++half) {
+          const int first = k + half * group_width / 2, live = std::clamp(count - first, 0, group_width / 2);
+          quantise4(row + first, live, group + o * 4, half, scales + half * panel_width, scales + (2 + half) * panel_width);
+        }
+      }
     } else {
       for (int k = 0; k < matrix_.depth; k += group_width) {
         std::byte* group = to + static_cast<std::size_t>(k / group_width) * group_bytes;

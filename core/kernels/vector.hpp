@@ -261,6 +261,27 @@ INLINE void store_bf16(std::uint16_t* p, const Two<H>& v) {
   store_bf16(p + sizeof(H) / 4, v.high);
 }
 
+// IEEE half precision, finite.
+template <class T = V>
+INLINE T load_f16(const std::uint16_t* p) {
+  if constexpr (sizeof(T) == register_bytes) {
+    HN h;
+    __builtin_memcpy(&h, p, sizeof h);
+#if defined(ESPALIER_AVX512)
+    return (T)_mm512_cvtph_ps((__m256i)h);
+#elif defined(ESPALIER_AVX2)
+    return (T)_mm256_cvtph_ps((__m128i)h);
+#else
+    const UN u = __builtin_convertvector(h, UN);
+    const T size = (T)((u & 0x7fffu) << 13) * 0x1p112f;
+    return (T)((UN)size | ((u & 0x8000u) << 16));
+#endif
+  } else {
+    typedef decltype(T::low) Half;
+    return {load_f16<Half>(p), load_f16<Half>(p + sizeof(Half) / 4)};
+  }
+}
+
 // Sixteen numbers as steps of 4 bits above the least of them: digits of lanes 0 to 7 in the low halves of eight bytes, of lanes 8
 // to 15 in the high ones; then the least and the step in bfloat16. What a step is too coarse for is off by half of it at most,
 // and by the rounding of the two.

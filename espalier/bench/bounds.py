@@ -66,7 +66,7 @@ class Work:
         heads, kv, layers = config["num_attention_heads"], config["num_key_value_heads"], config["num_hidden_layers"]
         self.layers: float = layers * (2 * d * d + 2 * d * kv * (d // heads) + 3 * d * f)
         self.head: float = v * d
-        self.width = {"float32": 4.0, "bfloat16": 2.0, "int8": 1 + 1 / 16}[kind]
+        self.width = {"float32": 4.0, "bfloat16": 2.0, "int8": 1 + 1 / 16, "int4": 5 / 8}[kind]
         self.position: float = layers * 2 * kv * (d // heads) * (4 if kind == "float32" else 2)  # bytes of keys and values
         self.attention: float = layers * 2 * d  # products for one row and position
 

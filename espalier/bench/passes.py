@@ -83,11 +83,11 @@ def pass_bench(
 ) -> list[dict[str, Any]]:
     """Measures decoding at several batch sizes and the cost of tree nodes; prints tables and JSON lines."""
     config = llama(shape)
-    kind = torch.bfloat16 if DTYPES[dtype] == torch.int8 else DTYPES[dtype]
+    kind = torch.bfloat16 if dtype in ("int8", "int4") else DTYPES[dtype]
     weights = random_weights(config, kind, device)
     model = Transformer.from_weights(Config.from_hf(config), weights, dtype, device, graphs=device == "cuda")
     systems: dict[str, Any] = {"espalier": lambda prompts, n: ours(model, prompts, n)}
-    if peer and dtype != "int8":
+    if peer and dtype not in ("int8", "int4"):
         theirs = transformers_llama(config, weights, kind, device)
         systems["transformers"] = lambda prompts, n: generate(theirs, prompts, n, min_new_tokens=n)
     bits = torch.Generator().manual_seed(1)

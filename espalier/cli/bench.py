@@ -38,7 +38,7 @@ def decode(
 @app.command("pass")
 def pass_(
     shape: Annotated[str, typer.Option(help="135m, 1b, 3b or 8b: a Llama of this size with random weights")] = "135m",
-    dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8")] = "bf16",
+    dtype: Annotated[str, typer.Option(help="fp32, bf16, fp16, int8 or int4")] = "bf16",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     context: Annotated[int, typer.Option(help="tokens of each prompt")] = 128,
     tokens: Annotated[int, typer.Option(help="tokens to write")] = 32,
@@ -51,7 +51,7 @@ def pass_(
 
     sizes = [int(size) if size.strip().isdigit() else 0 for size in batch.split(",")]
     require(min(sizes) >= 1, f"--batch {batch}: write batch sizes such as 1,8,32")
-    require(dtype in {"fp32", "bf16", "fp16", "int8"}, f"--dtype {dtype}: use fp32, bf16, fp16 or int8")
+    require(dtype in {"fp32", "bf16", "fp16", "int8", "int4"}, f"--dtype {dtype}: use fp32, bf16, fp16, int8 or int4")
     require(device in {"cpu", "cuda"}, f"--device {device}: use cpu or cuda")
     require(tokens >= 2 and rounds >= 1 and context >= 1, "--tokens must be at least 2, --rounds and --context at least 1")
     pass_bench(shape, dtype, device, context, tokens, sizes, rounds, peer)

@@ -35,6 +35,7 @@ DTYPES = {
     "fp16": torch.float16,
     "float16": torch.float16,
     "int8": torch.int8,
+    "int4": torch.quint4x2,
 }
 
 
@@ -46,8 +47,8 @@ class Transformer(Model):
     extras["layers"] [N, L + 1, D], the residual stream before the first and after every layer, not normed (`read` turns
     rows of it into logits). Long prompts are computed in chunks of `chunk` rows; `prefill` does so over several calls.
 
-    Guarantee of the native kernels (float32, bfloat16, int8 on a CPU): a row's result is bitwise the same whatever else is in
-    the pass, however its prefix was cut into nodes or chunks, and whether its past was cached, shared or computed again. The
+    Guarantee of the native kernels (any format, on a CPU): a row's result is bitwise the same whatever else is in the pass,
+    however its prefix was cut into nodes or chunks, and whether its past was cached, shared or computed again. The
     eager reference guarantees the same up to rounding.
     """
 
@@ -101,7 +102,8 @@ class Transformer(Model):
         """The model with these weights, named as Hugging Face names them. `eager` asks for the plain torch reference,
         `graphs` for captured passes on CUDA.
 
-        `dtype` is float32, bfloat16, float16 or int8 (weights in 8 bits with a scale per 64 inputs; native kernels only).
+        `dtype` is float32, bfloat16, float16, int8 (weights in 8 bits with a scale per 64 inputs) or int4 (a scale and a least
+        per 32 inputs; those of a checkpoint in groups of 32 are kept); the last two on the native kernels only.
         """
         kind = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
         if kind is None or kind not in DTYPES.values():
@@ -109,9 +111,9 @@ class Transformer(Model):
         if graphs and torch.device(device).type != "cuda":
             raise InvalidInput(f"graphs=True captures passes on CUDA, but the device is {device}; leave it out")
         fast = torch.device(device).type == "cpu" and native.runs(config) and not eager
-        if kind == torch.int8 and not fast:
+        if kind in (torch.int8, torch.quint4x2) and not fast:
             raise InvalidInput(
-                "int8 weights run on the native CPU kernels only (device='cpu', eager=False, espalier._kernels built)"
+                "int8 and int4 weights run on the native CPU kernels only (device='cpu', eager=False, espalier._kernels built)"
             )
         config = untied(config, tensors)
         ends = read_ends(config, tensors)

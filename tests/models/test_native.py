@@ -40,14 +40,14 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
     native.choose(KERNELS[0])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int8", "int4"])
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
 def test_a_row_has_the_same_bits_in_every_pass(family: str, dtype: str, instructions: str) -> None:
     check_kv(ours(peer(family), "native", dtype), Rng(3), tolerance=0.0)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 7, 8, 9, 11, 12, 13, 24, 25, 40])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 7, 8, 9, 11, 12, 13, 19, 24, 25, 40, 95])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8", "int4"])
 def test_every_height_of_tile_gives_the_same_bits(rows: int, dtype: str) -> None:
     model = ours(peer("mistral"), "native", dtype)
     x = Prefix(tokens(9))
@@ -345,3 +345,25 @@ def test_a_long_past_is_read_as_the_reference_reads_it(instructions: str) -> Non
             model.kv.context = None
         mine, plain = (model.forward(ids, frozenset()).logits for model in models)
         assert float((mine - plain).abs().max()) < 1e-3
+
+
+def in_four_bits(weight: Tensor) -> Tensor:
+    """Weights that lie on sixteen steps of their group of 32, as those of a checkpoint of 4 bits do."""
+    groups = torch.nn.functional.pad(weight, (0, -weight.shape[1] % 32)).unflatten(1, (-1, 32))
+    scale = (groups.abs().amax(-1, keepdim=True) / 7).half().float()
+    held = (groups / scale.clamp_min(1e-30)).round().clamp(-8, 7) * scale
+    return held.flatten(1)[:, : weight.shape[1]]
+
+
+@pytest.mark.parametrize("family", ["llama3", "gemma3"])
+def test_int4_keeps_weights_that_are_in_4_bits_already(family: str, instructions: str) -> None:
+    model = peer(family)
+    for name, weight in model.named_parameters():
+        if weight.dim() == 2 and name != "model.embed_tokens.weight":
+            weight.data = in_four_bits(weight.data)
+    if family == "gemma3":  # the head is tied to the embeddings
+        model.get_input_embeddings().weight.data = in_four_bits(model.get_input_embeddings().weight.data)
+    ids = chain(tokens(30), 20)
+    exact = ours(model, "eager").forward(ids, frozenset()).logits
+    packed = with_exact_kv(ours(model, "native", "int4")).forward(ids, frozenset()).logits
+    assert float((packed - exact).abs().max()) < 0.02  # inputs have 14 bits, leasts are float16

@@ -38,7 +38,13 @@ __all__ = [
     "zeros",
 ]
 
-KINDS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "bfloat16", torch.int8: "int8"}
+KINDS = {
+    torch.float32: "float32",
+    torch.float16: "float32",
+    torch.bfloat16: "bfloat16",
+    torch.int8: "int8",
+    torch.quint4x2: "int4",
+}
 SLICE = 4096  # rows of a matrix that are converted at once while it is packed
 
 
@@ -139,10 +145,11 @@ if _kernels is not None and (count := os.environ.get("ESPALIER_THREADS", "")).is
 
 
 class Engine:
-    """The executor that runs float32, bfloat16 or int8 weights on the threads of the CPU (float16 as float32).
+    """The executor that runs float32, bfloat16, int8 or int4 weights on the threads of the CPU (float16 as float32).
 
-    The residual stream, norms, softmax, logits and all sums are float32. In bfloat16 and int8, keys and values are bfloat16;
-    int8 weights have a scale per output and 64 inputs, and the inputs of a product are rounded to 15 bits likewise.
+    The residual stream, norms, softmax, logits and all sums are float32. In all but float32, keys and values are bfloat16;
+    int8 weights have a scale per output and 64 inputs, int4 weights a scale and a least (float16) per output and 32 inputs; the
+    inputs of a product are then rounded to 15 bits, with a scale per 64 of them.
     Guarantee: the sums of a row are taken in an order that depends on that row alone, so its bits do not depend on the pass.
     """
 
@@ -236,11 +243,11 @@ class Engine:
         """
         if kv_bits not in (4, 16):
             raise InvalidInput(f"kv_bits={kv_bits}: keys and values are kept in 16 bits or in 4")
-        if self.kind == "int8" and kv_bits == 16:
-            raise InvalidInput("the weights are int8 already; only keys and values are left to be rounded: kv_bits=4")
+        if self.kind in ("int8", "int4") and kv_bits == 16:
+            raise InvalidInput(f"the weights are {self.kind} already; only keys and values are left to be rounded: kv_bits=4")
         rough = copy(self)
         rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
-        if self.kind != "int8":
+        if self.kind not in ("int8", "int4"):
             if self._rounded is None:
                 layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
                 self._rounded = self._head.rounded("int8"), layers

@@ -164,8 +164,8 @@ def load(
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
     The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
-    (default on CPU), bfloat16 (default on CUDA), float16 or int8 (weights only, CPU only); `device` is "cpu" or "cuda" (the
-    default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
+    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); `device` is "cpu" or "cuda"
+    (the default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
     positions and their scaling give. `lora` is the folder of an adapter, which is merged into the
     weights. `cache_mb` bounds the keys and values that are kept for requests that begin alike (0 keeps none). What the
     executor does not know runs through transformers, where that is installed.
@@ -181,7 +181,7 @@ def load(
     kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
     number = DTYPES.get(kind) if isinstance(kind, str) else kind
     if number is None or number not in DTYPES.values():
-        raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16 or int8")
+        raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16, int8 or int4")
     if context is not None:
         expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
         require(1 < context <= 1 << 30, f"context={context}: a text has at least two tokens")

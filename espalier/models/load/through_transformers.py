@@ -59,8 +59,8 @@ def through_transformers(
     from espalier.models.executors.paths import Paths
     from espalier.models.executors.transformers import from_transformers
 
-    if dtype == torch.int8:
-        raise InvalidInput("int8 is for the families of our own executor; choose float32, bfloat16 or float16")
+    if dtype in (torch.int8, torch.quint4x2):
+        raise InvalidInput("int8 and int4 are for the families of our own executor; choose float32, bfloat16 or float16")
     family, settings = _family(folder, config)
     try:
         with _quiet():
