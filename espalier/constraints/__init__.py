@@ -20,6 +20,7 @@ from espalier.constraints.schema.schema import Schema
 from espalier.constraints.selection.items import ordered, permutation, subset
 from espalier.constraints.selection.substring import substring
 from espalier.constraints.selection.unique import unique
+from espalier.constraints.special import thinking, token
 from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.tools import ToolCall, read_calls, tool_calls
@@ -74,6 +75,8 @@ __all__ = [
     "subset",
     "substring",
     "tags",
+    "thinking",
+    "token",
     "tool_calls",
     "unique",
     "vocabulary",

@@ -6,13 +6,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from espalier import _grammar
+from espalier.constraints.special_bytes import bytes_of
 from espalier.text.vocab import Vocab
 
 
 @lru_cache(maxsize=16)
 def trie(vocab: Vocab) -> Any:
     """The native byte trie of a vocabulary, shared by all guides of the process."""
-    return _grammar.Vocabulary([token if id not in vocab.end else b"" for id, token in enumerate(vocab.tokens)])
+    return _grammar.Vocabulary(bytes_of(vocab))
 
 
 class Node(NamedTuple):

@@ -88,7 +88,6 @@ def test_gbnf() -> None:
         ('s ::= "a"{9999999999}', "2,147,483,647"),
         ('s ::= | & "a"', "cannot stand here"),
         ('s ::= "a" - ', "right"),
-        ("s ::= <think>", "model tokens"),
         ('s ::= "\\uD8"', "hexadecimal"),
         ("s ::= /(/", "regular expression"),
         ("s ::= /a/q", "flag 'q'"),

@@ -89,7 +89,7 @@ def _body(cursor: Cursor, syntax: Syntax) -> list[Instruction]:
     body = Expression(cursor, syntax, _header).read()
     word = cursor.word
     if word.kind == "sign" and word.text in ("<", "~"):
-        fail("model tokens (<...>) are no text; write the token's text as a string", word.line, word.column)
+        fail("special tokens are written <name> or <[id]>, and not negated", word.line, word.column)
     if word.kind == "sign" and word.text != ";":
         fail(f"{word.text!r} cannot stand here", word.line, word.column)
     return body

@@ -190,6 +190,11 @@ class Expression:
         cursor, word = self.cursor, self.cursor.word
         if word.kind == "name":
             return self.syntax.name(cursor)
+        if word.kind == "token":  # a special token of the model: <name>, or <[id]>
+            from espalier.constraints.special import token
+
+            name = cursor.take().text
+            return [("guide", token(int(name[2:-2]) if name[1] == "[" else name))]
         if word.kind == "string":
             cursor.take()
             if cursor.is_sign("..") and cursor.peek().kind == "string":

@@ -11,7 +11,7 @@ from espalier.constraints.cfg.readers.rules import fail
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word: `kind` is name, string, regex, class, number, directive, sign or end; `first` = the first of its line."""
+    """A word: `kind` is name, string, regex, class, number, directive, token, sign or end; `first` = the first of its line."""
 
     kind: str
     text: str
@@ -37,6 +37,7 @@ class Lexicon:
 _SPACE = re.compile(r"\s+")
 _REGEX = re.compile(r"/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/([a-z]*)")
 _CASELESS = re.compile(r"i(?!\w)")
+_TOKEN = re.compile(r"<(?:\[\d+\]|[^<>\s\"'\[\](){}*+?]+)>")
 _NUMBER = re.compile(r"-?\d+")
 _DIRECTIVE = re.compile(r"%[a-z]+")
 
@@ -81,6 +82,8 @@ def words(text: str, lexicon: Lexicon) -> list[Word]:
         elif lexicon.classes and character == "[":
             end = _closing(text, at + 1, "]", line, at - line_start + 1)
             put("class", text[at + 1 : end], end + 1)
+        elif match := _TOKEN.match(text, at):
+            put("token", match[0], match.end())
         elif match := name.match(text, at):
             put("name", match[0], match.end())
         elif match := _DIRECTIVE.match(text, at):
