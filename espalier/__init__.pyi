@@ -12,6 +12,7 @@ from .capabilities import Capabilities as Capabilities
 from .capabilities import Extra as Extra
 from .constraints import Guide as Guide
 from .constraints import Limits as Limits
+from .constraints import Schema as Schema
 from .constraints import cfg as cfg
 from .constraints import choices as choices
 from .constraints import explain as explain
@@ -20,6 +21,7 @@ from .constraints import json as json
 from .constraints import json_schema as json_schema
 from .constraints import masks as masks
 from .constraints import regex as regex
+from .constraints import token as token
 from .decoders.beams import beam as beam
 from .decoders.faithful import faithful as faithful
 from .decoders.fastcot import glance as glance
@@ -84,6 +86,7 @@ __all__ = [
     "Row",
     "Rows",
     "Sampling",
+    "Schema",
     "Scorer",
     "Shaper",
     "Stage",
@@ -120,6 +123,7 @@ __all__ = [
     "speculate",
     "stop",
     "temperature",
+    "token",
     "top_k",
     "top_p",
     "verification",
