@@ -203,7 +203,8 @@ class Options(Sampling, Stopping, Constraining, Method):
         """Whether the most probable token is taken at every step."""
         if self.temperature is not None:
             return self.temperature == 0
-        searches = getattr(self.decoder, "many", False)  # it ranks texts by the model's own law
+        # it ranks, or samples, texts by the model's own law
+        searches = getattr(self.decoder, "many", False) or getattr(self.decoder, "samples", False)
         return not searches and (self.scorer is None or self.scorer.stage < Stage.TEMPERATURE)
 
     def _check_kinds(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -123,6 +123,8 @@ class Awrs:
     masks: bool = True
     target: str = "finished"
     budget: Budget | int | None = None
+
+    samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
         known = self.estimator in ("recursive", "geometric")

@@ -33,6 +33,7 @@ class Rejecting:
     tries: int | None = 100_000
 
     rule: ClassVar[Rule]
+    samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
         for name in ("n", "beside"):

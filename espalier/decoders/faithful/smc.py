@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from espalier.decoders.budget import Budget, Spent
 from espalier.decoders.decoder import Weighted
@@ -66,6 +66,8 @@ class SMC:
     power: float = 1.0
     branch: int = 2
     budget: Budget | int | None = None
+
+    samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
         for name in ("particles", "islands", "branch"):

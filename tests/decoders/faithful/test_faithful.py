@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 import toys
 
 import espalier as es
@@ -115,8 +116,6 @@ def test_budgets_are_obeyed_and_end_reliability():
 
 def test_particles_that_never_saw_the_rare_branch_are_not_reliable():
     """`a` is likely, and behind it a text may not end within the limit; `b` is rare and holds all the mass."""
-    import torch
-
     lm = toys.random_lm(0, depth=1)
     a, b, end = lm.vocab.ids[b"a"], lm.vocab.ids[b"b"], min(lm.vocab.end)
 
@@ -182,3 +181,45 @@ def test_bad_input(wrong):
         es.faithful(LM, PROMPT, GUIDE, **wrong)
     with pytest.raises(InvalidInput, match="expected a guide"):
         es.faithful(LM, PROMPT, 7)
+
+
+def hard(rare: float, length: int):
+    """Two choices: after `a` nearly nothing valid follows, after `b` all does; the model thinks `a` likely."""
+    lm = toys.random_lm(0, depth=1)
+    a, b, c, end = lm.vocab.ids[b"a"], lm.vocab.ids[b"b"], lm.vocab.ids[b"c"], min(lm.vocab.end)
+
+    def row(context):
+        logits = torch.full((lm.vocab.size,), -60.0, dtype=torch.float64)
+        last = context[-1] if context else None
+        if last == a:
+            logits[a], logits[c] = math.log(rare), math.log1p(-rare)
+        elif last == b:
+            logits[end] = 0.0
+        else:
+            logits[a], logits[b] = math.log(0.999), math.log(0.001)
+        if last == a:
+            logits[end] = math.log(0.5)
+        return logits
+
+    lm.model._row, lm.model._rows = row, {}
+    guide = es.regex(f"a{{{length}}}|b")
+    return lm, guide
+
+
+def test_reliable_is_false_wherever_the_law_is_wrong():
+    """One result is called reliable only if the law behind it is near: over calls, the reliable ones' samples are too."""
+    for rare, length in ((0.5, 3), (1e-3, 6), (1e-4, 8)):
+        lm, guide = hard(rare, length)
+        mass = enumerated(lm, guide, limit=10)
+        true = {tokens: p / math.fsum(mass.values()) for tokens, p in mass.items()}
+        law, reliable, calls = {}, 0, 6
+        for seed in range(calls):
+            found = es.faithful(lm, PROMPT, guide, n=8, method="smc", seed=seed, max_tokens=10)
+            if found.reliable:
+                reliable += 1
+                for sample in found:
+                    law[sample.tokens] = law.get(sample.tokens, 0.0) + math.exp(sample.log_weight)
+        total = math.fsum(law.values())
+        if reliable >= 3:
+            off = distance({tokens: w / total for tokens, w in law.items()}, true)
+            assert off < 0.1 + 0.5 / math.sqrt(reliable), (rare, length, off, reliable)
