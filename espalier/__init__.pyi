@@ -5,6 +5,7 @@ from . import drafting as drafting
 from . import models as models
 from . import prompts as prompts
 from . import scorers as scorers
+from . import serving as serving
 from . import shaping as shaping
 from . import stop as stop
 from . import verification as verification
@@ -50,6 +51,7 @@ from .run import Loop as Loop
 from .scorer import Ask as Ask
 from .scorer import Model as Model
 from .scorer import Scorer as Scorer
+from .serving.asynchronous import AsyncLanguageModel as AsyncLanguageModel
 from .shaper import Shaper as Shaper
 from .shaper import Stage as Stage
 from .shaping import bias as bias
@@ -66,6 +68,7 @@ __version__: str
 
 __all__ = [
     "Ask",
+    "AsyncLanguageModel",
     "Capabilities",
     "Completion",
     "Constraining",
@@ -118,6 +121,7 @@ __all__ = [
     "run",
     "sample",
     "scorers",
+    "serving",
     "settle",
     "shaping",
     "speculate",

@@ -13,6 +13,7 @@ from espalier.cli.bench import app as bench
 from espalier.cli.chat import chat
 from espalier.cli.generate import generate
 from espalier.cli.models import models
+from espalier.cli.serve import serve
 from espalier.cli.trace import trace
 from espalier.errors import EspalierError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(chat)
 app.command()(models)
+app.command()(serve)
 app.command()(trace)
 app.add_typer(bench, name="bench")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from espalier import catalogue, shaping, stop
-from espalier.constraints.guide import Guide
+from espalier.constraints.guide import Guide, Limits
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
@@ -280,11 +280,11 @@ class Options(Sampling, Stopping, Constraining, Method):
                 scorer = catalogue.parse("shaper", each, scorer)
         return scorer
 
-    def guide(self) -> Guide | TokenConstraint | None:
-        """The guide that the request names, with banned texts taken out of it, or None."""
+    def guide(self, limits: Limits | None = None) -> Guide | TokenConstraint | None:
+        """The guide that the request names, made within `limits`, with banned texts taken out of it, or None."""
         from espalier import constraints
 
-        guide = self._named_guide()
+        guide = self._named_guide(limits)
         if texts := [text for text in self.banned if isinstance(text, str)]:
             avoided = constraints.avoids(*texts)
             if guide is None:
@@ -295,17 +295,17 @@ class Options(Sampling, Stopping, Constraining, Method):
             return both
         return guide
 
-    def _named_guide(self) -> Guide | TokenConstraint | None:
+    def _named_guide(self, limits: Limits | None) -> Guide | TokenConstraint | None:
         from espalier import constraints
 
         if self.schema is not None:
-            return constraints.json_schema(self.schema, numbers="plain")
+            return constraints.json_schema(self.schema, numbers="plain", limits=limits)
         if self.regex is not None:
-            return constraints.regex(self.regex)
+            return constraints.regex(self.regex, limits=limits)
         if self.grammar is not None:
-            return constraints.cfg(self.grammar)
+            return constraints.cfg(self.grammar, limits=limits)
         if self.choices is not None:
-            return constraints.choices(self.choices)
+            return constraints.choices(self.choices, limits=limits)
         return self.constraint
 
     def rngs(self) -> list[Rng]:

@@ -120,14 +120,16 @@ class Writing:
     def _logprobs(self, x: Prefix) -> list[float]:
         found: list[float] = []
         for node in x.path():
-            if node is x.origin or node.origin is not x.origin:
-                continue
-            noted = self.meter.noted(node)
-            if self.law is None:
-                found += [logp for logp, _ in noted]
-            else:
-                found += [LogProb(logp, top, *self.law.of(node, i)) for i, (logp, top) in enumerate(noted)]
+            if node is not x.origin and node.origin is x.origin:
+                found += self.noted(node)
         return found
+
+    def noted(self, node: Prefix) -> list[float]:
+        """The log-probabilities of a node's own tokens, as completions hold them; KeyError where they are not known."""
+        noted = self.meter.noted(node)
+        if self.law is None:
+            return [logp for logp, _ in noted]
+        return [LogProb(logp, top, *self.law.of(node, i)) for i, (logp, top) in enumerate(noted)]
 
     def _satisfies(self, tokens: Sequence[int], text: bytes) -> bool:
         """Whether a text that was stopped is one that its constraint allows to end where it is shown to end."""

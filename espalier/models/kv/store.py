@@ -84,6 +84,16 @@ class KV:
             return self._pool.used
 
     @property
+    def limit(self) -> int:
+        """How many slots there may be at most; may be set."""
+        return self._pool.limit
+
+    @limit.setter
+    def limit(self, slots: int) -> None:
+        with self._moving, self._changes:
+            self._pool.limit = max(self._pool.capacity, slots)
+
+    @property
     def nbytes(self) -> int:
         """The bytes held now."""
         return self.capacity * self.bytes_per_token

@@ -1,0 +1,13 @@
+"""Why an engine does not take a request now."""
+
+from __future__ import annotations
+
+from espalier.errors import EspalierError, LimitExceeded
+
+
+class Overloaded(LimitExceeded):
+    """The queue is full: the request was not taken; ask again later."""
+
+
+class NotReady(EspalierError):
+    """The engine is loading, or ends: it takes no requests."""
