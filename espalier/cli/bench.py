@@ -58,6 +58,23 @@ def pass_(
 
 
 @app.command()
+def shapers(
+    shaper: Annotated[str, typer.Option(help="comma-separated names; left out: all")] = "",
+    vocab: Annotated[str, typer.Option(help="sizes of the vocabulary, comma-separated")] = "49152,262144",
+    rows: Annotated[str, typer.Option(help="numbers of rows, comma-separated")] = "1,16",
+    rounds: Annotated[int, typer.Option(help="rows measured of each kind; medians are reported")] = 50,
+) -> None:
+    """What each shaper costs per row, after 512 and after 8,192 tokens for those with a memory."""
+    from espalier.bench.shapers import shapers_bench
+
+    numbers = [[int(n) if n.strip().isdigit() else 0 for n in text.split(",")] for text in (vocab, rows)]
+    require(min(numbers[0]) >= 300 and min(numbers[1]) >= 1, "--vocab and --rows: numbers such as 49152,262144 and 1,16")
+    require(rounds >= 1, f"--rounds {rounds}: at least one")
+    names = [name.strip() for name in shaper.split(",") if name.strip()]
+    shapers_bench(names, numbers[0], numbers[1], rounds)
+
+
+@app.command()
 def speculation(
     model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
     prompts: Annotated[Optional[Path], typer.Option(help="questions, JSON lines as Spec-Bench's")] = None,  # noqa: UP045

@@ -117,7 +117,8 @@ class Counts:
         """The row with the values of `new` for the tokens that occurred."""
         size = len(self.block)
         if size:
-            row = torch.cat([torch.where(self.block.to(row.device) > 0, new[:size], row[:size]), row[size:]])
+            seen = torch.where(self.block.to(row.device) > 0, new[:size], row[:size])
+            row = seen if size == len(row) else torch.cat([seen, row[size:]])
         if self.recent:
             at = _index(tuple(set(self.recent)), row)
             row = row.index_copy(0, at, new[at])

@@ -139,7 +139,7 @@ class penalty(History[Window]):
 
 def divided(logits: Tensor, factor: float) -> Tensor:
     """Positive logits divided by a factor, negative ones multiplied."""
-    return torch.where(logits > 0, logits / factor, logits * factor)
+    return (torch.minimum if factor >= 1 else torch.maximum)(logits / factor, logits * factor)
 
 
 def _amount(name: str, amount: float) -> float:

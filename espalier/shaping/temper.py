@@ -70,6 +70,5 @@ class dynamic_temperature(Shaper):
 
 def entropy(logps: Tensor) -> Tensor:
     """The entropy in nats of each row of log-probabilities, [N, 1]."""
-    p = logps.exp()
-    total: Tensor = torch.special.xlogy(p, p).sum(-1, keepdim=True)
+    total: Tensor = (logps.exp() * logps.clamp(min=-1e4)).sum(-1, keepdim=True)
     return -total

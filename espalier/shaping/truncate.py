@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -15,7 +15,7 @@ from espalier.prefix import Prefix
 from espalier.shaper import Shaper, Stage
 from espalier.shaping.temper import entropy
 
-_HEAD = 512  # how many tokens are sorted before all of them are: their mass is nearly always enough
+_HEADS = (512, 8192)  # how many tokens are sorted before all of them are: the first few are nearly always enough
 
 
 class top_k(Shaper):
@@ -63,10 +63,7 @@ class top_p(Shaper):
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if self.p == 1:
             return weights
-        size = weights.shape[-1]
-        values = weights.topk(min(_HEAD, size), -1).values
-        if values.shape[-1] < size and bool((values.double().exp().sum(-1) < self.p).any()):
-            values = weights.sort(dim=-1, descending=True).values
+        values = _head(weights, lambda head, _: head.double().exp().sum(-1) >= self.p)[0]
         mass = values.double().exp().cumsum(-1)
         before = mass - values.double().exp()
         keep = (before < self.p) & (values > -torch.inf)
@@ -118,11 +115,8 @@ class typical(Shaper):
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if self.p == 1:
             return weights
-        distance = (-weights - entropy(weights)).abs()
-        order = distance.topk(min(_HEAD, weights.shape[-1]), -1, largest=False).indices
-        mass = weights.gather(-1, order).double().exp()
-        if order.shape[-1] < weights.shape[-1] and bool((mass.sum(-1) < self.p).any()):
-            order = distance.argsort(dim=-1, stable=True)
+        near = -(weights + entropy(weights)).abs()
+        order = _head(near, lambda _, tokens: weights.gather(-1, tokens).double().exp().sum(-1) >= self.p)[1]
         values = weights.gather(-1, order)
         mass = values.double().exp()
         keep = (mass.cumsum(-1) - mass < self.p) & (values > -torch.inf)
@@ -210,13 +204,32 @@ class top_h(Shaper):
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if self.a == 1:
             return weights
-        values, order = weights.double().sort(dim=-1, descending=True, stable=True)
-        p = values.exp()
-        mass, terms = p.cumsum(-1), torch.special.xlogy(p, p).cumsum(-1)
-        kept = mass.log() - terms / mass  # the entropy of the j most probable tokens, renormalised
-        keep = (kept > self.a * entropy(weights.double()) + 1e-12).cumsum(-1) == 0
+        most = self.a * entropy(weights.double()) + 1e-12
+        values, order = _head(weights, lambda head, _: (_entropies(head)[..., -1:] > most)[..., 0])
+        keep = (_entropies(values) > most).cumsum(-1) == 0
         keep[..., 0] = True
-        return weights.masked_fill(~torch.zeros_like(keep).scatter(-1, order, keep), -torch.inf)
+        kept = torch.zeros_like(weights, dtype=torch.bool).scatter(-1, order, keep)
+        return weights.masked_fill(~kept, -torch.inf)
+
+
+def _entropies(values: Tensor) -> Tensor:
+    """For each j the entropy of the first j tokens of a row, renormalised."""
+    p = values.double().exp()
+    mass: Tensor = p.cumsum(-1)
+    entropies: Tensor = mass.log() - torch.special.xlogy(p, p).cumsum(-1) / mass
+    return entropies
+
+
+def _head(weights: Tensor, enough: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The greatest weights of each row in order, with their tokens: as many as are `enough`, seldom all."""
+    size = weights.shape[-1]
+    for most in _HEADS:
+        if most < size:
+            values, tokens = weights.topk(most, -1)
+            if bool(enough(values, tokens).all()):
+                return values, tokens
+    values, tokens = weights.sort(dim=-1, descending=True, stable=True)
+    return values, tokens
 
 
 def _at_least(weights: Tensor, least: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""`espalier bench shapers`: what each shaper of the catalogue costs per row, and whether a long text makes it dearer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from espalier import catalogue
+from espalier.bench.report import emit, machine, median, show
+from espalier.errors import require
+from espalier.prefix import Prefix
+from espalier.shaper import Shaper, Stage
+from espalier.shaping.history import History
+from espalier.text.vocab import Vocab
+from espalier.torch_threads import one_thread
+
+USUAL = {  # arguments as people use them, where the catalogue's example is made for a toy
+    "dry": "0.8, 1.75, breakers=()",
+    "momentum": "5, 0.2",
+    "no_repeat": "3",
+    "penalty": "1.5, window=100",
+    "top_k": "40",
+    "mirostat": "5.0, 0.1",
+    "typical": "0.95",
+    "epsilon": "3e-4",
+    "eta": "3e-4",
+    "top_h": "0.4",
+    "top_n_sigma": "1.0",
+    "xtc": "0.1, 0.5",
+    "watermark": "key=3",
+}
+
+
+def shapers_bench(names: Sequence[str], sizes: Sequence[int], rows: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """Microseconds per row of each shaper, its state's step included; one JSON line per shaper, vocabulary and rows."""
+    known = [entry.name for entry in catalogue.entries("shaper") if not entry.needs]
+    wrong = sorted(set(names) - set(known))
+    require(not wrong, f"--shaper {', '.join(wrong)}: choose from {', '.join(known)}")
+    results: list[dict[str, Any]] = []
+    for size in sizes:
+        vocab = Vocab([None, *(b"%d " % i for i in range(1, size))], end=[0])
+        for name in names or known:
+            for count in rows:
+                results.append({"shaper": name, "vocab": size, "rows": count, **_cost(_made(name, vocab), size, count, rounds)})
+    emit([{**machine(), **result} for result in results])
+    columns = ["shaper", "V", "N", "µs per row after 512 tokens", "after 8,192", "ratio"]
+    keys = ("shaper", "vocab", "rows", "us_512", "us_8192", "ratio")
+    show("What a row costs", columns, [[result[key] for key in keys] for result in results])
+    return results
+
+
+def _made(name: str, vocab: Vocab) -> Shaper:
+    entry = catalogue.find("shaper", name)
+    shaper: Shaper = entry.make(USUAL.get(name, entry.example))
+    return shaper.bound(vocab)
+
+
+def _cost(shaper: Shaper, size: int, count: int, rounds: int) -> dict[str, Any]:
+    """The medians after 512 and after 8,192 tokens; a shaper without a memory is measured once."""
+    bits, draws = torch.Generator().manual_seed(0), random.Random(0)
+    weights = torch.randn(count, size, generator=bits) * 3
+    weights = weights if shaper.stage is Stage.LOGITS else torch.log_softmax(weights, -1)
+    spent: dict[int, list[float]] = {512: [], 8192: []}
+    with one_thread():
+        xs = [Prefix([1]) for _ in range(count)]
+        last = 8192 if isinstance(shaper, History) else 512
+        for length in range(1, last + rounds):
+            xs = [x + int(size ** draws.random()) for x in xs]
+            start = time.perf_counter()
+            if 0 <= length - 512 < rounds or length >= 8192:
+                shaper(weights, xs)
+                spent[512 if length < 4096 else 8192].append((time.perf_counter() - start) / count * 1e6)
+            elif isinstance(shaper, History):
+                for x in xs:
+                    shaper.state(x)
+    early = median(spent[512])
+    late = median(spent[8192]) if spent[8192] else None
+    return {"us_512": early, "us_8192": late if late is not None else early, "ratio": 1.0 if late is None else late / early}
