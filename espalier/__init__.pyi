@@ -1,5 +1,6 @@
 # The public names and where they stand: read by type checkers, and by `__init__.py`, which imports each when it is asked for.
 from . import choose as choose
+from . import constraints as constraints
 from . import decoders as decoders
 from . import drafting as drafting
 from . import models as models

@@ -64,9 +64,10 @@ def _drawn(logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: S
     refused: list[list[int]] = [[] for _ in rngs]
     found: list[int | None] = [None] * len(rngs)
     masked = [limit is not None and not checks for limit in limits]
+    hints: dict[int, Any] = {}  # what parts of a limit without a mask refuse
     waiting = list(range(len(rngs)))
     while waiting:
-        masks = [_mask(limit) if by_mask and limit else None for limit, by_mask in zip(limits, masked, strict=True)]
+        masks = [_mask(limit) if masked[i] and limit else hints.get(i) for i, limit in enumerate(limits)]
         tokens = _kernel(logits, waiting, masks, refused, steps, [rngs[i] for i in waiting])
         again = []
         for i, token in zip(waiting, tokens, strict=True):
@@ -79,6 +80,8 @@ def _drawn(logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: S
             refused[i].append(token)
             if len(refused[i]) == CHECKS and limit.mask() is not None:
                 masked[i], refused[i] = True, []
+            elif len(refused[i]) == CHECKS:
+                hints[i] = _hint(limit)
             again.append(i)
         waiting = again
     return found
@@ -87,6 +90,12 @@ def _drawn(logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: S
 def _mask(limit: Limit) -> Any:
     mask = limit.mask()
     return None if mask is None else mask.contiguous().view(torch.uint8).numpy()
+
+
+def _hint(limit: Limit) -> Any:
+    hint = getattr(limit, "hint", None)
+    known = hint() if hint is not None else None
+    return None if known is None else known.contiguous().view(torch.uint8).numpy()
 
 
 def _kernel(

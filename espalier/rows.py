@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, overload
 import torch
 from torch import Tensor
 
-from espalier import batched_rows
+from espalier import batched_rows, row_checks
 from espalier.errors import BrokenRow, DeadEnd, Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, shaped
@@ -144,15 +144,10 @@ class Row:
         for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
             if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
                 return self._first_of_equals(token)
-        return _argmax(self._restricted()) if self.limit.mask() is not None else self._first_allowed()
-
-    def _first_allowed(self) -> int:
-        assert self.limit is not None
-        for token in self.logits.argsort(descending=True, stable=True).tolist():
-            if self.logits[token] == -torch.inf:
-                break
-            if self.limit.allowed(token):
-                return int(token)
+        if self.limit.mask() is not None:
+            return _argmax(self._restricted())
+        if found := row_checks.leading(self.logits, self.limit, 1):
+            return found[0][0]
         raise self._dead_end(self.limit)
 
     def _first_of_equals(self, token: int) -> int:
@@ -175,8 +170,10 @@ class Row:
             self._best()
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
             for refused in range(len(weights)):
-                if refused == _CHECKS and self.limit.mask() is not None:
-                    break
+                if refused == _CHECKS:
+                    if self.limit.mask() is not None:
+                        break
+                    weights = row_checks.without_refused(weights, self.limit)
                 token = rng.categorical(weights)
                 if self.limit.allowed(token):
                     return token
@@ -193,21 +190,10 @@ class Row:
         values, tokens = self.dense().topk(min(k, len(self.logits)))
         return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]
 
-    @property
-    def lazy(self) -> bool:
-        """Whether the row goes by checks alone: a constraint without a mask, and no shaper after it."""
-        return self.limit is not None and not self.after and self.limit.mask() is None
-
-    def leading(self, k: int) -> list[tuple[int, float]]:
-        """The k most probable allowed tokens with their log-probabilities before the constraint, best first; by checks."""
-        found: list[tuple[int, float]] = []
-        values, tokens = torch.log_softmax(self.logits, -1).sort(descending=True, stable=True)
-        for token, value in zip(tokens.tolist(), values.tolist(), strict=True):
-            if len(found) == k or value == -torch.inf:
-                break
-            if self.allowed(token):
-                found.append((token, value))
-        return found
+    def leading(self, k: int) -> list[tuple[int, float]] | None:
+        """The k most probable allowed tokens and log-probabilities before the constraint, by checks; None if a mask serves."""
+        lazy = self.limit is not None and not self.after and self.limit.mask() is None
+        return row_checks.leading(self.logits, self.limit, k) if lazy and self.limit is not None else None
 
     def logp(self, token: int) -> float:
         """The natural-log probability of one token."""
@@ -258,8 +244,7 @@ class Row:
         self._logz = 0.0
         if self.limit is not None:
             if (mask := self.limit.mask()) is None:
-                possible = (self.logits > -torch.inf).tolist()
-                mask = torch.tensor([able and self.limit.allowed(token) for token, able in enumerate(possible)])
+                mask = row_checks.checked(self.logits, self.limit)
             logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
             logz = torch.logsumexp(logp, -1)
             self._logz = float(logz)

@@ -61,6 +61,10 @@ class TokenConstraint(ABC):
         """bool [V]: the tokens that may follow. None: no mask is at hand, check tokens instead."""
         return None
 
+    def hint(self, state: Any) -> Tensor | None:
+        """bool [V]: False where a token is certainly refused, if that is known without a check of each; else None."""
+        return self.mask(state) if self.mask is not None else None
+
     def __and__(self, other: Any) -> Together:
         return Together(self).__and__(other)
 
@@ -157,6 +161,16 @@ class _All(TokenConstraint):
             whole = mask if whole is None else whole & mask
         return whole
 
+    def hint(self, state: Any) -> Tensor | None:
+        known: Tensor | None = None
+        for part, at in zip(self.parts, state, strict=True):
+            known = _narrowed(known, getattr(part, "hint", lambda at: None)(at))
+        return known
+
+
+def _narrowed(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a & b
+
 
 def states(constraint: TokenConstraint) -> PrefixState[Any]:
     """The state of a constraint after each prefix, counted from the prefix's origin; None once it has left the constraint."""
@@ -188,6 +202,12 @@ class StateLimit:
         if self._mask is None:
             self._mask = self._made()
         return self._mask
+
+    def hint(self) -> Tensor | None:
+        """What is certainly refused (False), where there is no mask but a part of the constraint has one."""
+        made = getattr(self.constraint, "hint", None)
+        known: Tensor | None = made(self.state) if made is not None and self.state is not None else None
+        return known
 
     def _made(self) -> Tensor | None:
         import torch
@@ -223,3 +243,14 @@ class BothLimits:
         a = self.a.mask()
         b = self.b.mask() if a is not None else None
         return None if a is None or b is None else a & b
+
+    def hint(self) -> Tensor | None:
+        """What one of the two certainly refuses (False)."""
+        a, b = (
+            (limit.mask() if limit.mask() is not None else getattr(limit, "hint", _nothing)()) for limit in (self.a, self.b)
+        )
+        return _narrowed(a, b)
+
+
+def _nothing() -> None:
+    return None

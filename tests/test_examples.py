@@ -25,6 +25,11 @@ SAYS = {  # what main() returned must be like this
     "batch_over_a_file": lambda found: {line["kind"] for line in found} <= {"complaint", "praise", "question"},
     "trace_of_passes": lambda said: any(len(one.kept) > 1 for one in said.passes),
     "evaluation": lambda accuracy: accuracy >= 0.75,
+    "balanced_guide": lambda texts: texts and all(text.count("(") == text.count(")") for text in texts),
+    "lipogram": lambda text: "e" not in text.lower(),
+    "ranking": lambda order: sorted(order) == ["[A]", "[B]", "[C]", "[D]"],
+    "extractive_answer": lambda answer: "Warsaw" in answer and len(answer) <= 40,
+    "react_calculator": lambda text: "Observation: " in text and "Action: " in text,
     "everything_at_once": lambda texts: all(len(json.loads(text)) >= 2 for text in texts),
 }
 

@@ -29,6 +29,10 @@ class Masker(ABC):
         for row, state in enumerate(states):
             self.fill(state, out[row])
 
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        """The mask of the parts that are not lazy."""
+        self.fill(state, buffer)
+
     def cursor(self, buffer: Any) -> tuple[Any, Any, Any]:
         state = self.start()
 

@@ -70,6 +70,12 @@ class _Both(Masker):
         self.b.fill(state[1], other)
         buffer &= other
 
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        other = copied(buffer)
+        self.a.fill_known(state[0], buffer)
+        self.b.fill_known(state[1], other)
+        buffer &= other
+
 
 class _Either(Masker):
     """The masks of engines of which one is enough: a state holds those of the ones that still go on, None for the others."""
@@ -91,11 +97,17 @@ class _Either(Masker):
         return any(at is not None and self.parts[i].ended(at) for i, at in enumerate(state))
 
     def fill(self, state: Any, buffer: Any) -> None:
+        self._joined(state, buffer, known=False)
+
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        self._joined(state, buffer, known=True)
+
+    def _joined(self, state: Any, buffer: Any, known: bool) -> None:
         other = copied(buffer)
         buffer[:] = 0
         for i, at in enumerate(state):
             if at is not None:
-                self.parts[i].fill(at, other)
+                (self.parts[i].fill_known if known else self.parts[i].fill)(at, other)
                 buffer |= other
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from espalier.constraints.vocab_masks import masks
@@ -51,12 +52,16 @@ class TokenGuide(TokenConstraint):
         """bool [V]: the tokens that may follow; None if a part of the guide is lazy."""
         return None if self.guide.engine.lazy else self.filled(state)
 
-    def filled(self, state: Any) -> Tensor:
+    def hint(self, state: Any) -> Tensor | None:
+        """bool [V]: the mask of the parts that are not lazy."""
+        return self.filled(state, self._masks.fill_known)
+
+    def filled(self, state: Any, fill: Callable[[Any, Any], None] | None = None) -> Tensor:
         """The same, made whatever it costs."""
         import torch
 
         words = torch.zeros(self._masks.words, dtype=torch.int32)
-        self._masks.fill(state, words)
+        (fill or self._masks.fill)(state, words)
         bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
         return bits.flatten()[: self.vocab.size].bool()
 

@@ -99,6 +99,11 @@ class Masks:
         """Whether an end token was the last one."""
         return self._masker.ended(state)
 
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        """Write the mask of the parts that are not lazy: no token is missing that the whole guide allows."""
+        with teaching():
+            self._masker.fill_known(state, buffer)
+
     def fill(self, state: Any, buffer: Any) -> None:
         """Write the mask of `state` into `buffer`."""
         with teaching():

@@ -57,6 +57,12 @@ class Walked(Masker):
             raise InvalidInput(f"a mask buffer of {len(buffer)} words of 32 bits; this vocabulary needs {len(words)}")
         buffer[: len(words)] = words if not is_tensor(buffer) else as_tensor(words)
 
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        if self.engine.lazy:
+            buffer[:] = -1  # every bit is set
+        else:
+            self.fill(state, buffer)
+
     def words(self, state: Any) -> Any:
         """The bitmap of the tokens that may follow, as int32 words."""
         if state not in self._masks:
@@ -122,3 +128,6 @@ class WatchedMasks(Masker):
 
     def fill(self, state: Any, buffer: Any) -> None:
         self.inner.fill(state[0], buffer)
+
+    def fill_known(self, state: Any, buffer: Any) -> None:
+        self.inner.fill_known(state[0], buffer)

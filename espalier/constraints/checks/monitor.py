@@ -119,7 +119,7 @@ class monitor(Guide):
             ) from error
 
     def __repr__(self) -> str:
-        shown = [getattr(call, "__qualname__", repr(call)) for call in (self.trigger, self.names)]
+        shown = [getattr(call, "__qualname__", type(call).__name__) for call in (self.trigger, self.names)]
         return f"monitor({', '.join(shown)})"
 
     def __getstate__(self) -> dict[str, Any]:

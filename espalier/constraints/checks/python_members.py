@@ -27,8 +27,6 @@ def python_members(project: str | Path | None = None, before: str = "", time_lim
 class _Members:
     """Asks jedi for the members at the end of a code; can be pickled."""
 
-    __qualname__ = "jedi"
-
     def __init__(self, project: str | None) -> None:
         try:
             import jedi

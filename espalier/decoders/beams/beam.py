@@ -141,8 +141,8 @@ class Beam:
         if self.coverage is not None:
             seen = rows.extras[Extra.ATTENTION][at].double()
             covered = seen if covered is None else covered + seen
-        if self.propose == "top" and not self.uid[1] and row.lazy:
-            return [self._scored(h, token, logp, 0.0, covered) for token, logp in row.leading(k)]
+        if self.propose == "top" and not self.uid[1] and (by_checks := row.leading(k)) is not None:
+            return [self._scored(h, token, logp, 0.0, covered) for token, logp in by_checks]
         try:
             candidates = row.top(k) if self.propose == "top" else drawn(row, k, rng)
             shift, least = row.log_normaliser, -float(row.dense().max()) if self.uid[1] else 0.0

@@ -125,3 +125,29 @@ def test_a_test_that_takes_too_long_is_announced() -> None:
 def test_wrong_use_is_told(call, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         call()
+
+
+def test_what_another_part_refuses_is_not_tested() -> None:
+    """A part with a mask narrows the row down before the dear test is asked; the law stays."""
+    asked: list[str] = []
+
+    def test(text: str) -> bool:
+        asked.append(text)
+        return not text.endswith("b")
+
+    letters = Vocab([bytes([b]) for b in range(97, 123)] + [None], end=[26])
+    flat = es.models.Table(27, 0, lambda _: torch.arange(27.0).flip(0))
+    flat.vocab = letters
+    for combined in (es.regex("[bz]*") & predicate(test), predicate(test) & es.regex("[bz]*"), es.regex("b") | predicate(test)):
+        law = combined.over(letters)
+        hint = law.hint(law.start()).tolist()
+        allowed = [law.allowed(law.start(), t) for t in range(27)]
+        assert law.mask(law.start()) is None
+        assert all(known for known, on in zip(hint, allowed, strict=True) if on)
+    asked.clear()
+    scorer = flat * (es.regex("[bz]*z") & predicate(test))
+    texts_ = [es.run(es.sample(scorer, es.Prefix([0]), es.stop.budget(1), es.Rng(seed)))[0].written() for seed in range(5)]
+    assert texts_ == [[25]] * 5
+    assert set(asked) <= {"b", "z"}
+    [found] = es.run(es.beam(scorer, es.Prefix([0]), es.stop.end([26]) | es.stop.budget(3), width=2))
+    assert all(set(letters.join(h.prefix.written())) <= {ord("z")} for h in found)
