@@ -33,6 +33,7 @@ struct Item {
 struct Expansion {
   std::vector<Item> items;  // closed: an item whose `re` may be empty is accompanied by what follows it
   bool accepts = false;     // the whole text may end here
+  bool doubtful = false;    // unsure, and perhaps nothing follows
   bool unsure = false;      // asked with any text, or after it was: some texts may not go on like this
 };
 

@@ -39,8 +39,7 @@ Bounds bounds() {
 
 void need_stack() {
   static thread_local const Bounds b = bounds();
-  const char here = 0;
-  if (b.size == 0 || reinterpret_cast<std::uintptr_t>(&here) > b.low + kReserve) return;
+  if (b.size == 0 || reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) > b.low + kReserve) return;
   throw GrammarError("nested too deeply for the stack of this thread (" + std::to_string(b.size / 1024) +
                      " KB): nest less, or give the thread more with threading.stack_size");
 }

@@ -5,7 +5,8 @@ import random
 import pytest
 from constraints.test_masks import check_walks
 
-from espalier.constraints import json_schema
+from espalier.constraints import TokenGuide, json_schema
+from espalier.errors import Unsatisfiable
 from espalier.text.vocab import Vocab
 
 OBJECTS = {
@@ -72,3 +73,44 @@ def test_masks_under_unique_items_are_the_allowed_tokens(items: dict, array: dic
 def test_repeated_items_are_refused_where_nothing_else_holds(schema: dict, valid: list[bytes], invalid: list[bytes]) -> None:
     guide = json_schema(schema)
     assert [guide.matches(text) for text in [*valid, *invalid]] == [True] * len(valid) + [False] * len(invalid)
+
+
+@pytest.mark.parametrize("items", [{"type": "boolean"}, {"enum": ["t", "x", None]}, {"const": "x"}])
+@pytest.mark.parametrize("array", [{}, {"minItems": 2}, {"minItems": 3}, {"minItems": 4}, {"maxItems": 2}])
+def test_masks_where_the_items_come_to_an_end(items: dict, array: dict) -> None:
+    rng = random.Random(f"{items}{array}")
+    whole = [
+        b"[false,",
+        b"true",
+        b"tr",
+        b"ue",
+        b"ue,",
+        b"fal",
+        b"se]",
+        b'"x"',
+        b'"x",',
+        b"null",
+        b"1,",
+        b"1,2",
+        b"ll]",
+        b"1]",
+        b", ",
+    ]
+    vocab = Vocab([*(bytes([b]) for b in b'[]{},:" 12xnultrefas'), *whole, None], end=[20 + len(whole)])
+    try:
+        guide = json_schema({"type": "array", "items": items, "uniqueItems": True, **array})
+        guide.start()
+    except Unsatisfiable:
+        return
+    law = TokenGuide(guide, vocab)
+    for _ in range(12):
+        state, text = law.start(), guide.start()
+        while state is not None:
+            mask = law.mask(state).tolist()
+            by_bytes = [bool(t) and guide.advance(text, t) is not None for t in vocab.tokens]
+            assert mask == [*by_bytes[:-1], guide.accepts(text)]
+            tokens = [t for t in range(vocab.size) if by_bytes[t]]
+            if not tokens:  # "over": such items may come to an end too early
+                break
+            token = rng.choice(tokens)
+            state, text = law.advance(state, token), guide.advance(text, vocab.tokens[token])

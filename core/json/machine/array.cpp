@@ -115,7 +115,10 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
                 once ? said : re::kEmpty);
     // of an item that is not known, the scalars that it takes away are not known either; of any string it is only the
     // end
-    if (once && unknown(f.seen) && values(s.child).scalars != any_string()) out.unsure = true;
+    if (once && unknown(f.seen) && values(s.child).scalars != any_string()) {
+      out.unsure = true;
+      out.doubtful |= values(s.child).few;
+    }
   }
 }
 

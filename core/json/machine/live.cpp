@@ -118,7 +118,19 @@ bool SchemaMachine::object_holds(const Frame& f, const std::vector<Formula>& lit
     else if (!negative) constant.push_back(l);
   }
   if (least > most || wanted.size() > most) return false;
-  const std::shared_ptr<const Plan> planned = plan(f_.all(std::move(constant)), f.shape);
+  const Formula kept = f_.all(std::move(constant));
+  const std::vector<std::uint32_t>& had = sets_[f.seen];
+  if (!options_.in_order && !wanted.empty() && least <= wanted.size()) {  // what is demanded is enough
+    const Formula key = constant_part(kept);
+    if (const auto at = plans_.find({key, f.shape}); at == plans_.end()) {
+      return std::all_of(wanted.begin(), wanted.end(), [&](std::uint32_t id) {
+        return !std::binary_search(had.begin(), had.end(), id) &&
+               std::find(banned.begin(), banned.end(), id) == banned.end() && !spellings(names_[id]).empty() &&
+               name_lives(key, id);
+      });
+    }
+  }
+  const std::shared_ptr<const Plan> planned = plan(kept, f.shape);
   const Plan& p = *planned;
   const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
   const std::vector<std::uint32_t>& seen = sets_[f.seen];

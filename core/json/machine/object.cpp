@@ -203,12 +203,27 @@ bool SchemaMachine::obvious_member(Formula f, std::string_view name) {
   return true;
 }
 
-std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
-  std::vector<Formula> constant;  // what does not change as names are seen
+// What does not change as names are seen.
+Formula SchemaMachine::constant_part(Formula f) {
+  std::vector<Formula> constant;
   for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
     if (f_[p].is != Is::Has && f_[p].is != Is::More) constant.push_back(p);
   }
-  const Formula key = f_.all(std::move(constant));
+  return f_.all(std::move(constant));
+}
+
+// Whether a member of this name can stand in an object of which this is demanded.
+bool SchemaMachine::name_lives(Formula key, std::uint32_t id) {
+  if (obvious_member(key, names_[id])) return true;
+  const Formula after = member_formula(key, id);
+  if (after == kFalse) return false;
+  if (!f_[after].child || evident(after)) return true;
+  const std::vector<Split> splits = split(after);
+  return std::any_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); });
+}
+
+std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::uint32_t shape) {
+  const Formula key = constant_part(f);
   if (const auto at = plans_.find({key, shape}); at != plans_.end()) return at->second;
   const Assuming assuming(lowest_);
   auto made = std::make_shared<Plan>();
@@ -218,14 +233,7 @@ std::shared_ptr<const SchemaMachine::Plan> SchemaMachine::plan(Formula f, std::u
   std::vector<std::pair<std::string, std::size_t>> spelled;
   for (std::uint32_t i = 0; i < names.size(); ++i) {
     all.push_back(re::word(names_[names[i]]));
-    if (!obvious_member(key, names_[names[i]])) {
-      const Formula after = member_formula(key, names[i]);
-      if (after == kFalse) continue;
-      if (f_[after].child && !evident(after)) {
-        const std::vector<Split> splits = split(after);
-        if (std::none_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); })) continue;
-      }
-    }
+    if (!name_lives(key, names[i])) continue;
     std::vector<std::string> texts = spellings(names_[names[i]]);
     if (texts.empty()) continue;
     for (std::string& s : texts) spelled.emplace_back(std::move(s), p.live.size());

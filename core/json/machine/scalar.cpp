@@ -263,7 +263,10 @@ const SchemaMachine::Values& SchemaMachine::values(Formula child) {
   if (of(Kind::Null) == kTrue) scalars.push_back(re::literal("null"));
   if (of(Kind::True) == kTrue) scalars.push_back(re::literal("true"));
   if (of(Kind::False) == kTrue) scalars.push_back(re::literal("false"));
+  std::vector<Decimal> listed;
+  v.few = true;
   if (const Formula f = of(Kind::Number); f != kFalse) {
+    v.few = finite(f, listed);
     bool exact = true;
     const Re r = numbers(f, exact);
     if (exact) {
@@ -273,10 +276,14 @@ const SchemaMachine::Values& SchemaMachine::values(Formula child) {
       v.number = f;
     }
   }
-  if (const Re r = strings(of(Kind::String)); r != re::kEmpty) scalars.push_back(r);
+  if (const Formula f = of(Kind::String); f != kFalse) {
+    v.few &= finite(f) != nullptr;
+    if (const Re r = strings(f); r != re::kEmpty) scalars.push_back(r);
+  }
   v.scalars = re::alt(std::span<const Re>(scalars));
   v.object = of(Kind::Object);
   v.array = of(Kind::Array);
+  v.few &= v.object == kFalse && v.array == kFalse;
   return values_[child] = v;
 }
 

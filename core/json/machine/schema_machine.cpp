@@ -219,7 +219,12 @@ void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out, bool sure
   f.offset = 0;
   const Cont cont = frame(f);
   const Text longer = text ? text_append(text, ',') : 0;
-  if (sure || !after(cont, 0, longer).items.empty()) out.items.push_back({re::literal(","), cont, text});
+  if (!sure) {
+    const Expansion& next = after(cont, 0, longer);
+    if (next.items.empty()) return;
+    out.unsure |= next.doubtful;
+  }
+  out.items.push_back({re::literal(","), cont, text});
 }
 
 void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text,

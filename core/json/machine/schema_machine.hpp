@@ -85,6 +85,7 @@ class SchemaMachine final : public Machine {
   struct Values {  // how a value may begin
     Re scalars = re::kEmpty, checked_number = re::kEmpty;
     Formula number = kTrue, object = kFalse, array = kFalse;
+    bool few = false;  // values that are listed, so that unique items may come to an end
   };
   struct Use {  // of an atom in a list of formulas
     std::uint32_t times = 0, last = 0;
@@ -147,6 +148,17 @@ class SchemaMachine final : public Machine {
   int relation(Schema, Schema);
   Formula decided(Formula, Formula child);
   void uses(Formula, bool negative, std::uint32_t number, std::map<Formula, Use>&) const;
+  // branches_apart.cpp: demands on the child of which at most one holds
+  struct Worlds {
+    Formula none = kFalse;                            // the formula where none of them holds
+    std::vector<std::pair<Formula, Formula>> only{};  // and where only this one does
+  };
+  bool worlds(const std::vector<Formula>& open, Formula child, Formula rest, std::vector<Split>& out);
+  Worlds worlds_of(Formula);
+  bool logic(Formula) const;
+  bool apart(const std::vector<Schema>&);
+  bool texts_apart(const std::vector<Formula>&);
+  bool numbers_apart(const std::vector<Formula>&) const;
   Formula child(Schema);
   bool signature(const Value&, std::string&, int depth) const;
 
@@ -174,6 +186,8 @@ class SchemaMachine final : public Machine {
   std::vector<Item> sorts_of_names(const Item&);
   bool capture_free(Cont, Text);
   std::shared_ptr<const Plan> plan(Formula, std::uint32_t shape);
+  bool name_lives(Formula key, std::uint32_t id);
+  Formula constant_part(Formula);
   Re other_names(Formula);
   Re member_names(Schema);
   Re evaluated_names(Schema);

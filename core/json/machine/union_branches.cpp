@@ -149,6 +149,7 @@ void SchemaMachine::split(Formula f, Formula child, Formula rest, std::vector<Sp
   child = f_.all(std::move(units));
   if (rest == kFalse || child == kFalse) return;
   if (open.empty()) return out.push_back({child, rest});
+  if (worlds(open, child, rest, out)) return;
 
   const Formula before = f_.all(open);
   const Formula after = decided(before, child);
