@@ -19,7 +19,7 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, float16, int
 Device = Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda if there is one).")]
 MaxTokens = Annotated[int, typer.Option(help="The most tokens to write.")]
 MaxSeconds = Annotated[float | None, typer.Option(help="The longest time to write.")]
-Temperature = Annotated[float, typer.Option(help="0 is greedy; higher is more varied.")]
+Temperature = Annotated[float | None, typer.Option(help="0 is greedy; higher is more varied.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that hold this much probability.")]
 MinP = Annotated[float | None, typer.Option(help="Drop tokens below this fraction of the likeliest one's probability.")]
@@ -31,7 +31,10 @@ Schema = Annotated[Path | None, typer.Option(help="A JSON Schema file that the a
 Regex = Annotated[str | None, typer.Option(help="A regular expression that the whole answer must match.")]
 Grammar = Annotated[Path | None, typer.Option(help="A grammar file that the answer must follow.")]
 Choice = Annotated[list[str] | None, typer.Option(help="The answer is one of these (give it several times).")]
-Drafter = Annotated[str, typer.Option(help="How tokens are drafted, never which: auto, lookup, recycling, … or none.")]
+Drafter = Annotated[
+    str, typer.Option(help="How tokens are drafted, never which: auto, lookup, recycling, … or none; left out as in Python.")
+]
+Decoder = Annotated[str | None, typer.Option(help="A decoder by name, with its arguments: beam:8.")]
 
 
 def constraint(schema: Path | None, regex: str | None, grammar: Path | None, choice: list[str] | None) -> dict[str, Any]:

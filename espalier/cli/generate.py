@@ -13,6 +13,7 @@ import typer
 
 from espalier.cli.flags import (
     Choice,
+    Decoder,
     Device,
     Drafter,
     Dtype,
@@ -89,7 +90,7 @@ def generate(
     device: Device = None,
     max_tokens: MaxTokens = 256,
     max_seconds: MaxSeconds = None,
-    temperature: Temperature = 0.0,
+    temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
     min_p: MinP = None,
@@ -106,11 +107,12 @@ def generate(
     regex: Regex = None,
     grammar: Grammar = None,
     choice: Choice = None,
-    drafter: Drafter = "auto",
+    drafter: Drafter = "default",
+    decoder: Decoder = None,
     json_line: Annotated[bool, typer.Option("--json", help="One JSON object on one line instead of text.")] = False,
 ) -> None:
     """Answers a prompt (or continues it, with --raw) and prints the text."""
-    if seed is None and temperature > 0:
+    if seed is None and temperature:
         seed = secrets.randbits(31)
     options: dict[str, Any] = {
         "max_tokens": max_tokens,
@@ -127,6 +129,7 @@ def generate(
         "n": n,
         "stop": stop or (),
         "drafter": None if drafter == "none" else drafter,
+        "decoder": decoder,
         **(constrained := constraint(schema, regex, grammar, choice)),
     }
     checked = Options(**options)  # before a model is loaded: a wrong value is told at once

@@ -50,7 +50,7 @@ def trace(
     regex: Regex = None,
     grammar: Grammar = None,
     choice: Choice = None,
-    drafter: Drafter = "auto",
+    drafter: Drafter = "default",
 ) -> None:
     """Shows how an answer comes about: what every pass of the model was asked, and which drafted tokens were kept."""
     options: dict[str, Any] = {

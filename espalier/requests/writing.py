@@ -97,6 +97,9 @@ class Writing:
 
     def completions(self, found: Sequence[Weighted]) -> list[Completion]:
         """What was found, as completions; they share the statistics."""
+        if not self.stats.tokens:  # a decoder that kept nothing on the way
+            self.stats.tokens = sum(len(each.prefix.since(self.origin)) for each in found)
+            self.stats.seconds = time.perf_counter() - self.started
         return [self._completion(each) for each in found]
 
     def _completion(self, found: Weighted) -> Completion:

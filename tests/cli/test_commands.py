@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from models.tiny import random_model, write_gguf
+from safetensors.torch import save_file
 
 from espalier.cli import call
 from espalier.models.load.convert import convert
@@ -230,7 +232,7 @@ def test_models_lists_what_is_known_and_cached(run: Run, tmp_path: Path) -> None
     cached = tmp_path / "home" / "models" / "gemma-3-270m"
     cached.mkdir(parents=True)
     (cached / "config.json").write_text("{}")
-    (cached / "model.safetensors").write_bytes(bytes(1_500_000))
+    save_file({"weight": torch.zeros(375_000)}, cached / "model.safetensors")
     code, out, _ = run("models", "--json")
     known = {model["name"]: model for model in json.loads(out)["models"]}
     assert known["gemma-3-270m"]["cached"]
