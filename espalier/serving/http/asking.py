@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from espalier import catalogue, constraints
 from espalier.constraints import Guide
-from espalier.errors import ContextOverflow, LimitExceeded
+from espalier.errors import LimitExceeded
 from espalier.lm import LanguageModel
 from espalier.prefix import Prefix
+from espalier.requests.tool_use import format_of
 from espalier.serving.engine import Engine
 from espalier.serving.handle import Handle
 from espalier.serving.http.body import Chat, Completions, Shared
-from espalier.serving.http.failure import wrong
+from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.guides import guide_of
 from espalier.serving.http.messages import messages_of
 from espalier.serving.settings import Settings
@@ -60,11 +62,9 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
     asked.sampled = own is not None and own.logprobs_of == "sampled"
     if body.stream_options is not None and not body.stream:
         raise wrong("stream_options were given without stream: true; leave them out", "stream_options")
-    guide = guide_of(body, engine.limits.guide)
     free = asked.tools and isinstance(body, Chat) and body.tool_choice in (None, "auto")  # free text holds reasoning too
-    if guide is not None and asked.thinks is not None and not free:
-        guide = _thought(guide, asked.thinks, engine)
-    options = options_of(body, lm) | {"n": asked.n, "constraint": guide}
+    thought = partial(_thought, thinks=asked.thinks, engine=engine) if asked.thinks is not None and not free else None
+    options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought)}
     scores = body.prompt_logprobs
     if isinstance(body, Completions) and body.echo and body.logprobs is not None:
         scores = max(scores or 0, body.logprobs)
@@ -141,12 +141,10 @@ def options_of(body: Shared, lm: LanguageModel) -> dict[str, Any]:
             width = getattr(catalogue.parse("decoder", own.search), "width", 1)
             if not isinstance(width, int) or width > WIDEST:
                 raise LimitExceeded(f"espalier.search: a search keeps at most {WIDEST} hypotheses here, not {width}")
-        if own.drafter is not None:
-            found["drafter"] = None if own.drafter == "none" else own.drafter
-            if own.drafter == "none":
-                return {name: value for name, value in found.items() if value is not None} | {"drafter": None}
+        found["drafter"] = own.drafter
         found["shapers"] = [_shaper(name, arguments) for name, arguments in (own.shapers or {}).items()] or None
-    return {name: value for name, value in found.items() if value is not None}
+    given = {name: value for name, value in found.items() if value is not None}
+    return given | ({"drafter": None} if given.get("drafter") == "none" else {})
 
 
 def _shaper(name: str, arguments: Any) -> str:
@@ -169,7 +167,7 @@ def _token(name: str, lm: LanguageModel) -> int:
 
 
 def prompts_of(body: Shared, lm: LanguageModel) -> list[Prefix]:
-    """The prompts of a body, as prefixes. Raises `ContextOverflow` for one that leaves no room."""
+    """The prompts of a body, as prefixes. Raises `Failure` for one that leaves no room."""
     if isinstance(body, Chat):
         prompts = [chat_ids(body, lm)]
     else:
@@ -186,15 +184,15 @@ def prompts_of(body: Shared, lm: LanguageModel) -> list[Prefix]:
                 raise wrong(f"the prompt has token {token}; this model has the tokens 0 to {lm.vocab.size - 1}", "prompt")
     if body.truncate_prompt_tokens is not None:
         prompts = [ids[-body.truncate_prompt_tokens :] for ids in prompts]
-    return [checked(ids, lm) for ids in prompts]
+    place = "messages" if isinstance(body, Chat) else "prompt"
+    return [checked(ids, lm, place) for ids in prompts]
 
 
-def checked(ids: Sequence[int], lm: LanguageModel) -> Prefix:
+def checked(ids: Sequence[int], lm: LanguageModel, place: str) -> Prefix:
     """The prefix of a prompt that leaves room for an answer."""
     if len(ids) >= lm.context:
-        raise ContextOverflow(
-            f"the prompt has {len(ids)} tokens, but {lm.name} sees at most {lm.context}, output included; shorten it"
-        )
+        said = f"the prompt has {len(ids)} tokens, but {lm.name} sees at most {lm.context}, output included; shorten it"
+        raise Failure(400, said, "context_length_exceeded", place)
     if not ids:
         raise wrong("the prompt has no tokens; a model needs something to go on from", "prompt")
     return Prefix(ids)
@@ -203,7 +201,7 @@ def checked(ids: Sequence[int], lm: LanguageModel) -> Prefix:
 def chat_ids(body: Chat, lm: LanguageModel) -> list[int]:
     """The tokens of a chat as the template writes it."""
     tools = body.tools or []
-    shown = any("tools" in template for template in lm.tokenizer.templates.values())
+    shown = any("tools" in template for template in lm.tokenizer.templates.values()) and format_of(lm) == "hermes"
     turns = messages_of(body.messages, tools if body.tool_choice != "none" else [], shown)
     last = turns[-1]["role"] == "assistant" and not turns[-1].get("tool_calls")
     goes_on = body.continue_final_message if body.continue_final_message is not None else last
@@ -229,7 +227,7 @@ def thinking(lm: LanguageModel, x: Prefix) -> str | None:
     return "inside" if end.endswith(_THINK.encode()) else None if end.endswith(_THOUGHT.encode()) else "may"
 
 
-def _thought(guide: Guide, thinks: str, engine: Engine) -> Guide:
+def _thought(guide: Guide, thinks: str | None, engine: Engine) -> Guide:
     """Reasoning, and then what the guide says."""
     limits = engine.limits.guide
     end = constraints.choices([_THOUGHT, _THOUGHT + "\n", _THOUGHT + "\n\n"], limits=limits)

@@ -15,28 +15,50 @@ from espalier.serving.http.tools import calls, tool_guide
 Make = Callable[[], Guide]
 
 
-def guide_of(body: Shared, limits: Limits) -> Guide | None:
-    """The guide of a body, made within limits; None for free text. Raises `Failure` for two constraints.
+def guide_of(body: Shared, limits: Limits, around: Callable[[Guide], Guide] | None = None) -> dict[str, Any]:
+    """The options of `lm.generate` that constrain a body's texts; none for free text. Raises `Failure` for two constraints.
 
-    With tools and a format an answer is either of that format, or calls.
+    A schema becomes `schema=`, all else a guide in `constraint=`, which `around` puts into what stands around it. With tools
+    and a format an answer is either of that format, or calls.
     """
     named = [(name, make) for name, make in _named(body, limits) if make is not None]
     if len(named) > 1:
         names = " and ".join(name for name, _ in named)
         raise wrong(f"{names} were given, but a request has one constraint; leave one of them out", named[1][0])
     guide = _made(*named[0]) if named else None
+    if guide is not None and around is None and (plain := _schema_of(body)) and not (isinstance(body, Chat) and body.tools):
+        return {"schema": plain[0]}
+    guide = _with_tools(body, guide, named[0][0] if named else "", limits)
+    return {} if guide is None else {"constraint": guide if around is None else around(guide)}
+
+
+def _schema_of(body: Shared) -> tuple[Any] | None:
+    """The schema that is the whole constraint of a body."""
+    given, structured = body.response_format, body.structured_outputs
+    if body.json_schema is not None:
+        return (body.json_schema,)
+    if given is not None and given.type == "json_object":
+        return ({"type": "object"},)
+    if given is not None and given.json_schema is not None:
+        return (given.json_schema.schema_,)
+    if structured is not None and not structured.disable_any_whitespace:
+        if structured.json_ is not None:
+            return (structured.json_,)
+        return ({"type": "object"},) if structured.json_object else None
+    return None
+
+
+def _with_tools(body: Shared, guide: Guide | None, name: str, limits: Limits) -> Guide | None:
     tools = body.tools if isinstance(body, Chat) else None
     if isinstance(body, Chat) and tools:
         choice, parallel = body.tool_choice, body.parallel_tool_calls is not False
         if guide is None:
             return tool_guide(tools, choice, parallel, limits)
         if choice in (None, "auto"):
-            given = {tool.function.name: tool.function.parameters or {"type": "object"} for tool in tools}
+            given = {tool.function.name: {**(tool.function.parameters or {}), "type": "object"} for tool in tools}
             return guide | calls(given, parallel, limits)
         if choice != "none":
-            raise wrong(
-                f"tool_choice asks for a call, but {named[0][0]} for another form; leave one of them out", "tool_choice"
-            )
+            raise wrong(f"tool_choice asks for a call, but {name} for another form; leave one of them out", "tool_choice")
     elif isinstance(body, Chat) and body.tool_choice not in (None, "none", "auto"):
         raise wrong("tool_choice was given without tools; add tools, or leave it out", "tool_choice")
     return guide

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espalier import constraints
-from espalier.constraints import Guide, Limits
+from espalier.constraints import Guide, Limits, Tag
 from espalier.serving.http.body import Chosen, Tool
 from espalier.serving.http.failure import wrong
 
@@ -33,7 +33,11 @@ def tool_guide(tools: Sequence[Tool], choice: Any, parallel: bool, limits: Limit
     if choice == "none":
         return None
     if choice in (None, "auto"):
-        return constraints.tool_calls(given, BEGIN, END, limits=limits, stop_after_first=not parallel)
+        regions = [
+            Tag(_head(name), constraints.json_schema(schema, numbers="plain", limits=limits), "}" + END)
+            for name, schema in given.items()
+        ]
+        return constraints.tags(regions, [BEGIN.rstrip()], limits=limits, stop_after_first=not parallel)
     return calls(given, parallel, limits)
 
 
@@ -41,7 +45,7 @@ def calls(given: dict[str, Any], parallel: bool, limits: Limits) -> Guide:
     """One call, or several if `parallel`, and nothing else."""
     one: Guide | None = None
     for name, schema in given.items():
-        head = constraints.choices([f"{BEGIN}{_NAME}{json.dumps(name)}{_ARGUMENTS}"], limits=limits)
+        head = constraints.choices([_head(name)], limits=limits)
         tail = constraints.choices(["}" + END], limits=limits)
         call = head + constraints.json_schema(schema, numbers="plain", limits=limits) + tail
         one = call if one is None else one | call
@@ -49,8 +53,12 @@ def calls(given: dict[str, Any], parallel: bool, limits: Limits) -> Guide:
     return one + (constraints.choices(["\n"], limits=limits) + one).repeat(0, None) if parallel else one
 
 
+def _head(name: str) -> str:
+    return f"{BEGIN}{_NAME}{json.dumps(name)}{_ARGUMENTS}"
+
+
 def _parameters(tool: Tool) -> Any:
-    return tool.function.parameters if tool.function.parameters is not None else {"type": "object"}
+    return {**(tool.function.parameters or {}), "type": "object"}
 
 
 @dataclass
