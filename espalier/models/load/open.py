@@ -17,6 +17,7 @@ from espalier.errors import InvalidInput, LoadError, expect, require
 from espalier.models.load import cache
 from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
 from espalier.models.load.folder import Weights, read_folder, read_gguf
+from espalier.models.load.formats import fitting
 from espalier.models.load.through_transformers import through_transformers
 from espalier.text.tokenizer import Tokenizer
 
@@ -164,7 +165,8 @@ def load(
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
     The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
-    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); `device` is "cpu" or "cuda"
+    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); "auto" takes the
+    fastest of them that keeps every bit of the checkpoint, and says on stderr which that is. `device` is "cpu" or "cuda"
     (the default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
     positions and their scaling give. `lora` is the folder of an adapter, which is merged into the
     weights. `cache_mb` bounds the keys and values that are kept for requests that begin alike (0 keeps none). What the
@@ -180,8 +182,8 @@ def load(
     place = _device(device)
     kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
     number = DTYPES.get(kind) if isinstance(kind, str) else kind
-    if number is None or number not in DTYPES.values():
-        raise InvalidInput(f"dtype {dtype!r} is not known; write float32, bfloat16, float16, int8 or int4")
+    if number not in DTYPES.values() and dtype != "auto":
+        raise InvalidInput(f"dtype {dtype!r} is not known; write auto, float32, bfloat16, float16, int8 or int4")
     if context is not None:
         expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
         require(1 < context <= 1 << 30, f"context={context}: a text has at least two tokens")
@@ -191,6 +193,9 @@ def load(
 
         weights = merged(weights, locate(lora))
     title = DEFAULT if name is None else os.fspath(name)
+    if number is None:
+        number, why = fitting(weights.tensors, place)
+        say(f"{title} runs in {str(number).removeprefix('torch.')}: {why}")
     model = _model(weights, title, number, place, context)
     tokenizer = weights.tokenizer
     if weights.folder is not None and model.vocab_size != tokenizer.vocab.size:  # a config that leaves out what is the default
