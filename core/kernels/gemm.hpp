@@ -24,7 +24,10 @@ constexpr bool bf16_pairs = true;
 constexpr bool bf16_pairs = false;
 #endif
 
-constexpr int inputs_of_block(Kind kind) { return kind == Kind::f32 || kind == Kind::bf16 ? 128 : group_width; }
+constexpr int block = 128;   // inputs whose products are added up in registers
+constexpr int blocks = register_bytes == 64 ? 1 << 20 : 1;  // done with a tile before the next: wide registers leave time to read again
+
+constexpr int inputs_of_block(Kind kind) { return kind == Kind::f32 || kind == Kind::bf16 ? block : group_width; }
 constexpr int bytes_of_input(Kind kind) { return kind == Kind::f32 || (kind == Kind::bf16 && !bf16_pairs) ? 4 : 2; }
 
 // What is brought into the cache while a tile is multiplied. A single tile streams its panel: the fetch runs `ahead` of it. Where
@@ -79,7 +82,11 @@ INLINE void multiply_f32(const Block& b, Fetch& f) {
   const float *w = reinterpret_cast<const float*>(b.weights), *x = reinterpret_cast<const float*>(b.inputs);
   V part[R][W];
   clear(part);
-  for (int line = 0; line < b.width; line += 16, x += R * 16)
+  for (int line = 0; line < b.width; line += 16, x += R * 16) {
+    if (line > 0 && line % block == 0) {
+      add_to(b.sums, part);
+      clear(part);
+    }
     for (int k = 0; k < 16; ++k, w += panel_width) {
       fetch(f);
       V a[W];
@@ -92,6 +99,7 @@ INLINE void multiply_f32(const Block& b, Fetch& f) {
         for (int i = 0; i < W; ++i) part[r][i] = fma(a[i], s, part[r][i]);
       }
     }
+  }
   add_to(b.sums, part);
 }
 
@@ -112,7 +120,11 @@ INLINE void multiply_bf16(const Block& b, Fetch& f) {
   clear(part);
   if constexpr (bf16_pairs) {
     const std::int32_t* x = reinterpret_cast<const std::int32_t*>(b.inputs);
-    for (int line = 0; line < b.width; line += 32, x += R * 16)
+    for (int line = 0; line < b.width; line += 32, x += R * 16) {
+      if (line > 0 && line % block == 0) {
+        add_to(b.sums, part);
+        clear(part);
+      }
       for (int k = 0; k < 16; ++k, w += panel_width) {
         fetch(f);
         I a[W];
@@ -125,6 +137,7 @@ INLINE void multiply_bf16(const Block& b, Fetch& f) {
           for (int i = 0; i < W; ++i) part[r][i] = dot_bf16(part[r][i], a[i], s);
         }
       }
+    }
   } else {
     const float* x = reinterpret_cast<const float*>(b.inputs);
     const I odd = splat(static_cast<std::int32_t>(0xffff0000));
@@ -302,11 +315,12 @@ INLINE void widen(const std::byte* weights, int width, float* to) {
 // Calls done(row, panel, low, high) with the products of every row with one panel. `next`: the panel read after this one.
 template <Kind kind, class Done>
 void rows_times_panel_of(const Matrix& m, const Tiles& x, int panel, const std::byte* next, const Done& done) {
-  constexpr int inputs = inputs_of_block(kind), size = bytes_of_input(kind);
+  constexpr int size = bytes_of_input(kind), most_inputs = inputs_of_block(kind);
+  const int inputs = most_inputs == block && blocks > 1 ? x.depth : most_inputs;
   const int groups = x.depth / group_width, most = rows_at_once / x.tile * x.tile, tiles = (x.rows + x.tile - 1) / x.tile;
   const std::size_t bytes = m.panel_bytes(), whole_block = bytes * inputs / x.depth;
   const std::byte* w = m.data + bytes * panel;
-  alignas(64) float sums[rows_at_once * panel_width], wide[kind == Kind::bf16 && !bf16_pairs ? inputs * panel_width : 16];
+  alignas(64) float sums[rows_at_once * panel_width], wide[kind == Kind::bf16 && !bf16_pairs ? most_inputs * panel_width : 16];
   V low = splat(0.0f), high = low;
   if (m.bias) low = load(m.bias + panel * panel_width), high = load(m.bias + panel * panel_width + 16);
   for (int first = 0; first < x.rows; first += most) {

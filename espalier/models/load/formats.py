@@ -34,4 +34,5 @@ def _is_bfloat16(tensor: Tensor) -> bool:
     if tensor.dtype == torch.bfloat16:
         return True
     flat = tensor.reshape(-1)
-    return all(bool(torch.equal(part.bfloat16().to(part.dtype), part)) for part in flat.split(SLICE))
+    parts = (flat[at : at + SLICE] for at in range(0, len(flat), SLICE))
+    return all(bool(torch.equal(part.bfloat16().to(part.dtype), part)) for part in parts)
