@@ -5,6 +5,7 @@ from espalier.decoders.steps.foresight import Phi, Rankgen
 from espalier.decoders.steps.rollouts import MCTS, PGTD
 from espalier.decoders.steps.sampling import Adaptive, BestOf, Rebase
 from espalier.decoders.steps.search import Search
+from espalier.decoders.steps.streams import Commit, Infill, WaitK, queue
 from espalier.decoders.steps.values import VED, AStar, LiteSearch
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     "Adaptive",
     "BestOf",
     "Candidate",
+    "Commit",
     "Found",
+    "Infill",
     "LiteSearch",
     "Phi",
     "Progress",
@@ -23,4 +26,6 @@ __all__ = [
     "Rebase",
     "Search",
     "Steps",
+    "WaitK",
+    "queue",
 ]

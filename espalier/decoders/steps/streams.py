@@ -1,0 +1,218 @@
+"""Decoders whose input arrives, or goes round: wait-k, streaming commits, a queue of tokens, self-infilling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from espalier.decoders.beams.beam import Beam
+from espalier.decoders.decoder import Weighted
+from espalier.decoders.sample import check_parts, sample
+from espalier.errors import LimitExceeded, require
+from espalier.prefix import Prefix
+from espalier.rng import Rng
+from espalier.run import Decoder
+from espalier.scorer import Ask, Scorer
+from espalier.stop import Stop
+
+
+@dataclass(frozen=True)
+class WaitK:
+    """Writing while reading: the t-th token is written when k + t − 1 tokens of the source have been read, or all of them.
+
+    `write(scorer, source, prompt, stop)` is the decoder: `prompt(read)` makes the prefix that the model sees of what was read
+    (source first, then what was written). Greedy. Guarantee: a token depends on no later part of the source; with k ≥ the
+    length of the source it is plain decoding. Works with any model; those trained with such masks do well. Elbayad et al. 2020
+    (arXiv 2005.08595).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> decoder = WaitK(2).write(model, [1, 2, 3], Prefix, es.stop.budget(4))
+    >>> [(written, read)] = es.run(decoder)
+    >>> len(written), read
+    (4, [2, 3, 3, 3])
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        require(self.k >= 1, f"k={self.k}: at least one token must be read before writing")
+
+    def write(
+        self, scorer: Scorer, source: Sequence[int], prompt: Callable[[Sequence[int]], Prefix], stop: Stop
+    ) -> Decoder[tuple[list[int], list[int]]]:
+        """The tokens written, and how many source tokens had been read for each."""
+        written: list[int] = []
+        read: list[int] = []
+        while True:
+            seen = min(self.k + len(written), len(source))
+            x = prompt(source[:seen])
+            for token in written:
+                x = x + token
+            if written and stop(x) is not None:
+                return written, read
+            [row] = yield Ask(scorer, [x])
+            written.append(row.argmax())
+            read.append(seen)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Streaming commits: after each chunk of input the text is decoded again from what is committed, and more is committed:
+    the tokens that stay the greedy choice under the new input, or those that all beams share.
+
+    `prompts` are the prefixes after each chunk, the last one with all of the input. Guarantee: what is committed is always a
+    prefix of the result, and one chunk is plain decoding. "CarelessWhisper" 2025 (arXiv 2508.12301).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
+    >>> [told] = es.run(Commit().follow(model, [Prefix([1]), Prefix([1, 2])], es.stop.budget(4), es.Rng(0)))
+    >>> told[-1][: len(told[0])] == told[0], len(told[-1])
+    (True, 4)
+    """
+
+    agree: Literal["greedy", "beams"] = "greedy"
+    width: int = 4
+
+    def __post_init__(self) -> None:
+        require(self.agree in ("greedy", "beams"), f"agree={self.agree!r}; use 'greedy' or 'beams'")
+        require(self.width >= 1, f"width={self.width}: at least one beam is needed")
+
+    def follow(self, scorer: Scorer, prompts: Sequence[Prefix], stop: Stop, rng: Rng) -> Decoder[list[list[int]]]:
+        """What is committed after each chunk; after the last one, the whole text."""
+        require(len(prompts) > 0, "there is no chunk of input to follow")
+        committed: list[int] = []
+        guess: list[int] = []
+        told: list[list[int]] = []
+        for number, prompt in enumerate(prompts):
+            x = _extended(prompt, committed)
+            texts = yield from self._decoded(scorer, x, stop, rng)
+            if number == len(prompts) - 1:
+                told.append(texts[0])
+                return told
+            agreed = _shared(texts) if self.agree == "beams" else _shared([texts[0], guess])
+            guess = texts[0]
+            committed = agreed if len(agreed) > len(committed) else committed
+            told.append(list(committed))
+        return told
+
+    def _decoded(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[list[int]]]:
+        if x.written() and stop(x) is not None:
+            return [x.written()]
+        if self.agree == "beams":
+            found = yield from Beam(self.width)(scorer, x, stop, rng)
+            return [f.prefix.written() for f in found]
+        while stop(x) is None:
+            [row] = yield Ask(scorer, [x])
+            x = x + row.argmax()
+        return [x.written()]
+
+
+def queue(
+    scorer: Scorer, tokens: Sequence[int], stop: Stop, rng: Rng, *, window: int = 2, rounds: int = 1000
+) -> Decoder[list[int]]:
+    """What is left of a queue of tokens: each round reads its first `window`, writes what the scorer says after them (up to
+    the stop, whose own end token is left out) at its end, and drops the first. Ends when fewer than `window` are left.
+
+    With a scorer that plays a rule table this is a Lag system, which can compute anything. Schuurmans et al. 2024
+    (arXiv 2410.03170). Raises `LimitExceeded` after `rounds`.
+
+    >>> import torch, espalier as es
+    >>> ends = es.models.Table(3, 0, lambda context: torch.tensor([0.0, 0.0, 9.0]))  # says nothing
+    >>> [left] = es.run(queue(ends, [0, 1, 1, 0], es.stop.end([2]), es.Rng(0)))
+    >>> left
+    [0]
+    """
+    require(window >= 1 and rounds >= 1, "window and rounds are at least 1")
+    line = list(tokens)
+    for _ in range(rounds):
+        if len(line) < window:
+            return line
+        x = yield from sample(scorer, Prefix(line[:window]), stop, rng)
+        said = x.written()
+        line = [*line[1:], *(said[:-1] if said and stop(x) == "stop" else said)]
+    raise LimitExceeded(f"the queue still has {len(line)} tokens after {rounds} rounds; allow more, or it never ends")
+
+
+@dataclass(frozen=True)
+class Infill:
+    """Self-infilling for models trained to fill in the middle: where the model is unsure, the suffix is written first.
+
+    `sentinels` are the tokens (suffix, middle, end of text). While the most probable token has at least `tau` the prefix is
+    written on; below that the suffix sentinel is written, then `begin` (how a suffix starts, such as "return"), then the
+    suffix up to the stop, then the middle sentinel, then the middle up to the end of text. The result is prefix + middle +
+    suffix in reading order. With tau=0 it is plain greedy decoding. Zheng et al. 2023 (arXiv 2311.17972).
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=6, depth=2, seed=0)
+    >>> [[found]] = es.run(Infill((3, 4, 5), tau=0.9)(model, es.Prefix([1]), es.stop.budget(3), es.Rng(0)))
+    >>> not {3, 4, 5} & set(found.prefix.written())
+    True
+    """
+
+    sentinels: tuple[int, int, int]
+    tau: float = 0.25
+    begin: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        three = len(self.sentinels) == len(set(self.sentinels)) == 3
+        require(three, f"sentinels={self.sentinels}: three different tokens: suffix, middle, end of text")
+        require(0 <= self.tau <= 1, f"tau={self.tau}: a probability")
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        check_parts(scorer, x, stop, rng)
+        suffix_mark, middle_mark, over = self.sentinels
+        y, unsure = x, False
+        while stop(y) is None:
+            [row] = yield Ask(scorer, [y])
+            token, chance = _best(row.probs(), self.sentinels if self.tau else ())
+            if chance < self.tau:
+                unsure = True
+                break
+            y = y + token
+        if not unsure:
+            return [Weighted(y)]
+        prefix = y.written()
+        z = _extended(y, [suffix_mark, *self.begin])
+        suffix = yield from self._part(scorer, z, stop, over)
+        middle = yield from self._part(scorer, _extended(z, [*suffix, middle_mark]), stop, over)
+        return [Weighted(_extended(x, [*prefix, *middle, *self.begin, *suffix]))]
+
+    def _part(self, scorer: Scorer, y: Prefix, stop: Stop, over: int) -> Decoder[list[int]]:
+        """Greedy tokens up to the end of text, or until the stop says so of the part alone."""
+        start = y.given([])
+        z = start
+        while stop(z) is None:
+            [row] = yield Ask(scorer, [z])
+            token, _ = _best(row.probs(), self.sentinels[:2])
+            if token == over:
+                break
+            z = z + token
+        return z.written()
+
+
+def _best(probs: Tensor, without: Sequence[int]) -> tuple[int, float]:
+    """The most probable token besides some, and its probability."""
+    left = probs.clone()
+    left[list(without)] = -1.0
+    token = int(left.argmax())
+    return token, float(probs[token])
+
+
+def _extended(x: Prefix, tokens: Sequence[int]) -> Prefix:
+    for token in tokens:
+        x = x + token
+    return x
+
+
+def _shared(texts: Sequence[Sequence[int]]) -> list[int]:
+    """The tokens with which all texts begin."""
+    shared: list[int] = []
+    for column in zip(*texts, strict=False):
+        if len(set(column)) > 1:
+            break
+        shared.append(column[0])
+    return shared
