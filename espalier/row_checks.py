@@ -36,3 +36,9 @@ def checked(logits: Tensor, limit: Limit) -> Tensor:
     """bool [V]: the tokens with weight that the limit allows, each checked on its own."""
     possible = without_refused((logits > -torch.inf).double(), limit) > 0
     return torch.tensor([able and limit.allowed(token) for token, able in enumerate(possible.tolist())])
+
+
+def any_allowed(limit: Limit, size: int) -> bool:
+    """Whether the limit allows any token at all."""
+    possible = without_refused(torch.ones(size), limit).nonzero().flatten().tolist()
+    return any(map(limit.allowed, possible))

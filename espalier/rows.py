@@ -255,7 +255,7 @@ class Row:
 
     def _dead_end(self, limit: Limit) -> DeadEnd:
         mask = limit.mask()
-        allowed = bool(mask.any()) if mask is not None else any(map(limit.allowed, range(len(self.logits))))
+        allowed = bool(mask.any()) if mask is not None else row_checks.any_allowed(limit, len(self.logits))
         return DeadEnd(self.prefix, shaped_away=allowed)
 
     def _shaped(self, logp: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ SAYS = {  # what main() returned must be like this
     "evaluation": lambda accuracy: accuracy >= 0.75,
     "balanced_guide": lambda texts: texts and all(text.count("(") == text.count(")") for text in texts),
     "lipogram": lambda text: "e" not in text.lower(),
+    "haiku": lambda text: [len(line.split()) >= 2 for line in text.split("\n")] == [True] * 3,
+    "sql_on_sqlite": lambda texts: len(texts) == 2 and all(sys.modules["example_sql_on_sqlite"].runs(text) for text in texts),
     "ranking": lambda order: sorted(order) == ["[A]", "[B]", "[C]", "[D]"],
     "extractive_answer": lambda answer: "Warsaw" in answer and len(answer) <= 40,
     "react_calculator": lambda text: "Observation: " in text and "Action: " in text,
