@@ -1,6 +1,7 @@
 """Searches over steps of text that a score leads."""
 
 from espalier.decoders.steps.candidate import Candidate, Found, Progress, Steps
+from espalier.decoders.steps.drafted import DraftedSteps
 from espalier.decoders.steps.foresight import Phi, Rankgen
 from espalier.decoders.steps.rollouts import MCTS, PGTD
 from espalier.decoders.steps.sampling import Adaptive, BestOf, Rebase
@@ -17,6 +18,7 @@ __all__ = [
     "BestOf",
     "Candidate",
     "Commit",
+    "DraftedSteps",
     "Found",
     "Infill",
     "LiteSearch",

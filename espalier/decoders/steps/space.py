@@ -168,6 +168,13 @@ class Space:
         top = max((score for score, _ in rest.values()), default=own)
         self.finished = {c.tokens: (max(own, top), c), **rest}
 
+    def forget(self, dropped: Sequence[Candidate]) -> None:
+        """Takes candidates that a search does not go on from out of the books."""
+        gone = {c.tokens for c in dropped}
+        self.finished = {tokens: pair for tokens, pair in self.finished.items() if tokens not in gone}
+        if self.partial is not None and self.partial[1].tokens in gone:
+            self.partial = None
+
     def only(self, kept: Sequence[Candidate]) -> None:
         """Forgets every finished text but these."""
         wanted = {c.tokens for c in kept}

@@ -19,6 +19,7 @@ from espalier.decoders import (
     AStar,
     BestOf,
     Budget,
+    DraftedSteps,
     LiteSearch,
     Phi,
     Rankgen,
@@ -296,3 +297,25 @@ def test_searches_take_any_guide():
 def test_bad_settings(make):
     with pytest.raises(InvalidInput):
         make()
+
+
+def test_drafted_steps_are_kept_or_written_anew_by_their_score():
+    small = es.models.Table.random(4, 1, seed=9)
+    greedy = lambda m: tuple(es.run(es.sample(m | es.temperature(0), X, SHORT, es.Rng(0)))[0].written())  # noqa: E731
+    target, draft = MODEL | es.temperature(0), small | es.temperature(0)
+    assert greedy(MODEL) != greedy(small)
+    for least, expected in ((-math.inf, greedy(small)), (math.inf, greedy(MODEL))):
+        found = run(DraftedSteps(draft, least, score=logp, steps=TOKEN), target)
+        assert found.best.tokens == expected
+        assert len(found.all) == 1
+
+    def second_is_bad(candidates):
+        return [0.0 if len(c.tokens) == 2 else 1.0 for c in candidates]
+
+    found = run(DraftedSteps(draft, 0.5, score=second_is_bad, steps=TOKEN), target)
+    first = greedy(small)[0]
+    second = int(MODEL.row((0, first)).argmax())
+    assert found.best.tokens[:2] == (first, second)
+    assert found.best.tokens[2] == int(small.row((second,)).argmax())
+    with pytest.raises(InvalidInput, match="same tokens"):
+        run(DraftedSteps(es.models.Table.random(5, 1, seed=0), 0.0, score=logp, steps=TOKEN))
