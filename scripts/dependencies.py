@@ -10,9 +10,9 @@ def requirements(want: str) -> list[str]:
     extras = project["optional-dependencies"]
     build = [need for need in extras["dev"] if need.split(">")[0] in {"scikit-build-core", "nanobind", "cmake", "ninja"}]
     if want == "run":
-        return [*project["dependencies"], *build]
+        return [*project["dependencies"], *extras["serve"], *build]
     dev = [need for need in extras["dev"] if not need.startswith("espalier[")]
-    return [*project["dependencies"], *extras["hf"], *extras["retrieval"], *dev]
+    return [*project["dependencies"], *extras["hf"], *extras["retrieval"], *extras["serve"], *dev]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ ROOMS = [
     ".decoders",
     ".shaping",
     ".text",
+    ".serving",
     ".verification",
 ]
 # Interfaces whose implementations have examples, and parts of what another name's example shows.

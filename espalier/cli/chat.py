@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from espalier.cli.flags import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
+from espalier.cli.remote import Remote
 from espalier.cli.text import decoded
-from espalier.errors import EspalierError, InvalidInput
+from espalier.errors import EspalierError, InvalidInput, require
 from espalier.lm import LanguageModel
 from espalier.requests.options import Options
 
@@ -26,7 +29,7 @@ def _read(interactive: bool) -> str | None:
     return decoded(line, "stdin").rstrip("\r\n") if line else None
 
 
-def _answer(lm: LanguageModel, messages: list[dict[str, str]], options: dict[str, Any]) -> str:
+def _answer(lm: LanguageModel | Remote, messages: list[dict[str, str]], options: dict[str, Any]) -> str:
     """Streams the answer to the terminal and returns it; Ctrl-C keeps what was written so far."""
     said: list[str] = []
     try:
@@ -39,6 +42,20 @@ def _answer(lm: LanguageModel, messages: list[dict[str, str]], options: dict[str
     return "".join(said)
 
 
+def _partner(model: str | None, dtype: str | None, device: str | None, server: str | None) -> LanguageModel | Remote:
+    if server is not None:
+        require(
+            model is None and dtype is None and device is None, "--server brings its own model; leave out what is said of one"
+        )
+        return Remote(server)
+    from espalier.models.load.open import load
+
+    lm = load(model, dtype=dtype, device=device)
+    if lm.tokenizer.template is None:
+        raise InvalidInput(f"{lm.name} has no chat template: it continues text. Use ./run generate --raw, or another --model")
+    return lm
+
+
 def chat(
     model: ModelName = None,
     dtype: Dtype = None,
@@ -49,6 +66,7 @@ def chat(
     top_k: TopK = None,
     top_p: TopP = 0.95,
     seed: Seed = None,
+    server: Annotated[str | None, typer.Option(help="Talk with the model of this server instead.")] = None,
 ) -> None:
     """Talks with the model: each line is a turn, the whole conversation is its context."""
     options: dict[str, Any] = {
@@ -59,11 +77,7 @@ def chat(
         "seed": seed,
     }
     Options(**options).rngs()
-    from espalier.models.load.open import load
-
-    lm = load(model, dtype=dtype, device=device)
-    if lm.tokenizer.template is None:
-        raise InvalidInput(f"{lm.name} has no chat template: it continues text. Use ./run generate --raw, or another --model")
+    lm = _partner(model, dtype, device, server)
     interactive = sys.stdin.isatty()
     if interactive:
         import readline  # noqa: F401  (line editing and history for input())

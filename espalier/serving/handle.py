@@ -31,7 +31,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The last event: the completion, as `lm.complete` of that request alone returns it."""
+    """The last event: the completion, as `lm.complete` of that request alone returns it.
+
+    >>> from espalier.requests.completion import Stats
+    >>> Done(Completion("Hi", [7], [-0.5], "stop", Stats())).completion.text
+    'Hi'
+    """
 
     completion: Completion
 

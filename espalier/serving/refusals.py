@@ -6,8 +6,16 @@ from espalier.errors import EspalierError, LimitExceeded
 
 
 class Overloaded(LimitExceeded):
-    """The queue is full: the request was not taken; ask again later."""
+    """The queue is full: the request was not taken; ask again later.
+
+    >>> issubclass(Overloaded, LimitExceeded)
+    True
+    """
 
 
 class NotReady(EspalierError):
-    """The engine is loading, or ends: it takes no requests."""
+    """The engine is loading, or ends: it takes no requests.
+
+    >>> issubclass(NotReady, EspalierError)
+    True
+    """

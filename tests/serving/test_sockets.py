@@ -19,6 +19,8 @@ import pytest
 from served import HI, chunks
 
 from espalier.cli import call
+from espalier.cli.remote import Remote
+from espalier.errors import EspalierError
 from espalier.models.executors import native
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
@@ -183,3 +185,23 @@ def test_flags_beat_variables_and_variables_beat_the_file(tmp_path, capsys, monk
         file.write_text(text)
         assert call(["serve", "--config", str(file), "--print-config"]) == 1
         assert said in capsys.readouterr().err
+
+
+def test_chat_with_a_server(monkeypatch, capsys):
+    with server(api_key=["secret"]) as (_, client):
+        url = str(client.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret")
+        remote = Remote(url)
+        assert remote.name == "tiny"
+        pieces = list(remote.stream(HI, max_tokens=8, seed=1, temperature=1.0, top_p=None))
+        body = {"messages": HI, "max_tokens": 8, "seed": 1}
+        headers = {"authorization": "Bearer secret"}
+        whole = client.post("/v1/chat/completions", json=body, headers=headers).json()
+        assert "".join(pieces) == whole["choices"][0]["message"]["content"]
+        monkeypatch.setenv("OPENAI_API_KEY", "wrong")
+        with pytest.raises(EspalierError, match="401"):
+            list(remote.stream(HI))
+    with pytest.raises(EspalierError, match="does not answer"):
+        list(Remote(url).stream(HI))
+    assert call(["chat", "--server", url, "--model", "x"]) == 1
+    assert "--server brings its own model" in capsys.readouterr().err
