@@ -130,11 +130,11 @@ INLINE void turn_square(N (&v)[square]) {
 
 // turned[32 * k + i]: word k of key i. In bfloat16 words are turned before they are taken apart: half the work.
 template <Kept kept, bool pairs>
-INLINE void turn_keys(const Group& g) {
+INLINE void turn_keys(const Group& g, int dim) {
   const int step = kept == Kept::bf16 ? 2 * square : square;
   alignas(64) float apart[square * 16];
   for (int i = 0; i < at_once; i += square)
-    for (int k = 0; k < g.dim; k += kept == Kept::i4 ? 16 : step) {
+    for (int k = 0; k < dim; k += kept == Kept::i4 ? 16 : step) {
       if constexpr (kept == Kept::i4) {
         for (int j = 0; j < square; ++j) store(apart + 16 * j, load_kv<kept>(g.keys, g.place(i + j) + k));
         for (int part = 0; part < 16; part += square) {
@@ -149,7 +149,7 @@ INLINE void turn_keys(const Group& g) {
 #pragma GCC unroll 16
         for (int j = 0; j < square; ++j) {
           const std::byte* key = static_cast<const std::byte*>(g.keys) + (g.place(i + j) + k) * size;
-          if (step > 16 && k + step > g.dim) {  // dimensions come in sixteens
+          if (step > 16 && k + step > dim) {  // dimensions come in sixteens
             v[j] = N{};
             __builtin_memcpy(&v[j], key, sizeof(N) / 2);
           } else {
@@ -173,16 +173,34 @@ INLINE void turn_keys(const Group& g) {
 
 // turned[dim * j + k]: number k of value j, of values 2 j and 2 j + 1 in pairs.
 template <Kept kept, bool pairs>
-INLINE void turn_values(const Group& g) {
+INLINE void turn_values(const Group& g, int dim) {
+  std::int32_t* const turned = g.turned;
   if constexpr (pairs) {
+#if defined(ESPALIER_AVX512)
+    if (dim % 32 == 0) {
+      typedef std::uint16_t Words __attribute__((vector_size(64)));
+      const auto* values = static_cast<const std::uint16_t*>(g.values);
+      for (int j = 0; j < at_once / 2; ++j) {
+        const std::uint16_t *first = values + g.place(2 * j), *second = values + g.place(2 * j + 1);
+        for (int k = 0; k < dim; k += 32) {
+          const Words a = load_as<Words>(first + k), b = load_as<Words>(second + k);
+          store(turned + j * dim + k, (I)__builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
+                                                                 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47));
+          store(turned + j * dim + k + 16, (I)__builtin_shufflevector(a, b, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
+                                                                      24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63));
+        }
+      }
+      return;
+    }
+#endif
     for (int j = 0; j < at_once / 2; ++j)
-      for (int k = 0; k < g.dim; k += 16) {
+      for (int k = 0; k < dim; k += 16) {
         const I even = as_words(load_kv<kept>(g.values, g.place(2 * j) + k)), odd = as_words(load_kv<kept>(g.values, g.place(2 * j + 1) + k));
-        store(g.turned + j * g.dim + k, (even >> 16 & splat(0xffff)) | odd);
+        store(turned + j * dim + k, (even >> 16 & splat(0xffff)) | odd);
       }
   } else {
     for (int j = 0; j < at_once; ++j)
-      for (int k = 0; k < g.dim; k += 16) store(g.turned + j * g.dim + k, as_words(load_kv<kept>(g.values, g.place(j) + k)));
+      for (int k = 0; k < dim; k += 16) store(turned + j * dim + k, as_words(load_kv<kept>(g.values, g.place(j) + k)));
   }
 }
 
@@ -360,16 +378,17 @@ INLINE float weigh(float* scores, int count, float most) {
 }
 
 // The mixes of one stretch: each row's `part`, `most` and `total`.
-template <Kept kept>
-void attend_stretch(Group& g, int begin) {
+template <Kept kept, int fixed>
+void attend_stretch_of(Group& g, int begin) {
+  const int dim = fixed ? fixed : g.dim;
   constexpr bool pairs = can_pair && kept == Kept::bf16;
-  const int words = pairs ? g.dim / 2 : g.dim;
+  const int words = pairs ? dim / 2 : dim;
   int end = begin;
   for (int r = 0; r < g.count; ++r) end = g.rows[r].end > end ? g.rows[r].end : end;
   if (end > begin + stretch) end = begin + stretch;
   Waiting waiting;
   over_blocks(
-      g, begin, end, [&] { turn_keys<kept, pairs>(g); },
+      g, begin, end, [&] { turn_keys<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
         for (int h = 0; h < g.heads; ++h) waiting.heads[waiting.count++] = {row.q + h * words, row.scores + h * stretch + (from - begin)};
       },
@@ -390,22 +409,22 @@ void attend_stretch(Group& g, int begin) {
       row.total[h] = weigh<pairs>(scores + from, to - from, row.most[h]);
       if (pairs && from) __builtin_memmove(scores + from / 2, scores + from, sizeof(float) * (to - from) / 2);
     }
-    for (int k = 0; k < g.heads * g.dim; k += 16) store(row.part + k, splat(0.0f));
+    for (int k = 0; k < g.heads * dim; k += 16) store(row.part + k, splat(0.0f));
   }
   const auto mix = [&](const Head* all, int together, int from, int to) {
     const std::int32_t last = pairs && to % 2 ? 0x0000ffff : -1;  // of a pair of positions the second may be unseen
     in_tiles(all, together, [&](const Head* heads, int count) {
-      mix_heads<pairs>(heads, count, g.turned, g.dim, pairs ? from / 2 : from, pairs ? (to + 1) / 2 : to, last);
+      mix_heads<pairs>(heads, count, g.turned, dim, pairs ? from / 2 : from, pairs ? (to + 1) / 2 : to, last);
     });
   };
   over_blocks(
-      g, begin, end, [&] { turn_values<kept, pairs>(g); },
+      g, begin, end, [&] { turn_values<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
         const int low = row.first > from ? row.first - from : 0, high = row.end - from < at_once ? row.end - from : at_once;
         Head heads[heads_together];
         for (int h = 0; h < g.heads; ++h) {
           const float* weights = row.scores + h * stretch + (pairs ? (from - begin) / 2 : from - begin);
-          heads[h] = {reinterpret_cast<const std::int32_t*>(weights), row.part + h * g.dim};
+          heads[h] = {reinterpret_cast<const std::int32_t*>(weights), row.part + h * dim};
           if (low == 0 && high == at_once) waiting.heads[waiting.count++] = heads[h];
         }
         if (low > 0 || high < at_once) mix(heads, g.heads, low, high);  // what it does not see is not even multiplied with 0
@@ -414,6 +433,12 @@ void attend_stretch(Group& g, int begin) {
         if (waiting.count) mix(waiting.heads, waiting.count, 0, at_once);
         waiting.count = 0;
       });
+}
+
+template <Kept kept>
+INLINE void attend_stretch(Group& g, int begin) {
+  if (g.dim == 64) return attend_stretch_of<kept, 64>(g, begin);
+  attend_stretch_of<kept, 0>(g, begin);
 }
 
 // Merges what was mixed of a later stretch into what was mixed before it: (most, total) and n numbers `out`.
