@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from espalier import _grammar
-from espalier.constraints.engines import Branches, Chain, Engine, NativeMachine, Repetition, Side
+from espalier.constraints.compiled.engines import Branches, Chain, Engine, NativeMachine, Repetition, Side
+from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.constraints.limits import Limits, teaching
-from espalier.constraints.watched import Timed, Watched
 from espalier.errors import InvalidInput, require
 
 

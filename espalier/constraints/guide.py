@@ -9,8 +9,8 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from espalier.constraints import compile
-from espalier.constraints.engines import Engine, NativeMachine
-from espalier.constraints.leaf import Leaf
+from espalier.constraints.compiled.engines import Engine, NativeMachine
+from espalier.constraints.compiled.leaf import Leaf
 from espalier.constraints.limits import Limits, taught, teaching
 from espalier.constraints.tokens import TokenGuide
 from espalier.errors import InvalidInput

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from espalier.constraints.compiled.maskers import fill_rows, masker
 from espalier.constraints.limits import teaching
-from espalier.constraints.maskers import fill_rows, masker
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

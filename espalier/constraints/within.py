@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from espalier import _grammar
-from espalier.constraints.engines import NativeMachine
+from espalier.constraints.compiled.engines import NativeMachine
+from espalier.constraints.compiled.maskers import masker
 from espalier.constraints.guide import Guide, MachineGuide, teaching
-from espalier.constraints.maskers import masker
 from espalier.constraints.tokens import TokenGuide
 from espalier.errors import InvalidInput, expect, require
 from espalier.text.vocab import Vocab

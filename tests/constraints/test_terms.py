@@ -131,7 +131,7 @@ def test_too_many_readings_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         def accepts(self, state):
             return True
 
-    monkeypatch.setattr("espalier.constraints.engines._THREADS", 20)
+    monkeypatch.setattr("espalier.constraints.compiled.engines._THREADS", 20)
     guide = Counted(1) + Counted(1)
     assert guide.matches(b"a" * 19)
     with pytest.raises(LimitExceeded, match="can be read in more than 20 ways at once"):

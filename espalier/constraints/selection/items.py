@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from espalier.constraints.compiled.leaf import Leaf
+from espalier.constraints.compiled.vocab_trie import nodes
+from espalier.constraints.compiled.walked import Walked
 from espalier.constraints.guide import Guide
-from espalier.constraints.leaf import Leaf
-from espalier.constraints.vocab_trie import nodes
-from espalier.constraints.walked import Walked
 from espalier.errors import InvalidInput, require
 from espalier.text.vocab import Vocab
 

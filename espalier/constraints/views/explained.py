@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
-from espalier.constraints.engines import Branches, Chain, NativeMachine, Repetition, Side
+from espalier.constraints.compiled.engines import Branches, Chain, NativeMachine, Repetition, Side
+from espalier.constraints.compiled.leaf import Leaf
+from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.constraints.guide import Guide, Term
-from espalier.constraints.leaf import Leaf
 from espalier.constraints.schema import explain as schemas
 from espalier.constraints.schema.explain import Keyword
-from espalier.constraints.watched import Timed, Watched
 
 
 class Part(NamedTuple):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from espalier import _grammar
+from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.constraints.guide import Guide, Limits, MachineGuide
 from espalier.constraints.regex import regular
-from espalier.constraints.watched import Timed, Watched
 from espalier.constraints.words.phrases import Progress, Tracker, absent
 from espalier.errors import InvalidInput, Unsatisfiable, require
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy
 
-from espalier.constraints.engines import Engine
-from espalier.constraints.mask_buffers import Masker, as_tensor, is_tensor, place
-from espalier.constraints.vocab_trie import nodes
-from espalier.constraints.watched import Timed, Watched
+from espalier.constraints.compiled.engines import Engine
+from espalier.constraints.compiled.mask_buffers import Masker, as_tensor, is_tensor, place
+from espalier.constraints.compiled.vocab_trie import nodes
+from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

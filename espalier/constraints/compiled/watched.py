@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from espalier.constraints.engines import Engine
+from espalier.constraints.compiled.engines import Engine
 from espalier.errors import Unsatisfiable
 
 
