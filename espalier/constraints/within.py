@@ -12,7 +12,7 @@ from espalier.constraints.compiled.engines import NativeMachine
 from espalier.constraints.compiled.maskers import masker
 from espalier.constraints.guide import Guide, MachineGuide, teaching
 from espalier.constraints.tokens import TokenGuide
-from espalier.errors import InvalidInput, expect, require
+from espalier.errors import InvalidInput, LimitExceeded, expect, require
 from espalier.text.vocab import Vocab
 from espalier.token_constraint import TokenConstraint
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NEVER = 1 << 30
-_SMALL = 1024  # tokens of a vocabulary in which all ways are tried where bounds do not decide
+_SMALL = 64  # tokens of a vocabulary in which all ways are tried where bounds do not decide
 _TRIES = 300
 _REMEMBERED = 50_000  # states of which it is known
 _KEPT = 64  # states whose successors are remembered
@@ -33,7 +33,7 @@ def within(guide: Guide, *, tokens: int) -> Within:
     with it and is finished in time; rows are the scorer's, restricted to these and renormalised. A state knows the fewest
     bytes that it owes (closing quotes and brackets, members that are required); the fewest tokens are those that write one of
     the shortest texts, and where single tokens are bytes that is exact. Where a longer text may need fewer tokens, all ways are
-    tried in vocabularies of at most 1,024 tokens, up to 300 states; else such a text is not counted on. Guides that are "over"
+    tried in vocabularies of at most 64 tokens, up to 300 states; else such a text is not counted on. Guides that are "over"
     may owe more than is known; decoders then back up.
 
     Errors: `InvalidInput` for a guide that is no guide over bytes, and when used: where no text at all is as short.
@@ -172,8 +172,11 @@ class Owed:
             if len(self._bounds) > _REMEMBERED:
                 self._bounds.clear()
                 self._exact.clear()
-            with teaching():
-                owed_bytes, found, text = self._guide.shortest(state)
+            try:
+                with teaching():
+                    owed_bytes, found, text = self._guide.shortest(state)
+            except LimitExceeded:  # looking ahead is no reason to refuse: what is not known is not hurried
+                owed_bytes, found, text = 0, False, b""
             if not found:
                 least = _NEVER if owed_bytes >= _NEVER else -(-owed_bytes // max(1, self.vocab.longest)) + self._last
                 self._bounds[state] = least, _NEVER
