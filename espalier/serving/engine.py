@@ -61,20 +61,23 @@ class Engine:
         Guides are made in the calling thread, within the limits of the engine. `prompt_logprobs` = k scores the tokens of the
         prompt too, with the k best in the place of each.
         """
-        self._check_open()
+        self.check_open()
         handle = Handle(self._cancel)
         job = make(self.lm, self.limits, handle, prompt, options, prompt_logprobs)
         job.priority = priority
         self._admission.check(job)
         with self._door:
-            self._check_open()
+            self.check_open()
+            if not self._jobs:
+                self._turned = time.monotonic()  # there was no work: that nothing ended since is no fault
             job.order = next(self._order)
             heapq.heappush(self._waiting, job)
             self._jobs[handle] = job
             self._door.notify()
         return handle
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises `NotReady` or `Overloaded` where a request would not be taken now."""
         if not self._taking:
             raise NotReady(_STOPPED)
         if len(self._waiting) >= self.limits.queued + max(0, self.limits.running - self.running):

@@ -288,3 +288,12 @@ def test_limits_are_checked():
     for wrong in ({"running": 0}, {"queued": -1}, {"prompt_rows": 1.5}, {"cache_mb": "much"}):
         with pytest.raises(InvalidInput):
             serving.Limits(**wrong)
+
+
+def test_idle_time_is_no_stall():
+    with Engine(tiny()) as engine:
+        engine._turned -= 1000
+        assert engine.stalled == 0
+        handle = engine.submit(es.raw("a"), max_tokens=400, ignore_eos=True)
+        assert engine.stalled < 500
+        handle.cancel()

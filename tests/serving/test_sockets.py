@@ -205,3 +205,17 @@ def test_chat_with_a_server(monkeypatch, capsys):
         list(Remote(url).stream(HI))
     assert call(["chat", "--server", url, "--model", "x"]) == 1
     assert "--server brings its own model" in capsys.readouterr().err
+
+
+def test_a_second_sigterm_cuts_off_what_runs():
+    with server(drain=100) as (process, client):
+        with client.stream("POST", "/v1/completions", json={**LONG, "stream": True}) as stream:
+            lines = stream.iter_text()
+            text = next(lines)
+            process.send_signal(signal.SIGTERM)
+            wait(lambda: client.get("/ready").status_code == 503)
+            process.send_signal(signal.SIGTERM)
+            with suppress(httpx.HTTPError):
+                text += "".join(lines)
+        assert "[DONE]" not in text
+        assert process.wait(timeout=20) == 0

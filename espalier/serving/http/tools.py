@@ -90,6 +90,7 @@ class ToolText:
     content: str = ""
     _rest: str = ""
     _inside: bool = False
+    _blank: str | None = None  # blanks right behind a call: they are content only if more than blanks follows
 
     def feed(self, piece: str, final: bool = False) -> tuple[str, list[tuple[int, str | None, str]]]:
         """The new content, and what is new in calls: their index, the name in the first fragment, and new arguments."""
@@ -98,10 +99,10 @@ class ToolText:
         while True:
             if not self._inside:
                 new, found = _until(self, BEGIN.rstrip(), final)
-                content += new
+                content += self._settled(new)
                 if not found:
                     break
-                self._inside = True
+                self._inside, self._blank = True, None
                 self.calls.append(Call(f"call_{secrets.token_hex(12)}", ""))
             call, index = self.calls[-1], len(self.calls) - 1
             if not call.name:
@@ -116,11 +117,18 @@ class ToolText:
                 told.append((index, None, new))
             if not found:
                 break
-            self._inside = False
-        if self.calls and content.isspace():  # between two calls
-            content = ""
+            self._inside, self._blank = False, ""
         self.content += content
         return content, told
+
+    def _settled(self, new: str) -> str:
+        if self._blank is None:
+            return new
+        self._blank += new
+        if not self._blank.strip():
+            return ""
+        new, self._blank = self._blank, None
+        return new
 
 
 def _until(text: ToolText, mark: str, final: bool) -> tuple[str, bool]:
