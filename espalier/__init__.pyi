@@ -49,6 +49,7 @@ from .rows import Row as Row
 from .rows import Rows as Rows
 from .run import Keep as Keep
 from .run import Loop as Loop
+from .scheduler import Scheduler as Scheduler
 from .scorer import Ask as Ask
 from .scorer import Model as Model
 from .scorer import Scorer as Scorer
@@ -90,6 +91,7 @@ __all__ = [
     "Row",
     "Rows",
     "Sampling",
+    "Scheduler",
     "Schema",
     "Scorer",
     "Shaper",

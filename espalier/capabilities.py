@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from espalier.errors import InvalidInput
 
 
 class Extra(StrEnum):
@@ -29,7 +32,8 @@ class Capabilities:
     are none to speak of. `partial`: some of its layers alone are a model (`model.partial(layers)`). `lens`: hidden states of
     any layer become logits (`model.read(hidden)`). `rounded`: it has a copy of itself in fewer bits
     (`model.quantised(kv_bits)`). `trees`: a tree of prefixes costs one row per node. `invariant`: a row is the same to the
-    last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens.
+    last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens. `chunked`: a prompt is read in
+    pieces (`model.prefill(x, rows)`).
 
     >>> import espalier as es
     >>> es.models.Table.random(vocab_size=4, depth=1, seed=0).capabilities.trees
@@ -45,3 +49,13 @@ class Capabilities:
     trees: bool = True
     invariant: bool = False
     embeddings: bool = False
+    chunked: bool = False
+
+
+def check_rows(rows: Any, name: str, count: int, vocab_size: int) -> None:
+    """Raise `InvalidInput` unless what the model of this name returned is `count` rows over its vocabulary."""
+    logits = getattr(rows, "logits", None)
+    if logits is None or len(rows) != count or tuple(logits.shape) != (count, vocab_size):
+        found = repr(rows)[:200] if logits is None else f"{len(rows)} rows {list(logits.shape)}"
+        wanted = f"Rows(logits, prefixes) with logits [{count}, {vocab_size}]"
+        raise InvalidInput(f"{name}.forward returned {found} for {count} prefixes; return {wanted}")

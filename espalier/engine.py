@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from espalier.errors import Interrupted, InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.run import Decoder, Keep, Loop, Trace
+from espalier.scheduler import Scheduler
 
 T = TypeVar("T")
 
@@ -28,8 +29,8 @@ class Engine:
     ([2, 3, 4], 4, 0)
     """
 
-    def __init__(self, trace: Trace | None = None) -> None:
-        self._loop = Loop(trace)
+    def __init__(self, trace: Trace | None = None, scheduler: Scheduler | None = None) -> None:
+        self._loop = Loop(trace, scheduler)
         self._stepping, self._stepper = threading.Lock(), 0
         self._door = threading.Lock()  # of the four below; never held while something runs
         self._added = 0
@@ -150,7 +151,7 @@ class Engine:
             self._loop.kept.clear()
 
 
-def run(*decoders: Decoder[T], trace: Trace | None = None) -> list[T]:
+def run(*decoders: Decoder[T], trace: Trace | None = None, scheduler: Scheduler | None = None) -> list[T]:
     """What each decoder returns, in order; all of them share every forward pass.
 
     The result of a decoder does not depend on which others run beside it. If one raises, the others are closed and the
@@ -162,7 +163,7 @@ def run(*decoders: Decoder[T], trace: Trace | None = None) -> list[T]:
     >>> len(x)
     3
     """
-    engine, numbers = Engine(trace), list[int]()
+    engine, numbers = Engine(trace, scheduler), list[int]()
     try:
         for decoder in decoders:
             numbers.append(engine.add(decoder))

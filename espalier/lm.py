@@ -22,6 +22,7 @@ from espalier.requests.request import Flat, Request, read
 from espalier.requests.scoring import scored
 from espalier.requests.writing import Writing, begin
 from espalier.run import Trace
+from espalier.scheduler import Scheduler
 from espalier.scorer import Model, Scorer
 from espalier.text.detokenize import Detokenizer
 from espalier.torch_threads import one_thread
@@ -48,7 +49,9 @@ class LanguageModel:
     tokenizer: Tokenizer
     most_texts: int = 1024
 
-    def __init__(self, model: Model, tokenizer: Tokenizer, name: str = "model", cache_mb: float = 256) -> None:
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer, name: str = "model", cache_mb: float = 256, scheduler: Scheduler | None = None
+    ) -> None:
         require(
             model.vocab_size == tokenizer.vocab.size,
             f"{name}: the model has {model.vocab_size} tokens but its tokenizer {tokenizer.vocab.size}; they do not match",
@@ -57,7 +60,7 @@ class LanguageModel:
         model.vocab = tokenizer.vocab
         kv = getattr(model, "kv", None) if model.invariant else None  # other models' rows depend on how they were computed
         self.cache = PrefixCache(kv, cache_mb) if kv is not None and cache_mb else None
-        self._drafters, self._choosing = dict[str, Drafter](), Lock()
+        self.scheduler, self._drafters, self._choosing = scheduler, dict[str, Drafter](), Lock()
 
     @property
     def scorer(self) -> Model:
@@ -144,7 +147,7 @@ class LanguageModel:
         A `Request(prompt, seed=1, …)` has options of its own; the keywords are those of all others.
         """
         expect(prompts, (list, tuple), "prompts", "a list of prompts; for one there is lm.complete(prompt)")
-        shared, engine, writings = read(options), Engine(trace), dict[int, Writing]()
+        shared, engine, writings = read(options), Engine(trace, self.scheduler), dict[int, Writing]()
         guide = shared.guide()
         asked: list[tuple[Options, list[int]] | Completion] = []
         for each in prompts:
@@ -227,7 +230,7 @@ class LanguageModel:
         return writings
 
     def _stream(self, writings: Sequence[Writing]) -> Iterator[Piece]:
-        engine = Engine()
+        engine = Engine(scheduler=self.scheduler)
         numbers = {engine.add(writing.decoder): writing for writing in writings}
         texts = {number: Detokenizer(self.vocab) for number in numbers}
         open_ = set(numbers)

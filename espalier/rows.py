@@ -87,6 +87,12 @@ class Rows(Sequence["Row"]):
         limits = [self.limits[i] for i in at] if self.limits is not None else None
         return Rows(self.logits[index], [self.prefixes[i] for i in at], extras, limits, self.after)
 
+    def joined(self, before: Sequence[Rows]) -> Rows:
+        """These rows behind others of the same model, which no constraint limits yet."""
+        parts = [*before, self]
+        extras = {name: torch.cat([part.extras[name] for part in parts]) for name in self.extras}
+        return Rows(torch.cat([part.logits for part in parts]), [x for part in parts for x in part.prefixes], extras)
+
     def followed_by(self, shaper: Shaper) -> Rows:
         """These rows with one more shaper after the constraint."""
         return Rows(self.logits, self.prefixes, self.extras, self.limits, (*self.after, shaper))

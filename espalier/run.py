@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from espalier.capabilities import check_rows
 from espalier.errors import Interrupted, InvalidInput, expect
 from espalier.prefix import Prefix
+from espalier.scheduler import Batch, Queue, Scheduler
 from espalier.scorer import Ask, Model, Scorer
 from espalier.torch_threads import one_thread
 
@@ -57,6 +59,8 @@ class _Task:
 class Loop:
     """Decoders that run side by side. `add` one at any time, `turn` makes one pass per model, `cancel` forgets one.
 
+    `scheduler` says which of the questions that wait go into a turn, and how much of them (a row budget).
+
     `results[number]` is what a finished decoder returned, `errors[number]` what it raised; `kept` receives what settles. What
     raises, or hands over nonsense, ends alone. After an interrupt (Ctrl-C) the others go on: the decoder that it hit ends
     with `Interrupted`. For one thread; `Engine` is for several.
@@ -70,14 +74,14 @@ class Loop:
     ([4, 5], 4)
     """
 
-    def __init__(self, trace: Trace | None = None) -> None:
+    def __init__(self, trace: Trace | None = None, scheduler: Scheduler | None = None) -> None:
+        expect(scheduler, (Scheduler, type(None)), "the scheduler of a loop", "es.Scheduler(rows=256), or None")
         self.results: dict[int, Any] = {}
         self.errors: dict[int, BaseException] = {}
         self.kept: list[tuple[int, Keep]] = []
         self.passes = 0
         self._trace = trace
-        self._waiting: dict[_Task, Ask] = {}
-        self._waited: dict[Model, int] = {}
+        self._queue = Queue(scheduler or Scheduler())
         self._live: dict[int, _Task] = {}
         self._numbers = itertools.count()
         self._torn: int | None = None  # whose task is being resumed
@@ -103,7 +107,7 @@ class Loop:
         """Stops a decoder; what only it held is freed."""
         task = self._live.pop(number, None)
         if task is not None:
-            self._waiting = {waiting: ask for waiting, ask in self._waiting.items() if waiting.number != number}
+            self._queue.forget(number)
             for generator in reversed(task.stack):
                 try:
                     generator.close()
@@ -111,21 +115,19 @@ class Loop:
                     self.errors[number] = raised
 
     def turn(self) -> None:
-        """Answers every question that waits: one forward pass per model; a patient model's wait for others to join them."""
+        """Answers the questions that wait, as the scheduler says: at most one forward pass per model."""
         self._mend()
-        groups: dict[int, list[tuple[_Task, Ask]]] = {}
-        for task, ask in self._due():
-            groups.setdefault(id(ask.scorer), []).append((task, ask))
-        for group in groups.values():
-            answers = self._answers([ask for _, ask in group])
-            with one_thread():
-                for (task, _), answer in zip(group, answers, strict=True):
-                    if task in self._waiting:  # else it was cancelled meanwhile
-                        self._resume(task, answer, answer if isinstance(answer, Exception) else None)
+        for gathering in (False, True):
+            for batch in self._queue.batches(gathering):
+                answers = self._answers(batch)
+                with one_thread():
+                    for task, answer in answers:
+                        if task in self._queue.waiting:  # else it was cancelled meanwhile
+                            self._resume(task, answer, answer if isinstance(answer, Exception) else None)
 
     def _resume(self, task: _Task, value: Any, error: Exception | None = None) -> None:
         self._torn = task.number
-        self._waiting.pop(task, None)
+        self._queue.answered(task)
         self._advance(task, value, error)
         self._torn = None
 
@@ -137,36 +139,38 @@ class Loop:
             self.cancel(number)
             self._torn = None
 
-    def _due(self) -> list[tuple[_Task, Ask]]:
-        models = {ask.scorer for ask in self._waiting.values() if isinstance(ask.scorer, Model)}
-        patient = {model for model in models if model.patience > self._waited.get(model, 0)}
-        held = patient if models - patient else set()
-        self._waited = {model: self._waited.get(model, 0) + 1 for model in held}
-        return [(task, ask) for task, ask in self._waiting.items() if ask.scorer not in held]
-
-    def _answers(self, asks: Sequence[Ask]) -> Sequence[Rows | Exception]:
+    def _answers(self, batch: Batch) -> list[tuple[Any, Rows | Exception]]:
         """One pass for all questions; where that fails one for each, so that only those fail that cannot be answered."""
         try:
-            return self._forward(asks)
+            return self._forward(batch)
         except Exception as error:
-            return [error] if len(asks) == 1 else [self._answers([ask])[0] for ask in asks]
+            parts, ahead = batch.parts, batch.ahead
+            if len(parts) + len(ahead) == 1:
+                return [((parts or ahead)[0][0], error)]
+            alone = [Batch(batch.model, [part]) for part in parts] + [Batch(batch.model, ahead=[part]) for part in ahead]
+            return [answer for each in alone for answer in self._answers(each)]
 
-    def _forward(self, asks: Sequence[Ask]) -> list[Rows]:
-        model = asks[0].scorer
-        assert isinstance(model, Model)
-        places: dict[Prefix, int] = {}
-        for ask in asks:
-            for prefix in ask.prefixes:
+    def _forward(self, batch: Batch) -> list[tuple[Any, Rows | Exception]]:
+        model, parts, places = batch.model, batch.parts, dict[Prefix, int]()
+        for _, question, count in parts:
+            for prefix in question.left[:count]:
                 places.setdefault(prefix, len(places))
+        ahead = [(prefix, rows) for _, prefix, rows in batch.ahead]
+        want = frozenset[str]().union(*(question.ask.want for _, question, _ in parts))
         with model.passing:
-            rows = model.forward(list(places), frozenset().union(*(ask.want for ask in asks)))
-        _check_rows(rows, model, len(places))
-        self.passes += 1
-        if self._trace is not None:
-            self._trace("pass", (model, asks, rows))
-        if len(asks) == 1 and len(places) == len(asks[0].prefixes):
-            return [rows]
-        return [rows.take([places[prefix] for prefix in ask.prefixes]) for ask in asks]
+            rows = model.forward_beside(list(places), want, ahead) if ahead else model.forward(list(places), want)
+        self.passes += not model.gathers
+        if not parts:
+            return []
+        check_rows(rows, type(model).__name__, len(places), model.vocab_size)
+        if self._trace is not None and not model.gathers:
+            self._trace("pass", (model, [question.ask for _, question, _ in parts], rows))
+        if len(parts) == 1 and len(places) == parts[0][2]:
+            found = [rows]
+        else:
+            found = [rows.take([places[prefix] for prefix in question.left[:count]]) for _, question, count in parts]
+        answers = ((task, question.take(part)) for (task, question, _), part in zip(parts, found, strict=True))
+        return [(task, whole) for task, whole in answers if whole is not None]
 
     def _advance(self, task: _Task, value: Any, error: BaseException | None = None) -> None:
         while task.stack:
@@ -183,14 +187,19 @@ class Loop:
             value, error = None, None
             if isinstance(message, Ask):
                 if isinstance(message.scorer, Model):
-                    self._waiting[task] = message
-                    return
+                    try:
+                        self._queue.ask(task, task.number, message)
+                        return
+                    except Exception as raised:
+                        error = raised
+                        continue
                 try:
                     task.stack.append(_answering(message))
                 except Exception as raised:
                     error = raised
             elif isinstance(message, Keep) and isinstance(message.prefix, Prefix):
                 self.kept.append((task.number, message))
+                self._queue.kept(task.number)
                 if self._trace is not None:
                     self._trace("keep", (task.number, message.prefix))
                 value = message.prefix
@@ -214,6 +223,7 @@ class Loop:
                 else:
                     self.results[task.number] = value
                 self._live.pop(task.number)
+            self._queue.forget(task.number)
             return
         parent.parts[task.slot] = error if error is not None else value
         parent.missing -= 1
@@ -235,11 +245,3 @@ def _answering(ask: Ask) -> Generator[Any, Any, Rows]:
     if type(answer) is not GeneratorType:
         expect(answer, Generator, f"{type(ask.scorer).__name__}.answer(…)", "a generator: rows = yield Ask(…); return rows")
     return answer
-
-
-def _check_rows(rows: Rows, model: Model, count: int) -> None:
-    logits = getattr(rows, "logits", None)
-    if logits is None or len(rows) != count or tuple(logits.shape) != (count, model.vocab_size):
-        found = repr(rows)[:200] if logits is None else f"{len(rows)} rows {list(logits.shape)}"
-        wanted = f"Rows(logits, prefixes) with logits [{count}, {model.vocab_size}]"
-        raise InvalidInput(f"{type(model).__name__}.forward returned {found} for {count} prefixes; return {wanted}")

@@ -103,8 +103,9 @@ class Model(Scorer):
     """A leaf: answers from its own forward pass. One call of `forward` is one pass over all prefixes it is given.
 
     `capabilities` says what it can give besides rows. `invariant`: a row is the same to the last bit whatever else is in
-    the pass; False unless said. `context`: how many tokens it can look at. `patience`: for how many turns questions to it
-    may wait while other models are asked, so that more come together.
+    the pass; False unless said. `context`: how many tokens it can look at. `room`: for how many tokens it keeps keys and
+    values, None if it says nothing. `gathers`: it computes nothing and brings texts together: it is asked
+    behind the passes of a turn, waits for all that asked it in the round before, and counts as no pass.
 
     >>> import torch, espalier as es
     >>> class Even(Model):
@@ -118,7 +119,12 @@ class Model(Scorer):
 
     invariant: bool = False
     context: int = 1 << 30
-    patience: int = 0
+    gathers: bool = False
+
+    @property
+    def room(self) -> int | None:
+        """For how many tokens keys and values may be kept at once; None if there is no such limit."""
+        return None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -138,6 +144,14 @@ class Model(Scorer):
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
         """The rows [N, V] of the tokens that follow N prefixes; row i depends on `prefixes[i]` alone."""
+
+    def forward_beside(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
+        """`forward`, and in the same pass some more rows of prompts; for models whose capabilities are `chunked`."""
+        raise InvalidInput(f"{type(self).__name__} cannot read prompts in pieces, so nothing can be read ahead in its passes")
+
+    def costs(self, prefixes: Sequence[Prefix]) -> list[int]:
+        """How many rows a pass computes for each of these prefixes, what is before it in the list being there."""
+        return [1] * len(prefixes)
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self, prefixes, want)

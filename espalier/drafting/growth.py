@@ -192,11 +192,13 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
 
     `plan` is asked before a round, `go_on` whenever the slots of a pass are filled, also when there will be no other pass; the
     tokens that made it say no are kept.
-    A policy that remembers anything of a request returns a fresh one from `begin`. `want` names extras of the drafter's rows
+    A policy that remembers anything of a request returns a fresh one from `begin`. `meeting` is asked before `plan` where all
+    requests of a round are to have reported before any of them plans (`Meeting`). `want` names extras of the drafter's rows
     (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
     """
 
     most: int = 1 << 30
+    meeting: Scorer | None = None
     want: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
 
@@ -272,6 +274,8 @@ def grow(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng:
 
 def grown(scorer: Scorer, x: Prefix, tree: TreePolicy, length: LengthPolicy, rng: Rng) -> Generator[Ask, Any, Growth]:
     """What `grow` does before the tree policy's final choice: the draft together with the laws it was made from."""
+    if length.meeting is not None:
+        yield Ask(length.meeting, [x])
     growth, most, heard = Growth(x, tree.kind, rng), length.plan(x, rng), 0
     end = scorer.vocab.end if scorer.vocab is not None else frozenset()
     for nodes in tree.grow(growth) if most != 0 else ():

@@ -18,6 +18,7 @@ from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
 from espalier.models.kv.borrowing import borrow
 from espalier.models.kv.layout import Pass
+from espalier.models.kv.planning import row_costs
 from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -78,6 +79,7 @@ class Transformer(Model):
             lens=True,
             rounded=isinstance(self.executor, native.Engine),
             invariant=self.invariant,
+            chunked=True,
         )
 
     @property
@@ -127,17 +129,32 @@ class Transformer(Model):
         return cls(config, Captured(executor) if graphs else executor, budget, chunk)
 
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:
-        with self.passing, torch.no_grad():  # two passes at once would write into slots that the other one moves
-            return self._forward(prefixes, want)
+        return self.forward_beside(prefixes, want, ())
 
-    def _forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:
-        if unknown := want - EXTRAS:
-            raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
+    def forward_beside(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
+        with self.passing, torch.no_grad():  # two passes at once would write into slots that the other one moves
+            return self._forward(prefixes, want, ahead)
+
+    def _borrow(self, prefixes: Sequence[Prefix]) -> None:
         if self._lender is not None:
             with one_thread():
                 for x in prefixes:
                     borrow(self.kv, self._lender.kv, x)
-        plan = self.kv.plan(prefixes)
+
+    def costs(self, prefixes: Sequence[Prefix]) -> list[int]:
+        with self.passing:
+            self._borrow(prefixes)
+            return row_costs(self.kv, prefixes)
+
+    @property
+    def room(self) -> int:
+        return self.kv.limit
+
+    def _forward(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
+        if unknown := want - EXTRAS:
+            raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
+        self._borrow([*prefixes, *(x for x, _ in ahead)])
+        plan = self.kv.plan(prefixes, ahead=ahead)
         taps = "layers" in want
         try:
             parts = [self._run(p, taps) for p in plan.passes(self._chunk)]
@@ -145,6 +162,8 @@ class Transformer(Model):
             self.kv.abandon(plan)
             raise
         self.kv.commit(plan)
+        if not plan.asked:
+            return Rows(torch.empty(0, self.vocab_size), [])
         hidden = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts])
         logits = self.executor.read(hidden, norm=False)
         extras = {"hidden": hidden} if "hidden" in want else {}
@@ -166,16 +185,8 @@ class Transformer(Model):
 
     def prefill(self, x: Prefix, rows: int) -> int:
         """Computes at most `rows` more tokens of `x`, a long prompt in pieces; returns how many are missing then."""
-        with self.passing:
-            plan = self.kv.plan([x], rows)
-            try:
-                for p in plan.passes(self._chunk):
-                    self._run(p, False)
-            except BaseException:
-                self.kv.abandon(plan)
-                raise
-            self.kv.commit(plan)
-            return self.kv.missing(x)
+        self.forward_beside([], frozenset(), [(x, rows)])
+        return self.kv.missing(x)
 
     def read(self, hidden: Tensor, norm: bool = True) -> Tensor:
         """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens), through

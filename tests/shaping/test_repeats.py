@@ -12,7 +12,7 @@ from transformers import NoRepeatNGramLogitsProcessor
 
 import espalier as es
 from espalier import shaping as s
-from espalier.persistent_map import PersistentMap
+from espalier.shaping.repeats.persistent_map import PersistentMap
 from espalier.shaping.repeats.suffixes import Suffixes
 from espalier.text import Vocab
 

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind
+from espalier.drafting.draft_model.remembered import known
 from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
-from espalier.remembered import known
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Ask, Constrained, Scorer, Shaped, Wrapper

@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from espalier.drafting.draft_model.remembered import Remembered
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
-from espalier.remembered import Remembered
 from espalier.scorer import Answer, Ask, Scorer
 from espalier.shaper import Stage
 from espalier.shaping.second_stream import SecondStream, twins

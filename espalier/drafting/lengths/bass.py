@@ -6,6 +6,7 @@ import math
 
 from espalier.drafting.draft import Draft
 from espalier.drafting.growth import LengthPolicy
+from espalier.drafting.lengths.meeting import Meeting
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -16,8 +17,9 @@ class BASS(LengthPolicy):
     """The same length k for all requests: k + `grow` once some request accepted its whole draft, else a little less.
 
     Less is max(1, the most that any accepted, k - ⌈k / 10⌉ - s), s = 1 if the round before made it less too. A round is what
-    requests report between two plans of one of them. Requests accept raggedly and nothing is padded: the loop packs what
-    each drafts. Qian et al. 2024, "BASS" (arXiv 2404.15778). Give the same object to all requests.
+    the requests of a batch report before they meet again; then all of them draft the new k. They accept raggedly and nothing
+    is padded: the loop packs what each drafts. Qian et al. 2024, "BASS" (arXiv 2404.15778). Give the same object to all
+    requests. The rule is tested, round by round, by `test_bass_decides_once_a_round_for_all`.
 
     >>> BASS(start=7).plan(Prefix([1]), Rng(0))
     7
@@ -26,6 +28,7 @@ class BASS(LengthPolicy):
     def __init__(self, start: int = 7, most: int = 32, grow: int = 2) -> None:
         require(1 <= start <= most and grow >= 1, f"start={start}, most={most}, grow={grow}: need 1 ≤ start ≤ most, grow ≥ 1")
         self.tokens, self.most, self.grow = start, most, grow
+        self.meeting = Meeting()
         self._shrank = 0
         self._round: list[tuple[int, int]] = []
 

@@ -50,6 +50,7 @@ class Both(LengthPolicy):
     def __init__(self, *policies: LengthPolicy) -> None:
         require(len(policies) >= 1, "Both() was given no policy; it needs at least one")
         self.policies = policies
+        self.meeting = next((policy.meeting for policy in policies if policy.meeting is not None), None)
         self.want = frozenset[str]().union(*(policy.want for policy in policies))
         self.reads = frozenset[str]().union(*(policy.reads for policy in policies))
 

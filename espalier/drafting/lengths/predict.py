@@ -57,7 +57,7 @@ class Recorder(LengthPolicy):
     """
 
     def __init__(self, policy: LengthPolicy, features: Features = statistics, examples: list[Example] | None = None) -> None:
-        self.policy, self.features = policy, features
+        self.policy, self.features, self.meeting = policy, features, policy.meeting
         self.want = policy.want | (frozenset({"hidden"}) if features is hidden else frozenset())
         self.reads = policy.reads
         self.examples: list[Example] = [] if examples is None else examples

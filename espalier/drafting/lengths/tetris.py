@@ -23,18 +23,18 @@ class Capacity(Model):
 
     It is asked like a model, and one turn of the loop brings it the drafts of all requests at once; that is how it sees
     across them. A row is one number, 1 to keep the node and 0 to drop it. Equal values: the earlier asked. `tokens` is for
-    the whole pass; with `per_request` it grows with the number of requests that draft in the turn. With `patience`, drafts
-    that are done wait that many turns for those that are not, so that requests with drafts of different lengths are verified
-    in one pass.
+    the whole pass; with `per_request` it grows with the number of requests that draft in the round. Drafts that are done wait
+    for those that are not (`gathers`), so that the budget is shared among all drafts of a round, and they are verified in one
+    pass.
     """
 
     vocab_size = 1
     invariant = True
+    gathers = True
 
-    def __init__(self, tokens: int, per_request: bool = False, patience: int = 0) -> None:
-        require(patience >= 0, f"patience={patience}: a number of turns, 0 for none")
+    def __init__(self, tokens: int, per_request: bool = False) -> None:
         budget(tokens=tokens)
-        self.tokens, self.per_request, self.patience = tokens, per_request, patience
+        self.tokens, self.per_request = tokens, per_request
         self.values: weakref.WeakKeyDictionary[Prefix, tuple[float, object]] = weakref.WeakKeyDictionary()
 
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:

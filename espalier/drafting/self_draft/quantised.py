@@ -57,7 +57,7 @@ class _Afterwards(LengthPolicy):
 
     def __init__(self, inner: LengthPolicy) -> None:
         self.inner, self.most, self.want, self.reads = inner, inner.most, inner.want, inner.reads
-        self._read = False
+        self._read, self.meeting = False, inner.meeting
 
     def begin(self, x: Prefix) -> LengthPolicy:
         return _Afterwards(self.inner.begin(x))

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 from espalier.errors import require
+from espalier.models.kv.planning import held
 from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 
@@ -41,7 +42,7 @@ class PrefixCache:
     @property
     def nbytes(self) -> int:
         """The bytes of the keys and values that are kept; what texts share counts once."""
-        return self.kv.held([root for root, _ in self._kept.values()]) * self.kv.bytes_per_token
+        return held(self.kv, [root for root, _ in self._kept.values()]) * self.kv.bytes_per_token
 
     def known(self, x: Prefix, salt: str | None = None) -> int:
         """How many of the first tokens of a prompt are known; they are shared from now on."""

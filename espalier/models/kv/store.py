@@ -12,6 +12,7 @@ import torch
 
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.kv.layout import Plan
+from espalier.models.kv.planning import lacking, planned
 from espalier.models.kv.pool import Changes, Pool, Run, Slots, coldest, longest_path
 from espalier.prefix import Prefix
 
@@ -98,8 +99,15 @@ class KV:
         """The bytes held now."""
         return self.capacity * self.bytes_per_token
 
-    def plan(self, prefixes: Sequence[Prefix], rows: int | None = None) -> Plan:
-        """What must be computed to answer for `prefixes`; with `rows`, only the first so many rows of it, unanswered.
+    @property
+    def limit(self) -> int:
+        """The number of slots that the budget allows."""
+        return self._pool.limit
+
+    def plan(self, prefixes: Sequence[Prefix], rows: int | None = None, ahead: Sequence[tuple[Prefix, int]] = ()) -> Plan:
+        """What must be computed to answer for `prefixes`, and `ahead`: the next so many rows of others, unanswered.
+
+        With `rows`, only the first so many rows of `prefixes` themselves, unanswered too.
 
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
@@ -108,22 +116,15 @@ class KV:
             self._release(self._open)  # there is one if an interrupt came between a plan and its end
             self._collect()
             self._turn += 1
-            chains = [self._chain(x) for x in prefixes]
-            nodes = {id(node): node for _, chain in chains for node in chain}
-            missing = sum(len(node.tokens) - self._have(node) for node in nodes.values())
-            missing = missing if rows is None else min(missing, rows)
+            if rows is not None:
+                ahead, prefixes = [(x, rows) for x in prefixes], list[Prefix]()
+            every = [*prefixes, *(x for x, _ in ahead)]
+            chains = [self._chain(x) for x in every]
+            missing = min(lacking(self, chains), lacking(self, chains[: len(prefixes)]) + sum(count for _, count in ahead))
             if missing > self._pool.free:
                 self._make_room(missing, chains)
-                chains = [self._chain(x) for x in prefixes]
-            plan = Plan()
-            for x, (path, chain) in zip(prefixes, chains, strict=True):
-                for node in chain:
-                    path = self._extend(plan, node, path, rows)
-                if rows is None:
-                    plan.remember[id(x)] = path
-                    if id(x) not in plan.answered_by:
-                        plan.answered_by[id(x)] = plan.add([x.last], path)
-                    plan.asked.append(plan.answered_by[id(x)])
+                chains = [self._chain(x) for x in every]
+            plan = planned(self, prefixes, [count for _, count in ahead], chains, rows)
             self._open = plan
             return plan
 
@@ -170,12 +171,6 @@ class KV:
             self._collect()
             have = [(node, self._have(node)) for node in x.path()]
             return sum(count for _, count in have)
-
-    def held(self, roots: Sequence[Prefix]) -> int:
-        """How many slots some prefixes hold together; what they share counts once."""
-        with self._moving, self._changes:
-            runs = [run.slots for root in roots if (run := self._run(root)) is not None]
-            return len(np.unique(np.concatenate(runs))) if runs else 0
 
     def clear(self) -> None:
         """Forgets everything; prefixes are computed again when asked for."""

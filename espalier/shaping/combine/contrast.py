@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from espalier.drafting.draft_model.remembered import Remembered
 from espalier.errors import require
 from espalier.prefix import Prefix
-from espalier.remembered import Remembered
 from espalier.scorer import Scorer
 from espalier.shaping.combine.linear import combine
 from espalier.shaping.second_stream import SecondStream, twins

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from espalier.capabilities import Extra
 from espalier.errors import require
-from espalier.persistent_map import PersistentMap
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Answer, Scorer, Wrapper
@@ -21,6 +20,7 @@ from espalier.shaping.forks import unrestricted
 from espalier.shaping.history import History
 from espalier.shaping.positions import Positions
 from espalier.shaping.repeats.contrastive import HIDDEN, Directions
+from espalier.shaping.repeats.persistent_map import PersistentMap
 from espalier.shaping.scores import candidates
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from espalier.errors import require
-from espalier.persistent_map import PersistentMap
 from espalier.prefix import Prefix
 from espalier.shaper import Stage
 from espalier.shaping.history import History
+from espalier.shaping.repeats.persistent_map import PersistentMap
 from espalier.shaping.scores import candidates
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from espalier.persistent_map import PersistentMap
+from espalier.shaping.repeats.persistent_map import PersistentMap
 
 Node: TypeAlias = "tuple[int, int, PersistentMap[int, int]]"  # the longest text, the node of its next shorter suffix, edges
 
