@@ -38,8 +38,8 @@ class Scheduler:
     >>> numbers = [loop.add(es.sample(model, es.Prefix([i]), es.stop.budget(4), es.Rng(i))) for i in range(3)]
     >>> while loop:
     ...     loop.turn()
-    >>> loop.passes  # twelve rows, two at a time
-    6
+    >>> loop.passes  # the third begins when two have ended
+    8
     """
 
     rows: int | None = None
