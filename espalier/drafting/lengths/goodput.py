@@ -30,7 +30,7 @@ class Goodput(LengthPolicy):
 
     >>> policy = Goodput(verify_cost=lambda nodes: 10 + nodes)
     >>> policy.lengths([0.9, 0.1]), policy.best([0.9]), policy.best([0.1])
-    ([8, 1], 8, 1)
+    ([8, 0], 8, 1)
     """
 
     def __init__(

@@ -99,15 +99,9 @@ class KV:
         """The bytes held now."""
         return self.capacity * self.bytes_per_token
 
-    @property
-    def limit(self) -> int:
-        """The number of slots that the budget allows."""
-        return self._pool.limit
-
     def plan(self, prefixes: Sequence[Prefix], rows: int | None = None, ahead: Sequence[tuple[Prefix, int]] = ()) -> Plan:
-        """What must be computed to answer for `prefixes`, and `ahead`: the next so many rows of others, unanswered.
-
-        With `rows`, only the first so many rows of `prefixes` themselves, unanswered too.
+        """What must be computed to answer for `prefixes`, and `ahead`: the next so many rows of others, unanswered. With
+        `rows`, only the first so many rows of `prefixes` themselves, unanswered too.
 
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
