@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from types import GeneratorType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from espalier.capabilities import check_rows
 from espalier.errors import Interrupted, InvalidInput, expect
 from espalier.prefix import Prefix
-from espalier.scheduler import Batch, Queue, Scheduler
-from espalier.scorer import Ask, Model, Scorer
+from espalier.scheduler import Scheduler
+from espalier.scorer import Ask, Model
 from espalier.torch_threads import one_thread
+from espalier.turns.task import Task, answering, asking
+from espalier.turns.waiting import Batch, Queue
 
 if TYPE_CHECKING:
     from espalier.rows import Rows
@@ -44,18 +45,6 @@ Decoder: TypeAlias = Generator["Ask | tuple[Ask, ...] | Keep", Any, T]
 Trace: TypeAlias = Callable[[str, Any], None]  # ("pass", (model, asks, rows)) or ("keep", (decoder's number, prefix))
 
 
-class _Task:
-    """A decoder (or one of several asks of one) as a stack of generators: scorers are asked in its name."""
-
-    __slots__ = ("missing", "number", "parent", "parts", "slot", "stack")
-
-    def __init__(self, generator: Generator[Any, Any, Any], number: int, parent: _Task | None = None, slot: int = 0) -> None:
-        self.stack = [generator]
-        self.number, self.parent, self.slot = number, parent, slot
-        self.parts: list[Any] = []
-        self.missing = 0
-
-
 class Loop:
     """Decoders that run side by side. `add` one at any time, `turn` makes one pass per model, `cancel` forgets one.
 
@@ -82,7 +71,7 @@ class Loop:
         self.passes = 0
         self._trace = trace
         self._queue = Queue(scheduler or Scheduler())
-        self._live: dict[int, _Task] = {}
+        self._live: dict[int, Task] = {}
         self._numbers = itertools.count()
         self._torn: int | None = None  # whose task is being resumed
 
@@ -98,7 +87,7 @@ class Loop:
         self._mend()
         number = next(self._numbers) if number is None else number
         if number not in self._live:
-            task = self._live[number] = _Task(decoder, number)
+            task = self._live[number] = Task(decoder, number)
             with one_thread():
                 self._resume(task, None)
         return number
@@ -125,7 +114,7 @@ class Loop:
                         if task in self._queue.waiting:  # else it was cancelled meanwhile
                             self._resume(task, answer, answer if isinstance(answer, Exception) else None)
 
-    def _resume(self, task: _Task, value: Any, error: Exception | None = None) -> None:
+    def _resume(self, task: Task, value: Any, error: Exception | None = None) -> None:
         self._torn = task.number
         self._queue.answered(task)
         self._advance(task, value, error)
@@ -172,7 +161,7 @@ class Loop:
         answers = ((task, question.take(part)) for (task, question, _), part in zip(parts, found, strict=True))
         return [(task, whole) for task, whole in answers if whole is not None]
 
-    def _advance(self, task: _Task, value: Any, error: BaseException | None = None) -> None:
+    def _advance(self, task: Task, value: Any, error: BaseException | None = None) -> None:
         while task.stack:
             try:
                 message = task.stack[-1].send(value) if error is None else task.stack[-1].throw(error)
@@ -194,7 +183,7 @@ class Loop:
                         error = raised
                         continue
                 try:
-                    task.stack.append(_answering(message))
+                    task.stack.append(answering(message))
                 except Exception as raised:
                     error = raised
             elif isinstance(message, Keep) and isinstance(message.prefix, Prefix):
@@ -206,7 +195,7 @@ class Loop:
             elif isinstance(message, tuple) and message:
                 task.parts, task.missing = [None] * len(message), len(message)
                 for slot, ask in enumerate(message):
-                    self._advance(_Task(_ask(ask), task.number, task, slot), None)
+                    self._advance(Task(asking(ask), task.number, task, slot), None)
                 return
             else:
                 error = InvalidInput(
@@ -214,7 +203,7 @@ class Loop:
                 )
         self._finish(task, value, error)
 
-    def _finish(self, task: _Task, value: Any, error: BaseException | None) -> None:
+    def _finish(self, task: Task, value: Any, error: BaseException | None) -> None:
         parent = task.parent
         if parent is None:
             if task.number in self._live:
@@ -230,18 +219,3 @@ class Loop:
         if parent.missing == 0:
             failed = next((part for part in parent.parts if isinstance(part, BaseException)), None)
             self._advance(parent, parent.parts, failed)
-
-
-def _ask(ask: Ask) -> Generator[Ask, Rows, Rows]:
-    return (yield ask)
-
-
-def _answering(ask: Ask) -> Generator[Any, Any, Rows]:
-    try:
-        answer = ask.scorer.answer(ask.prefixes, ask.want)
-    except AttributeError:
-        expect(ask.scorer, Scorer, "the scorer of an Ask", "a scorer, such as lm.scorer | es.temperature(0.7)")
-        raise
-    if type(answer) is not GeneratorType:
-        expect(answer, Generator, f"{type(ask.scorer).__name__}.answer(…)", "a generator: rows = yield Ask(…); return rows")
-    return answer

@@ -42,7 +42,7 @@ class Engine:
     def __init__(self, lm: LanguageModel, limits: Limits | None = None, watch: Watch | None = None) -> None:
         self.lm, self.limits, self.watch = lm, limits or Limits(), watch or Watch()
         self._admission = Admission(lm, self.limits)
-        self._loop = Loop(self._traced)
+        self._loop = Loop(self._traced, lm.scheduler)
         self._door = threading.Condition()  # of all below, except what only the engine's thread touches
         self._order = itertools.count()
         self._waiting: list[Job] = []
