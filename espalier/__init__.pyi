@@ -1,5 +1,4 @@
 # The public names and where they stand: read by type checkers, and by `__init__.py`, which imports each when it is asked for.
-from . import choose as choose
 from . import constraints as constraints
 from . import decoders as decoders
 from . import drafting as drafting
@@ -24,6 +23,7 @@ from .constraints import json_schema as json_schema
 from .constraints import masks as masks
 from .constraints import regex as regex
 from .constraints import token as token
+from .decoders import choose as choose
 from .decoders.beams import beam as beam
 from .decoders.faithful import faithful as faithful
 from .decoders.fastcot import glance as glance

@@ -13,6 +13,7 @@ from espalier.decoders.decoder import Weighted
 from espalier.drafting.draft import Drafter
 from espalier.engine import Engine, run
 from espalier.errors import ContextOverflow, LimitExceeded, expect, require
+from espalier.models.executors.torch_threads import one_thread
 from espalier.models.kv.prefix_cache import PrefixCache
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
@@ -25,7 +26,6 @@ from espalier.run import Trace
 from espalier.scheduler import Scheduler
 from espalier.scorer import Model, Scorer
 from espalier.text.detokenize import Detokenizer
-from espalier.torch_threads import one_thread
 
 if TYPE_CHECKING:
     from espalier.text.tokenizer import Tokenizer

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, overload
 import torch
 from torch import Tensor
 
-from espalier import batched_rows, row_checks
+from espalier import row_checks
 from espalier.errors import BrokenRow, DeadEnd, Unsatisfiable
+from espalier.models.executors import batched_rows
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, shaped
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from espalier.capabilities import check_rows
 from espalier.errors import Interrupted, InvalidInput, expect
+from espalier.models.executors.torch_threads import one_thread
 from espalier.prefix import Prefix
 from espalier.scheduler import Scheduler
 from espalier.scorer import Ask, Model
-from espalier.torch_threads import one_thread
 from espalier.turns.task import Task, answering, asking
 from espalier.turns.waiting import Batch, Queue
 

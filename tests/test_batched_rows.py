@@ -9,9 +9,8 @@ import pytest
 import torch
 
 import espalier as es
-from espalier import batched_rows
 from espalier.errors import BrokenRow, DeadEnd, InvalidInput, Unsatisfiable
-from espalier.models.executors import native
+from espalier.models.executors import batched_rows, native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from espalier.choose import Rejector, abstain, mbr, rerank, tune, two_stage, vote
+from espalier.decoders.choose import Rejector, abstain, mbr, rerank, tune, two_stage, vote
 from espalier.errors import InvalidInput
 
 TEXTS = ["ab", "abc", "b", "abcd", "ab"]

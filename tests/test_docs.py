@@ -22,7 +22,7 @@ ROOMS = [
     ".verification",
 ]
 # Interfaces whose implementations have examples, and parts of what another name's example shows.
-SHOWN_ELSEWHERE = {"Capacity", "Healed", "LengthPolicy", "Predictor", "SkipSearch", "TreePolicy"}
+SHOWN_ELSEWHERE = {"Capacity", "Healed", "LengthPolicy", "Plan", "Predictor", "SkipSearch", "TreePolicy"}
 
 
 def public() -> Iterator[tuple[str, Any]]:

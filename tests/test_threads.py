@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import espalier as es
+from espalier.models.executors.torch_threads import one_thread
 from espalier.models.kv.pool import Pool
-from espalier.torch_threads import one_thread
 from tests.models.tiny import random_model, write_gguf
 
 DRAFTERS = [None, "auto", "lookup", "recycling", "cache", "cascade", "fuse", "lookahead", "quantised", "jacobi", "hierarchy"]

@@ -12,11 +12,11 @@ import torch
 from espalier import catalogue
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import require
+from espalier.models.executors.torch_threads import one_thread
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, Stage
 from espalier.shaping.history import History
 from espalier.text.vocab import Vocab
-from espalier.torch_threads import one_thread
 
 USUAL = {  # arguments as people use them, where the catalogue's example is made for a toy
     "dry": "0.8, 1.75, breakers=()",

@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +41,9 @@ from espalier.errors import InvalidInput
 from espalier.requests.completion import Completion
 from espalier.requests.options import Options
 from espalier.requests.prompt import raw
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
 
 
 def as_json(completion: Completion, model: str, seed: int | None) -> str:
@@ -137,11 +140,15 @@ def generate(
     ask = question(read_prompt(prompt, file), raw_prompt, system)
     from espalier.models.load.open import load
 
-    lm = load(model, dtype=dtype, device=device)
-    if n == 1 and not json_line and not constrained and sys.stdout.isatty():
+    answer(load(model, dtype=dtype, device=device), ask, options, constrained, json_line)
+
+
+def answer(lm: LanguageModel, ask: Any, options: dict[str, Any], constrained: Mapping[str, Any], json_line: bool) -> None:
+    """Prints the completion: piece by piece on a terminal, where nothing can take it back, else when it is whole."""
+    if options["n"] == 1 and not json_line and not constrained and sys.stdout.isatty():
         for piece in lm.stream(ask, **options):
             print(piece, end="", flush=True)
         print()
         return
     completion = lm.complete(ask, **options)
-    print(as_json(completion, lm.name, seed) if json_line else as_text(completion, constrained))
+    print(as_json(completion, lm.name, options["seed"]) if json_line else as_text(completion, constrained))

@@ -27,7 +27,11 @@ _ARGUMENTS = "espalier:arguments"
 
 
 class ToolCall(NamedTuple):
-    """One call: the name of the tool and its arguments, as the tool's schema reads them."""
+    """One call: the name of the tool and its arguments, as the tool's schema reads them.
+
+    >>> ToolCall("add", {"a": 1}).arguments
+    {'a': 1}
+    """
 
     name: str
     arguments: Any

@@ -1,5 +1,6 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
+from espalier.decoders import choose
 from espalier.decoders.answered import Answered
 from espalier.decoders.beams import (
     Banks,
@@ -88,6 +89,7 @@ __all__ = [
     "WaitK",
     "Weighted",
     "beam",
+    "choose",
     "diver",
     "extract",
     "glance",

@@ -1,7 +1,5 @@
 """Models: the exact toys, our own transformer executor, and everything that loads weights."""
 
-from espalier.models.executors.paths import Paths
-from espalier.models.ngram_model import NGram
-from espalier.models.table import Table
+import lazy_loader
 
-__all__ = ["NGram", "Paths", "Table"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,6 +13,7 @@ from espalier.errors import InvalidInput
 from espalier.models.executors import native
 from espalier.models.executors.cuda import Captured
 from espalier.models.executors.eager import Eager, Executor
+from espalier.models.executors.torch_threads import one_thread
 from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
@@ -23,7 +24,6 @@ from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Model
-from espalier.torch_threads import one_thread
 
 __all__ = ["Eager", "Executor", "Transformer"]
 

@@ -11,6 +11,7 @@ from typing import Any
 from espalier.engine import Engine as Loop
 from espalier.errors import require
 from espalier.lm import LanguageModel
+from espalier.models.executors.torch_threads import one_thread
 from espalier.prefix import Prefix
 from espalier.requests.prompt import Prompt
 from espalier.serving.admission import Admission, make
@@ -19,7 +20,6 @@ from espalier.serving.job import Job
 from espalier.serving.limits import Limits
 from espalier.serving.refusals import NotReady, Overloaded
 from espalier.serving.watch import Watch
-from espalier.torch_threads import one_thread
 
 _STOPPED = "the engine is shutting down; ask another one, or later"
 

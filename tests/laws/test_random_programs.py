@@ -14,8 +14,8 @@ from programs import LM, MODEL, PROMPTS, SMALL, Trap, any_drafter, check, progra
 import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
+from espalier.models.executors.torch_threads import one_thread
 from espalier.shaping import contrast, guidance, watermark
-from espalier.torch_threads import one_thread
 
 PROGRAMS, TREES = 120, 40  # the first 3,606 and 1,437 ran without a finding
 

@@ -46,8 +46,7 @@ def json_schema(
     members only in the schema's order. `whitespace`: "flexible" (runs of blanks are bounded), "compact" (none), "pretty" (two
     blanks a level). `formats="annotate"` does not assert `format`.
 
-    Raises `InvalidInput`, naming the place, for what is no schema; `LimitExceeded` past a limit.
-    Reference: A. Wright et al., "JSON Schema: a media type for describing JSON documents" (draft 2020-12).
+    Raises `InvalidInput`, naming the place, for what is no schema; `LimitExceeded` past a limit. Wright et al., draft 2020-12.
 
     >>> guide = json_schema({"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]})
     >>> guide.matches(b'{"n": 7}'), guide.matches(b'{"n": 10}'), guide.matches(b'{}')

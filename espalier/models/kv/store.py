@@ -180,9 +180,7 @@ class KV:
         if len(x) == 0:
             raise InvalidInput("an empty prefix has no last token to go on from; give it one at least, say the start token")
         if self.context is not None and len(x) > self.context:
-            raise ContextOverflow(
-                f"{len(x)} tokens were given but the model's context holds {self.context}; shorten the prompt"
-            )
+            raise ContextOverflow(f"{len(x)} tokens were given, but the context holds {self.context}; shorten the prompt")
         nodes: list[Prefix] = []
         node: Prefix | None = x
         path = EMPTY
@@ -290,9 +288,7 @@ class KV:
     def _evict(self, count: int, kept: set[int]) -> None:
         """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""
         for key in coldest(self._runs):
-            if self._pool.free >= count:
-                break
-            if key not in kept:
+            if self._pool.free < count and key not in kept:
                 self._drop(self._runs[key])
         for run in self._runs.values():
             run.path = None
