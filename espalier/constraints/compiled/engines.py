@@ -45,14 +45,17 @@ class NativeMachine:
 
     @property
     def expression(self) -> Any | None:
+        """The regular expression of the machine, if it is regular."""
         return self._expression
 
     @property
     def label(self) -> str:
+        """How the guide is named in messages."""
         return self.name
 
     @property
     def exactness(self) -> str:
+        """Whether a beginning that is allowed can always be finished: "exact" or "over"."""
         return "exact" if self._matcher.machine.exact else "over"
 
     def native(self) -> Any:
@@ -60,9 +63,11 @@ class NativeMachine:
         return self._matcher
 
     def machine(self) -> Any:
+        """The native machine, for what composes machines."""
         return self.native().machine
 
     def start(self) -> Any:
+        """The state before the first byte. Raises `Unsatisfiable` if no text satisfies the guide."""
         with teaching():
             state = self._matcher.start()
         if state is None:
@@ -70,20 +75,24 @@ class NativeMachine:
         return state
 
     def advance(self, state: Any, data: bytes) -> Any | None:
+        """The state after these bytes, None if no text goes on like this."""
         with teaching():
             return self._matcher.advance(state, data)
 
     def accepts(self, state: Any) -> bool:
+        """Whether the text may end here."""
         with teaching():
             accepts: bool = self._matcher.accepts(state)
         return accepts
 
     def forced(self, state: Any) -> bytes:
+        """The bytes with which every continuation begins."""
         with teaching():
             data: bytes = self._matcher.forced(state, self._FORCED)
         return data
 
     def matches(self, data: bytes) -> bool:
+        """Whether the text is in the set."""
         with teaching():
             found: bool = self._matcher.matches(data)
         return found
