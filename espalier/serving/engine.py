@@ -18,6 +18,7 @@ from espalier.serving.admission import Admission, make
 from espalier.serving.handle import Handle
 from espalier.serving.job import Job
 from espalier.serving.limits import Limits
+from espalier.serving.pace import Pace
 from espalier.serving.refusals import NotReady, Overloaded
 from espalier.serving.watch import Watch
 
@@ -28,8 +29,8 @@ class Engine:
     """A loop that is left on. `submit` hands a request in from any thread, and returns its `Handle` at once.
 
     Requests join and leave between turns: higher `priority` first, then first come. A turn computes at most
-    `limits.prompt_rows` rows of prompts beside the rows of running texts (chunked prefill, Agrawal et al. 2024, arXiv
-    2403.02310). What does not fit now waits; what can never fit is refused at once.
+    `limits.prompt_rows` rows of prompts beside those of running texts, fewer where these would wait long (chunked prefill,
+    Agrawal et al. 2024, arXiv 2403.02310). What does not fit now waits; what can never fit is refused at once.
     Guarantee: where the model is `invariant`, each completion is, bit by bit, that of `lm.complete` alone; a request that
     fails fails alone. `submit` raises what `lm.complete` raises before a model runs, `Overloaded` when the queue is full, and
     `NotReady` when the engine ends.
@@ -51,7 +52,7 @@ class Engine:
         self._taking, self._ending = True, False
         self._reading: list[Job] = []  # whose prompts are being read, by the engine's thread alone, as is the next
         self._running: list[Job] = []
-        self._turned = time.monotonic()
+        self._pace, self._turned = Pace(), time.monotonic()
         self._thread = threading.Thread(target=self._serve, name="espalier-engine", daemon=True)
         self._thread.start()
 
@@ -178,8 +179,11 @@ class Engine:
         self._admit()
         self._read()
         if self._running:
+            reading, started = bool(self._reading), time.perf_counter()
             self._loop.step()
             now = time.perf_counter()
+            if not reading:
+                self._pace.turned(now - started)
             with one_thread():
                 for job in list(self._running):
                     self._advance(job, now)
@@ -197,13 +201,16 @@ class Engine:
 
     def _read(self) -> None:
         """Reads at most `prompt_rows` tokens of prompts; whose rest is shorter than what is left joins the loop."""
-        left = self.limits.prompt_rows
+        left = self._pace.rows(self.limits.prompt_rows) if self._running else self.limits.prompt_rows
         for job in list(self._reading):
             try:
                 missing = self._admission.missing(job)
                 while missing > left > 0:
                     self.watch.read(left)
-                    missing, left = self._admission.read(job, left), 0
+                    started = time.perf_counter()
+                    missing = self._admission.read(job, left)
+                    self._pace.read(left, time.perf_counter() - started)
+                    left = 0
             except Exception as error:
                 self._end(job, error)
                 continue
