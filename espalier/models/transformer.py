@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from espalier.models.executors.torch_threads import one_thread
 from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
-from espalier.models.kv.borrowing import borrow
+from espalier.models.kv.borrowing import borrow, refresh
 from espalier.models.kv.layout import Pass
 from espalier.models.kv.planning import row_costs
 from espalier.models.kv.store import KV
@@ -63,6 +64,8 @@ class Transformer(Model):
         width = fourbit.width(width) if executor.kv_dtype == torch.uint8 else width
         self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
         self._lender: Transformer | None = None
+        self._lent: list[int] = []  # of a part: the layers that the lender has of it
+        self._copied = WeakSet[Prefix]()
 
     @property
     def device(self) -> torch.device:
@@ -139,7 +142,10 @@ class Transformer(Model):
         if self._lender is not None:
             with one_thread():
                 for x in prefixes:
-                    borrow(self.kv, self._lender.kv, x)
+                    if self._lent:
+                        refresh(self.kv, self._lender.kv, x, self._lent, self._copied)
+                    else:
+                        borrow(self.kv, self._lender.kv, x)
 
     def costs(self, prefixes: Sequence[Prefix]) -> list[int]:
         with self.passing:
@@ -199,6 +205,15 @@ class Transformer(Model):
             raise InvalidInput(f"layers {list(layers)} must be a non-empty choice from 0 … {self.executor.layers - 1}")
         return self.on(self.executor.partial(layers))
 
+    def sharing(self, layers: Sequence[int]) -> Transformer:
+        """The part of these layers that reads this model's keys and values of all that this model has read.
+
+        What a row is asked for, and what was drafted below it, is the part's own until this model has read it: a scratch tail.
+        """
+        part = self.partial(layers)
+        part._lender, part._lent = self, list(layers)
+        return part
+
     def quantised(self, kv_bits: int = 16) -> Transformer:
         """The model with its weights rounded to int8, its keys and values to bfloat16 or to 4 bits (`kv_bits`).
 
@@ -213,7 +228,7 @@ class Transformer(Model):
 
     @property
     def borrows(self) -> bool:
-        """Whether this is the rounded copy of a model whose keys and values it copies."""
+        """Whether this is a copy of a model, rounded or in part, that copies the keys and values of that one."""
         return self._lender is not None
 
     def on(self, executor: Executor) -> Transformer:

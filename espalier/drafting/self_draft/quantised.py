@@ -48,10 +48,10 @@ def quantised(
         draft = _rounded(model, kv_bits)
     policy = length or Confidence(0.3, most=6)
     borrows = getattr(draft, "borrows", False)
-    return DraftModel(draft, tree=tree or Chain(kind="deterministic"), length=_Afterwards(policy) if borrows else policy)
+    return DraftModel(draft, tree=tree or Chain(kind="deterministic"), length=Afterwards(policy) if borrows else policy)
 
 
-class _Afterwards(LengthPolicy):
+class Afterwards(LengthPolicy):
     """Another policy, from the second round on: before the first the target has not read the prompt, so there would be no
     keys and values to copy, and the draft would read it as well."""
 
@@ -60,7 +60,7 @@ class _Afterwards(LengthPolicy):
         self._read, self.meeting = False, inner.meeting
 
     def begin(self, x: Prefix) -> LengthPolicy:
-        return _Afterwards(self.inner.begin(x))
+        return Afterwards(self.inner.begin(x))
 
     def plan(self, x: Prefix, rng: Rng) -> int | None:
         return self.inner.plan(x, rng) if self._read else 0

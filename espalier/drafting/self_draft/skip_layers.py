@@ -13,6 +13,7 @@ from torch import Tensor
 from espalier.drafting.draft_model.draft_model import DraftModel
 from espalier.drafting.growth import Chain, LengthPolicy, TreePolicy
 from espalier.drafting.lengths.confidence import AdaptiveConfidence
+from espalier.drafting.self_draft.quantised import Afterwards
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -50,10 +51,15 @@ def part(model: Model, layers: Iterable[int]) -> Model:
 
 
 def without(model: Model, skip: Iterable[int]) -> Model:
-    """The model without these layers."""
+    """The model without these layers; where it can, it reads the keys and values of the whole one for settled tokens."""
     skip, count = set(skip), depth(model)
     require(all(0 <= layer < count for layer in skip), f"skip={sorted(skip)}: the layers are 0 … {count - 1}")
-    return part(model, set(range(count)) - skip)
+    share = getattr(model, "sharing", None)
+    if share is None or not skip or len(skip) == count:
+        return part(model, set(range(count)) - skip)
+    small = cast(Model, share(sorted(set(range(count)) - skip)))
+    small.vocab = model.vocab
+    return small
 
 
 def skip_layers(
@@ -65,12 +71,15 @@ def skip_layers(
     """The drafter that is `model` without the layers `skip`, which may come from `best_skip`.
 
     By default a chain of most probable tokens, as long as the adaptive confidence of Draft & Verify says. For drawn drafts
-    give `tree=Chain(kind="with replacement")`. The layers that are left have keys and values of their own. Zhang et al. 2023,
-    "Draft & Verify" (arXiv 2309.08168); there attention and MLP are skipped apart, here whole layers.
+    give `tree=Chain(kind="with replacement")`. The layers that are left read the target's keys and values for settled tokens
+    (tested by `test_skipped_layers_read_the_targets_keys_and_values`). Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168);
+    there attention and MLP are skipped apart, here whole layers.
 
     >>> lm.generate("Hi", drafter=skip_layers(lm.model, {5, 6, 11}))  # doctest: +SKIP
     """
-    return DraftModel(without(model, skip), tree=tree or Chain(kind="deterministic"), length=length or AdaptiveConfidence(0.8))
+    small, policy = without(model, skip), length or AdaptiveConfidence(0.8)
+    policy = Afterwards(policy) if getattr(small, "borrows", False) else policy
+    return DraftModel(small, tree=tree or Chain(kind="deterministic"), length=policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,9 @@ class SkipSearch:
         self._target = self._rows(model)
 
     def _rows(self, model: Model) -> Tensor:
-        return torch.log_softmax(model.forward(self.prefixes, frozenset()).logits.double(), -1)
+        asked = [x if x.parent is None else x.parent + x.last for x in self.prefixes]  # what is above is as the target read it
+        asked = self.prefixes if model is self.model else asked
+        return torch.log_softmax(model.forward(asked, frozenset()).logits.double(), -1)
 
     def trial(self, skip: Iterable[int]) -> Trial:
         """The trial of a set; each set is tried once."""

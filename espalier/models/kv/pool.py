@@ -98,6 +98,13 @@ class Pool:
             copied = yours.index_select(1, of.to(yours.device))
             mine.index_copy_(1, to.to(mine.device), (fourbit.pack(copied) if mine.dtype == torch.uint8 else copied).to(mine))
 
+    def copy_layers(self, slots: Slots, other: Pool, theirs: Slots, layers: Sequence[int]) -> None:
+        """Copies slots of another pool of the same width and dtype, of whose layers this one keeps these."""
+        to, of = (torch.from_numpy(each.astype(np.int64)).to(self.keys.device) for each in (slots, theirs))
+        for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
+            for at, layer in enumerate(layers):
+                mine[at].index_copy_(0, to, yours[layer].index_select(0, of))
+
     def fitting(self, count: int) -> int:
         """The capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
         return min(self.limit, max(SMALLEST, 1 << max(0, count - 1).bit_length()))
