@@ -21,7 +21,8 @@ def dialect_of(text: str) -> str:
     """
     head = re.search(r"^\s*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE)
     if head is None:
-        fail("no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...")
+        bnf = "; BNF's names are written without < >" if re.search(r"^\s*<[\w -]+>\s*::=", text, re.MULTILINE) else ""
+        fail(f"no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...{bnf}")
     if head[1] == ":":
         return "lark"
     if re.search(r"^\s*root\s*::=", text, re.MULTILINE):

@@ -85,11 +85,18 @@ def _read(text: str, lexicon: Lexicon, dialect: str) -> Rules:
     return found
 
 
+_FOREIGN = {  # signs of other notations, and what is written here
+    "{": "; a repeat is written x* (ISO EBNF's { x }), x+ or x{2,5}",
+    "->": "; commands behind an arrow are ANTLR's and are not read",
+    ",": "; parts of a sequence stand side by side, without ISO EBNF's commas",
+}
+
+
 def _body(cursor: Cursor, syntax: Syntax) -> list[Instruction]:
     body = Expression(cursor, syntax, _header).read()
     word = cursor.word
     if word.kind == "sign" and word.text in ("<", "~"):
         fail("special tokens are written <name> or <[id]>, and not negated", word.line, word.column)
     if word.kind == "sign" and word.text != ";":
-        fail(f"{word.text!r} cannot stand here", word.line, word.column)
+        fail(f"{word.text!r} cannot stand here{_FOREIGN.get(word.text, '')}", word.line, word.column)
     return body

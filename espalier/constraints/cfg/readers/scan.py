@@ -93,7 +93,8 @@ def words(text: str, lexicon: Lexicon) -> list[Word]:
         elif match := _NUMBER.match(text, at):
             put("number", match[0], match.end())
         else:
-            fail(f"{character!r} begins nothing that is known here", line, at - line_start + 1)
+            ends = "; in Lark's notation a rule ends with its line (ANTLR's grammars are not read)" if character == ";" else ""
+            fail(f"{character!r} begins nothing that is known here{ends}", line, at - line_start + 1)
     return [*found, Word("end", "", line, at - line_start + 1, True)]
 
 
