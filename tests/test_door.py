@@ -272,3 +272,17 @@ def test_allowed_and_banned():
 def test_what_is_no_prompt_is_told(prompt, said):
     with pytest.raises(es.InvalidInput, match=said):
         random_lm().generate(prompt)
+
+
+def test_fastcot_goes_through_the_door():
+    lm = random_lm()
+    ask = lm.tokenizer.encode("so")
+    exact = lm.complete(A, decoder=es.decoders.FastCoT(ask, reasoning=10), max_tokens=20)
+    plain = lm.complete(A, drafter=None, max_tokens=10)
+    assert exact.tokens[: len(plain.tokens)] == plain.tokens  # without a limit of passes nothing is guessed
+    if len(plain.tokens) == 10:
+        assert exact.tokens[10:12] == ask
+    early = lm.complete(A, decoder=es.decoders.FastCoT(ask, reasoning=10, window=4, passes=1), max_tokens=20)
+    assert early.stats.passes < exact.stats.passes
+    assert len(early.logprobs) == len(early.tokens)
+    assert "".join(lm.stream(A, decoder=es.decoders.FastCoT(ask, reasoning=10), max_tokens=20)) == exact.text

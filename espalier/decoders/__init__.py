@@ -19,7 +19,7 @@ from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
 from espalier.decoders.diver import diver
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
-from espalier.decoders.fastcot import glance
+from espalier.decoders.fastcot import FastCoT, glance
 from espalier.decoders.plain import Sample, Speculate
 from espalier.decoders.sample import sample
 from espalier.decoders.speculation import speculate
@@ -68,6 +68,7 @@ __all__ = [
     "Conditional",
     "Decoding",
     "DraftedSteps",
+    "FastCoT",
     "Found",
     "Hypothesis",
     "Infill",
