@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,3 +33,15 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     assert (tmp_path / "api.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("name", ["_grammar", "_kernels"])
+def test_the_stubs_of_native_modules_have_their_names(name: str) -> None:
+    module = importlib.import_module(f"espalier.{name}")
+    text = (ROOT / "espalier" / f"{name}.pyi").read_text("utf-8")
+    missing = [
+        each
+        for each in dir(module)
+        if not each.startswith("_") and not re.search(rf"(def|class) {each}\b|^{each}:", text, re.M)
+    ]
+    assert not missing, "run: .venv/bin/python scripts/stubs.py"

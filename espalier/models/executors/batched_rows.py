@@ -18,7 +18,7 @@ from espalier.rng import Rng
 try:
     import espalier._kernels as _kernels
 except ImportError:  # not built: everything goes through `Row`
-    _kernels = None
+    _kernels = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from espalier.rows import Limit, Row, Rows
@@ -104,7 +104,7 @@ def _kernel(
     few = logits if len(at) == len(logits) else logits[torch.tensor(at)]
     flips = [rng._bits.random() for rng in rngs]  # what `categorical` takes for one draw
     table = few.detach().contiguous().numpy()
-    return _kernels.draw(table, [masks[i] for i in at], [refused[i] for i in at], steps, flips)  # type: ignore[no-any-return]
+    return _kernels.draw(table, [masks[i] for i in at], [refused[i] for i in at], steps, flips)
 
 
 def draw_one(row: Row, rng: Rng) -> int | None:

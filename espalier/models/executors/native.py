@@ -20,7 +20,7 @@ from espalier.models.kv.layout import Pass
 try:
     import espalier._kernels as _kernels
 except ImportError:  # not built: the eager reference does the work
-    _kernels = None
+    _kernels = None  # type: ignore[assignment]
 
 __all__ = [
     "Engine",
