@@ -47,9 +47,7 @@ class Composed : public Machine {
   bool refuses(Cont cont, bool tagged) override {
     return machine(conts_[cont].first).refuses(conts_[cont].second, tagged);
   }
-  std::uint32_t owed(Cont cont, Tag tag) override {
-    return machine(conts_[cont].first).owed(conts_[cont].second, tag);
-  }
+  std::uint32_t owed(Cont cont, Tag tag) override { return machine(conts_[cont].first).owed(conts_[cont].second, tag); }
   bool worth(Cont cont, Tag tag) override { return machine(conts_[cont].first).worth(conts_[cont].second, tag); }
   bool exact() const override {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->exact(); });

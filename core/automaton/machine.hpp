@@ -67,8 +67,8 @@ class Machine : public Interruptible {
   // `after` may say of some end of an item of this continuation (whose expression is marked: `tagged`) that nothing
   // follows.
   virtual bool refuses(Cont, bool /*tagged*/) { return false; }
-  // At most so many bytes fewer than any text has that goes on when a lexeme of this continuation ended with `tag`: what
-  // the search for the shortest end is led by. 0 is always right.
+  // At most so many bytes fewer than any text has that goes on when a lexeme of this continuation ended with `tag`:
+  // what the search for the shortest end is led by. 0 is always right.
   virtual std::uint32_t owed(Cont, Tag) { return 0; }
   // Whether the shortest end may lie behind this one; false where another tag leads to an end as short.
   virtual bool worth(Cont, Tag) { return true; }

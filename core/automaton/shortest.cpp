@@ -9,7 +9,7 @@ namespace espalier {
 
 namespace {
 
-constexpr std::size_t kNodes = 4'000;    // of one search; then it says what it knows
+constexpr std::size_t kNodes = 4'000;  // of one search; then it says what it knows
 }  // namespace
 
 std::uint32_t Shortest::owed(const Item& item) {

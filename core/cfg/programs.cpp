@@ -149,7 +149,8 @@ const Program& Programs::at(Point p) {
   return programs_[p];
 }
 
-// Shortest paths to the end of each rule, where a call costs what the called rule needs: repeated until nothing changes.
+// Shortest paths to the end of each rule, where a call costs what the called rule needs: repeated until nothing
+// changes.
 std::uint32_t Programs::least_of(State state) {
   constexpr std::uint32_t kFar = 1u << 30;
   if (least_.empty()) {

@@ -34,7 +34,9 @@ class Programs {
   const Program& at(Point);
   const std::string& rule_name(Point p) const { return net_.bodies[net_.owner[points_[p].state]].name; }
   const Network& network() const { return net_; }
-  std::uint32_t least(Point p) { return least_of(points_[p].state); }  // bytes that the rule at hand still needs, at least
+  std::uint32_t least(Point p) {
+    return least_of(points_[p].state);
+  }  // bytes that the rule at hand still needs, at least
 
  private:
   struct Entry {

@@ -203,9 +203,7 @@ Re number_ordinary(std::uint32_t whole, std::uint32_t fraction) {
   return cats({maybe(minus()), before, maybe(re::cat(re::literal("."), digits(1, fraction)))});
 }
 
-Re number_digits() {
-  return re::alt(re::literal("0"), cats({maybe(minus()), range('1', '9'), digits(0)}));
-}
+Re number_digits() { return re::alt(re::literal("0"), cats({maybe(minus()), range('1', '9'), digits(0)})); }
 
 Re number_beyond() {
   return once(&Numbers::beyond, [] { return without(number_any(), number_plain_or_scientific()); });

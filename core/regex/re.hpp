@@ -81,7 +81,7 @@ struct Ending {
   std::string bytes;
 };
 const std::vector<Ending>& endings(Re);
-ByteSet first(Re);               // bytes with a non-empty derivative
+ByteSet first(Re);  // bytes with a non-empty derivative
 
 }  // namespace re
 }  // namespace espalier

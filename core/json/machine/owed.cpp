@@ -41,7 +41,8 @@ std::uint32_t SchemaMachine::owed(Cont cont, Tag) {
       // of a member on its way the name may be one of those that are demanded
       if (f.at == At::Member || f.at == At::Colon) {
         std::uint32_t most = 0;
-        for (const std::uint32_t id : names) most = std::max(most, static_cast<std::uint32_t>(quote(names_[id]).size()) + 3);
+        for (const std::uint32_t id : names)
+          most = std::max(most, static_cast<std::uint32_t>(quote(names_[id]).size()) + 3);
         sum -= std::min(sum, most);
       }
     }
