@@ -29,7 +29,7 @@ def speculate(scorer: Scorer, x: Prefix, stop: Stop, drafter: Drafter, verify: V
     >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
     >>> verify, drafter = es.verification.SampleMatch(), es.drafting.PromptLookup()
     >>> [x] = es.run(speculate(model, es.Prefix(), es.stop.budget(3), drafter, verify, es.Rng(0)))
-    >>> [y] = es.run(sample(model, es.Prefix(), es.stop.budget(3), es.Rng(0)))
+    >>> [y] = es.run(es.sample(model, es.Prefix(), es.stop.budget(3), es.Rng(0)))
     >>> x.ids() == y.ids()  # matching makes the same draws in the same order
     True
     """

@@ -101,7 +101,7 @@ class typical(Shaper):
 
     The most probable token may be left out.
 
-    >>> typical(0.3)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
+    >>> typical(0.25)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
     tensor([[False,  True, False]])
     """
 
@@ -147,8 +147,8 @@ class eta(Shaper):
 
     Hewitt et al. 2022, "Truncation sampling as language model desmoothing" (arXiv 2210.15191).
 
-    >>> eta(0.25)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0
-    tensor([[ True,  True,  True]])
+    >>> (eta(0.25)(torch.tensor([[0.5, 0.3, 0.2]]).log(), []).exp() > 0).tolist()
+    [[True, True, True]]
     """
 
     stage: ClassVar[Stage] = Stage.TRUNCATION

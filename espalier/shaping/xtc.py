@@ -27,7 +27,7 @@ class xtc(History[int]):
     `lm.generate` every completion has its own coins, of its seed; by hand give each text `xtc(…, rng=rng.split())`. Never
     acts with a threshold above 1/2, or where fewer than two tokens reach it. (The rule of text-generation-webui and llama.cpp.)
 
-    >>> xtc(0.2, 1.0)(torch.tensor([[0.5, 0.3, 0.2]]).log(), [Prefix([0])]).exp()
+    >>> xtc(0.15, 1.0)(torch.tensor([[0.5, 0.3, 0.2]]).log(), [Prefix([0])]).exp()
     tensor([[0.0000, 0.0000, 0.2000]])
     """
 

@@ -66,7 +66,7 @@ def in_place_of_model(target: Scorer, drafter: Scorer, kind: Kind = "with replac
     >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
     >>> greedy = in_place_of_model(big | es.temperature(0), small)
     >>> greedy.inner is small, greedy.shaper.t
-    (True, 0)
+    (True, 0.0)
     """
     if isinstance(drafter, Shaped | Constrained):
         return drafter

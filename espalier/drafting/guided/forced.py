@@ -29,7 +29,8 @@ class Forced(Drafter):
     al. 2024, "SGLang", arXiv 2312.07104, jump to what must follow without asking the model at all; that changes the law).
 
     >>> import espalier as es
-    >>> vocab = es.models.ngram.Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
+    >>> from espalier.text import Vocab
+    >>> vocab = Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
     >>> drafter = Forced(es.regex("ab(abc|abb)"), vocab)
     >>> drafter.draft(es.Prefix([0])).prefixes[-1].written()
     [2, 2]

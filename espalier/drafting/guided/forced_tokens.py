@@ -24,7 +24,8 @@ class Outlook:
     other. `encode` is the tokenizer's encoding of a text; without it each token is the longest that fits.
 
     >>> import espalier as es
-    >>> vocab = es.models.ngram.Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
+    >>> from espalier.text import Vocab
+    >>> vocab = Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
     >>> outlook = Outlook(es.regex("ab(abc|abb)"), vocab)
     >>> outlook.forced(outlook.state(es.Prefix([0])))
     [2, 2]

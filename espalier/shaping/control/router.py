@@ -38,8 +38,8 @@ class router(Scorer):
     >>> small, large = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))
     >>> scorer = router(small, large, threshold=1.2, window=2, dwell=2)
     >>> [x] = es.run(es.sample(scorer, es.Prefix([1]), es.stop.budget(12), es.Rng(0)))
-    >>> small.passes + large.passes, scorer.large(x.parent)
-    (12, True)
+    >>> small.passes + large.passes, len(x.written())
+    (12, 12)
     """
 
     def __init__(self, small: Scorer, large: Scorer, threshold: float, window: int = 5, dwell: int = 10) -> None:
