@@ -87,6 +87,10 @@ class Scorer(ABC):
         """False if a constraint in this scorer refuses the prefix, so that there is no use in scoring it."""
         return True
 
+    def may_end(self, prefix: Prefix) -> bool:
+        """False if a constraint in this scorer says that the text cannot end here, where no end token was written."""
+        return True
+
     def admit(self, stage: Stage, name: str) -> None:
         """Raise if something that works at `stage` cannot come after what this scorer already does."""
         if stage < self.stage:
@@ -175,6 +179,9 @@ class Wrapper(Scorer):
     def viable(self, prefix: Prefix) -> bool:
         return self.inner.viable(prefix)
 
+    def may_end(self, prefix: Prefix) -> bool:
+        return self.inner.may_end(prefix)
+
 
 class Shaped(Wrapper):
     """A scorer whose rows pass through a shaper. At LOGITS it is applied at once; later stages wait for the constraint."""
@@ -223,6 +230,10 @@ class Constrained(Wrapper):
 
     def viable(self, prefix: Prefix) -> bool:
         return self.state(prefix) is not None and self.inner.viable(prefix)
+
+    def may_end(self, prefix: Prefix) -> bool:
+        state, accepts = self.state(prefix), getattr(self.constraint, "accepts", None)
+        return state is not None and (accepts is None or accepts(state)) and self.inner.may_end(prefix)
 
     def forbid(self, prefix: Prefix, token: int) -> None:
         self._shut[prefix] = self._shut.get(prefix, frozenset()) | {token}

@@ -263,8 +263,8 @@ def test_asyncio():
         pieces = [piece async for piece in alm.stream(es.raw("abc"), **options)]
         assert "".join(pieces) == (await alm.complete(es.raw("abc"), **options)).text
         assert await alm.generate(es.raw("abc"), schema={"enum": [7]}, max_tokens=30) == 7
-        task = asyncio.ensure_future(alm.complete(es.raw("abc"), max_tokens=400, ignore_eos=True))
-        await asyncio.sleep(0.05)
+        task = asyncio.ensure_future(alm.complete(es.raw("abc"), max_tokens=400, ignore_eos=True, n=16))
+        await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -52,7 +52,7 @@ def picture(guide: Guide, states: int = 60) -> str:
 
 
 def _label(taken: Sequence[int]) -> str:
-    if len(taken) == 256:
+    if len(taken) >= 255:  # 0xFF stands in no text: it marks special tokens
         return "any"
     runs: list[list[int]] = []
     for byte in taken:

@@ -101,7 +101,7 @@ class Beam:
             if not self._counts():
                 done = sorted(done, key=lambda h: -h.score)[: self.width]
         if scorer.stage is not Stage.LOGITS:  # what a constraint has not let end is not valid: it counts if nothing else came
-            done = [h for h in done if stop(h.prefix) == "stop"] or done
+            done = [h for h in done if stop(h.prefix) == "stop" or scorer.may_end(h.prefix)] or done
         if not done:
             raise Unsatisfiable("no hypothesis in the beam could be finished under the constraint; try a wider beam")
         return sorted(done, key=lambda h: -h.score)[: self.width]
