@@ -38,7 +38,7 @@ class SMC:
     for finished texts if it only looks ahead; −inf kills. `power`: p(v | x) to this power (over whole texts). `islands`:
     separate populations, pooled by their mean weights. `rejuvenate`: Metropolis–Hastings moves after each resampling, which
     write a text anew from a random place (each keeps the target; when they are made depends on the weights, so the mean
-    weight is then unbiased up to a part of 1 / particles).
+    weight is then biased, by less the more particles: argued, not tested).
     `propose`: `Awrs()` where the constraint can only be checked. resample="steer" makes `branch` children of each particle
     and keeps the best without replacement. target="global": the target is the product of p(v) over the tokens that
     temperature and truncation keep, normalised over whole texts.
