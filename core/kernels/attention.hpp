@@ -1,10 +1,11 @@
-// Attention of several rows at once; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+// Attention of several rows at once; included once per instruction set, inside its namespace (no include guard, see
+// vector.hpp).
 //
-// Thirty-two positions at a time (a block), keys are turned so that a lane belongs to a position and values so that a lane belongs
-// to a dimension; rows whose past lies in the same slots share what was turned. Softmax is taken over a stretch of positions, and
-// stretches are merged in order by their greatest score and sum. Blocks and stretches begin at fixed positions: what is computed
-// for a row, and in which order, is the same whatever it was shared with, and whether stretches were done one after another or by
-// several threads.
+// Thirty-two positions at a time (a block), keys are turned so that a lane belongs to a position and values so that a
+// lane belongs to a dimension; rows whose past lies in the same slots share what was turned. Softmax is taken over a
+// stretch of positions, and stretches are merged in order by their greatest score and sum. Blocks and stretches begin
+// at fixed positions: what is computed for a row, and in which order, is the same whatever it was shared with, and
+// whether stretches were done one after another or by several threads.
 
 constexpr float lowest = -3e38f;  // for -inf, of which differences are not numbers
 
@@ -184,10 +185,12 @@ INLINE void turn_values(const Group& g, int dim) {
         const std::uint16_t *first = values + g.place(2 * j), *second = values + g.place(2 * j + 1);
         for (int k = 0; k < dim; k += 32) {
           const Words a = load_as<Words>(first + k), b = load_as<Words>(second + k);
-          store(turned + j * dim + k, (I)__builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
-                                                                 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47));
-          store(turned + j * dim + k + 16, (I)__builtin_shufflevector(a, b, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55,
-                                                                      24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63));
+          store(turned + j * dim + k,
+                (I)__builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
+                                           10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47));
+          store(turned + j * dim + k + 16,
+                (I)__builtin_shufflevector(a, b, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56,
+                                           25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63));
         }
       }
       return;
@@ -195,7 +198,8 @@ INLINE void turn_values(const Group& g, int dim) {
 #endif
     for (int j = 0; j < at_once / 2; ++j)
       for (int k = 0; k < dim; k += 16) {
-        const I even = as_words(load_kv<kept>(g.values, g.place(2 * j) + k)), odd = as_words(load_kv<kept>(g.values, g.place(2 * j + 1) + k));
+        const I even = as_words(load_kv<kept>(g.values, g.place(2 * j) + k)),
+                odd = as_words(load_kv<kept>(g.values, g.place(2 * j + 1) + k));
         store(turned + j * dim + k, (even >> 16 & splat(0xffff)) | odd);
       }
   } else {
@@ -235,7 +239,8 @@ INLINE void score_tile(const Head* heads, const std::int32_t* turned, int words)
     for (int i = 0; i < W; ++i) store(heads[r].to + 16 * i, acc[r][i]);
 }
 
-// to[0 … 16 W - 1] of R heads += a block of turned values with their weights; `last`: which bits of the last word count.
+// to[0 … 16 W - 1] of R heads += a block of turned values with their weights; `last`: which bits of the last word
+// count.
 template <bool pairs, int R, int W>
 INLINE void mix_tile(const Head* heads, const std::int32_t* turned, int dim, int from, int end, std::int32_t last) {
   V acc[R][W];
@@ -288,7 +293,8 @@ INLINE void score_heads(const Head* heads, int count, const std::int32_t* turned
 }
 
 template <bool pairs, int R = tallest>
-INLINE void mix_heads(const Head* heads, int count, const std::int32_t* turned, int dim, int from, int end, std::int32_t last) {
+INLINE void mix_heads(const Head* heads, int count, const std::int32_t* turned, int dim, int from, int end,
+                      std::int32_t last) {
   if (count == R) {
     Head at[R];
     for (int r = 0; r < R; ++r) at[r] = heads[r];
@@ -317,8 +323,8 @@ INLINE void slots_of(const Viewer& row, int from, std::int32_t* slots) {
   for (int i = count; i < at_once; ++i) slots[i] = slots[count - 1];
 }
 
-// For every block of the positions from … to - 1: calls turn() when the slots differ from what was turned before, then use(row)
-// for every row that sees it, and flush() before something else is turned.
+// For every block of the positions from … to - 1: calls turn() when the slots differ from what was turned before, then
+// use(row) for every row that sees it, and flush() before something else is turned.
 template <class Turn, class Use, class Flush>
 INLINE void over_blocks(Group& g, int begin, int to, const Turn& turn, const Use& use, const Flush& flush) {
   for (int from = begin; from < to; from += at_once) {
@@ -342,7 +348,8 @@ INLINE void over_blocks(Group& g, int begin, int to, const Turn& turn, const Use
   }
 }
 
-// The scores of a block of one row: capped, and those of positions that it does not see the lowest. Returns the greatest.
+// The scores of a block of one row: capped, and those of positions that it does not see the lowest. Returns the
+// greatest.
 INLINE V finish_scores(const Group& g, const Viewer& row, int from, float* scores, V top) {
   for (int half = 0; half < at_once; half += 16) {
     V v = load(scores + half);
@@ -357,8 +364,8 @@ INLINE V finish_scores(const Group& g, const Viewer& row, int from, float* score
   return top;
 }
 
-// Turns a head's scores into weights, in their place, not yet divided by their sum; returns the sum. In pairs they are rounded to
-// bfloat16 first.
+// Turns a head's scores into weights, in their place, not yet divided by their sum; returns the sum. In pairs they are
+// rounded to bfloat16 first.
 template <bool pairs>
 INLINE float weigh(float* scores, int count, float most) {
   const V high = splat(most);
@@ -390,10 +397,12 @@ void attend_stretch_of(Group& g, int begin) {
   over_blocks(
       g, begin, end, [&] { turn_keys<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
-        for (int h = 0; h < g.heads; ++h) waiting.heads[waiting.count++] = {row.q + h * words, row.scores + h * stretch + (from - begin)};
+        for (int h = 0; h < g.heads; ++h)
+          waiting.heads[waiting.count++] = {row.q + h * words, row.scores + h * stretch + (from - begin)};
       },
       [&] {
-        in_tiles(waiting.heads, waiting.count, [&](const Head* heads, int count) { score_heads<pairs>(heads, count, g.turned, words); });
+        in_tiles(waiting.heads, waiting.count,
+                 [&](const Head* heads, int count) { score_heads<pairs>(heads, count, g.turned, words); });
         waiting.count = 0;
       });
   for (int r = 0; r < g.count; ++r) {
@@ -420,14 +429,16 @@ void attend_stretch_of(Group& g, int begin) {
   over_blocks(
       g, begin, end, [&] { turn_values<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
-        const int low = row.first > from ? row.first - from : 0, high = row.end - from < at_once ? row.end - from : at_once;
+        const int low = row.first > from ? row.first - from : 0,
+                  high = row.end - from < at_once ? row.end - from : at_once;
         Head heads[heads_together];
         for (int h = 0; h < g.heads; ++h) {
           const float* weights = row.scores + h * stretch + (pairs ? (from - begin) / 2 : from - begin);
           heads[h] = {reinterpret_cast<const std::int32_t*>(weights), row.part + h * dim};
           if (low == 0 && high == at_once) waiting.heads[waiting.count++] = heads[h];
         }
-        if (low > 0 || high < at_once) mix(heads, g.heads, low, high);  // what it does not see is not even multiplied with 0
+        if (low > 0 || high < at_once)
+          mix(heads, g.heads, low, high);  // what it does not see is not even multiplied with 0
       },
       [&] {
         if (waiting.count) mix(waiting.heads, waiting.count, 0, at_once);
@@ -442,7 +453,8 @@ INLINE void attend_stretch(Group& g, int begin) {
 }
 
 // Merges what was mixed of a later stretch into what was mixed before it: (most, total) and n numbers `out`.
-INLINE void merge(float* most, float* total, float* out, float later_most, float later_total, const float* later, int n) {
+INLINE void merge(float* most, float* total, float* out, float later_most, float later_total, const float* later,
+                  int n) {
   const float high = *most > later_most ? *most : later_most;
   const V before = exp(splat(*most - high)), after = exp(splat(later_most - high));
   alignas(64) float scale[2][16];

@@ -1,8 +1,8 @@
-// What this machine can do at most, measured for the benchmark; included once per instruction set, inside its namespace (no include
-// guard, see vector.hpp).
+// What this machine can do at most, measured for the benchmark; included once per instruction set, inside its namespace
+// (no include guard, see vector.hpp).
 
-// Products of weights of a kind with inputs, as the multiplication makes them, from the first cache into registers; returns how
-// many were made in so many rounds.
+// Products of weights of a kind with inputs, as the multiplication makes them, from the first cache into registers;
+// returns how many were made in so many rounds.
 template <Kind kind>
 INLINE double spin(long rounds) {
   constexpr int held = register_bytes == 64 ? 24 : 6;

@@ -1,8 +1,9 @@
-// A token drawn from a row of logits under a mask, temperature and truncation; included once per instruction set, inside its
-// namespace (no include guard, see vector.hpp).
+// A token drawn from a row of logits under a mask, temperature and truncation; included once per instruction set,
+// inside its namespace (no include guard, see vector.hpp).
 //
-// The row is read once: what comes of it are weights e^((logit - greatest) / T) and their sums over blocks of 1,024. Truncation
-// looks for the least weight that is kept, without sorting. The place of the flip is found among the blocks, then within one.
+// The row is read once: what comes of it are weights e^((logit - greatest) / T) and their sums over blocks of 1,024.
+// Truncation looks for the least weight that is kept, without sorting. The place of the flip is found among the blocks,
+// then within one.
 
 constexpr int drawn_together = 1024;
 
@@ -71,7 +72,9 @@ INLINE void keep_top_p(float* w, int n, double p, float* room) {
   float *begin = room, *end = room + count, least = 0;
   double before = 0;
   int equals = n;
-  while (begin < end) {  // the least that is kept lies among begin … end; `before` is the mass of those greater than all of them
+  while (
+      begin <
+      end) {  // the least that is kept lies among begin … end; `before` is the mass of those greater than all of them
     const float pivot = begin[(end - begin) / 2];
     float* const greater = std::partition(begin, end, [&](float x) { return x > pivot; });
     float* const equal = std::partition(greater, end, [&](float x) { return x == pivot; });
@@ -96,15 +99,16 @@ INLINE bool is_law(const float* row, int n) {
   const V infinite = splat(__builtin_inff());
   V strange = splat(0.0f);
   int i = 0;
-  for (; i + 16 <= n; i += 16) strange = pick(infinite > load(row + i), strange, splat(1.0f));  // false for what is no number
+  for (; i + 16 <= n; i += 16)
+    strange = pick(infinite > load(row + i), strange, splat(1.0f));  // false for what is no number
   bool fine = !(greatest(strange) > 0);
   for (; i < n; ++i) fine = fine && row[i] < __builtin_inff();
   return fine;
 }
 
 // Writes the weights of a row into w; false if it is broken, or none is positive.
-INLINE bool weigh_row(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals, float temperature,
-                      float* w) {
+INLINE bool weigh_row(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals,
+                      float temperature, float* w) {
   if (!is_law(row, n)) return false;
   float most = lowest;
   if (mask) {
@@ -156,8 +160,8 @@ INLINE int find(const float* w, int n, double u) {
 }
 
 // A token of the row's law by one flip u in [0, 1); -1 if nothing can be drawn. `room`: 2 n + 64 floats.
-int draw(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals, const Reshape* steps, int count,
-         double u, float* room) {
+int draw(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals,
+         const Reshape* steps, int count, double u, float* room) {
   float *w = room, *spare = room + n + 32;
   float temperature = 1;
   for (int i = 0; i < count; ++i)

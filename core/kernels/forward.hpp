@@ -1,5 +1,6 @@
-// One pass through the layers; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
-// All members of the team run `forward` at the same time; work is shared out task by task, and they meet between phases.
+// One pass through the layers; included once per instruction set, inside its namespace (no include guard, see
+// vector.hpp). All members of the team run `forward` at the same time; work is shared out task by task, and they meet
+// between phases.
 
 template <class Task>
 INLINE void each(Team& team, int thread, int tasks, const Task& task) {
@@ -32,11 +33,19 @@ struct Step {
   const Pass& pass;
   const Scratch& scratch;
   const Kind kind;
-  const int hidden, query, key, wide;  // padded widths of a row: residual stream, queries, keys (not padded), all of qkv
+  const int hidden, query, key,
+      wide;  // padded widths of a row: residual stream, queries, keys (not padded), all of qkv
 
   Step(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind)
-      : team(team), thread(thread), shape(shape), pass(pass), scratch(scratch), kind(kind), hidden(padded(shape.hidden)),
-        query(padded(shape.heads * shape.head_dim)), key(shape.kv_heads * shape.head_dim),
+      : team(team),
+        thread(thread),
+        shape(shape),
+        pass(pass),
+        scratch(scratch),
+        kind(kind),
+        hidden(padded(shape.hidden)),
+        query(padded(shape.heads * shape.head_dim)),
+        key(shape.kv_heads * shape.head_dim),
         wide(padded((shape.heads + 2 * shape.kv_heads) * shape.head_dim)) {}
 
   float* x(int row) const { return scratch.x + static_cast<std::size_t>(row) * hidden; }
@@ -73,7 +82,8 @@ struct Step {
       });
       feed(layer, normed);
       const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
-      each(team, thread, pass.rows, [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
+      each(team, thread, pass.rows,
+           [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
       multiply(layer.down, pass.layer[l + 1 < pass.layers ? l + 1 : l]->qkv, fed, scratch.delta, hidden);
       each(team, thread, pass.rows, [&](int row) { add(row, layer.down_norm); });
       tap(l + 1);
@@ -85,7 +95,8 @@ struct Step {
     });
   }
 
-  // The residual stream is padded with zeros: they add nothing to the sum of squares, so the mean is over the true width.
+  // The residual stream is padded with zeros: they add nothing to the sum of squares, so the mean is over the true
+  // width.
   void rms_norm_hidden(const float* from, const float* weight, float* to) const {
     V total = splat(0.0f);
     for (int k = 0; k < hidden; k += 16) total = fma(load(from + k), load(from + k), total);
@@ -94,7 +105,8 @@ struct Step {
   }
 
   void begin(int row) const {
-    __builtin_memcpy(x(row), pass.embedded + static_cast<std::size_t>(row) * shape.hidden, sizeof(float) * shape.hidden);
+    __builtin_memcpy(x(row), pass.embedded + static_cast<std::size_t>(row) * shape.hidden,
+                     sizeof(float) * shape.hidden);
     for (int rope = 0; rope < pass.ropes; ++rope) {
       float* to = turns(rope, row);
       for (int i = 0; i < shape.head_dim / 2; ++i) {
@@ -124,7 +136,8 @@ struct Step {
     for (int k = 0; k < hidden; k += 16) store(to + k, load(to + k) + load(from + k));
   }
 
-  // What this thread reads after a panel of `m`: the panel behind it, or at the end of its share its first of the next matrix.
+  // What this thread reads after a panel of `m`: the panel behind it, or at the end of its share its first of the next
+  // matrix.
   const std::byte* after(const Matrix& m, int panel, const Matrix& next) const {
     if (panel + 1 < team.first(thread + 1, m.panels)) return m.data + m.panel_bytes() * (panel + 1);
     return next.data + next.panel_bytes() * team.first(thread, next.panels);
@@ -143,9 +156,11 @@ struct Step {
   void feed(const Layer& layer, const Tiles& tiles) const {
     const int stride = padded(shape.ff);
     each(team, thread, layer.gate_up.panels, [&](int panel) {
-      rows_times_panel(layer.gate_up, tiles, panel, after(layer.gate_up, panel, layer.down), [&](int row, int p, V gate, V up) {
-        store(scratch.fed + static_cast<std::size_t>(row) * stride + p * 16, (shape.gelu ? gelu(gate) : silu(gate)) * up);
-      });
+      rows_times_panel(layer.gate_up, tiles, panel, after(layer.gate_up, panel, layer.down),
+                       [&](int row, int p, V gate, V up) {
+                         store(scratch.fed + static_cast<std::size_t>(row) * stride + p * 16,
+                               (shape.gelu ? gelu(gate) : silu(gate)) * up);
+                       });
     });
   }
 
@@ -169,19 +184,30 @@ struct Step {
     }
   }
 
-  // Task i of the attention: some rows, one head of keys and values, and some of the heads of queries that share it; one stretch
-  // of the positions or all of them. The rows of a head follow each other: those of a tree read the same keys and values, which
-  // then lie in the cache.
+  // Task i of the attention: some rows, one head of keys and values, and some of the heads of queries that share it;
+  // one stretch of the positions or all of them. The rows of a head follow each other: those of a tree read the same
+  // keys and values, which then lie in the cache.
   template <Kept kept>
   void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
-    const int together = scratch.rows_each, groups = (pass.rows + together - 1) / together, shared = shape.heads / shape.kv_heads;
+    const int together = scratch.rows_each, groups = (pass.rows + together - 1) / together,
+              shared = shape.heads / shape.kv_heads;
     const int only = i % scratch.stretches, row = i / scratch.stretches % groups * together;
-    const int piece = i / scratch.stretches / groups, pieces = pieces_of(shared), skip = piece % pieces * heads_together;
+    const int piece = i / scratch.stretches / groups, pieces = pieces_of(shared),
+              skip = piece % pieces * heads_together;
     const int kv_head = piece / pieces, heads = shared - skip < heads_together ? shared - skip : heads_together;
     const int query_head = kv_head * shared + skip, end = row + together < pass.rows ? row + together : pass.rows;
     Viewer rows[rows_together];
-    Group group{keys, values, static_cast<std::size_t>(key), static_cast<std::size_t>(kv_head) * shape.head_dim, heads, shape.head_dim,
-                shape.attention_cap, rows, end - row, nullptr, {}};
+    Group group{keys,
+                values,
+                static_cast<std::size_t>(key),
+                static_cast<std::size_t>(kv_head) * shape.head_dim,
+                heads,
+                shape.head_dim,
+                shape.attention_cap,
+                rows,
+                end - row,
+                nullptr,
+                {}};
     int from = 0, to = 0;
     float* memory = scratch.attending + scratch.attending_each * thread;
     group.turned = reinterpret_cast<std::int32_t*>(memory);
@@ -204,9 +230,11 @@ struct Step {
       const int begin = only * stretch;
       if (begin < to && begin + stretch > from) attend_part<kept>(group, row, query_head, begin);
     } else {
-      for (int begin = from / stretch * stretch; begin < to; begin += stretch) attend_next<kept>(group, row, query_head, begin);
+      for (int begin = from / stretch * stretch; begin < to; begin += stretch)
+        attend_next<kept>(group, row, query_head, begin);
       for (int r = row; r < end; ++r)
-        for (int h = 0; h < heads; ++h) finish(mixed(r) + (query_head + h) * shape.head_dim, *state(r, query_head + h).total);
+        for (int h = 0; h < heads; ++h)
+          finish(mixed(r) + (query_head + h) * shape.head_dim, *state(r, query_head + h).total);
     }
   }
 
@@ -215,7 +243,8 @@ struct Step {
   const std::int32_t* queries(int row, int head, int heads, float* memory) const {
     const float* q = qkv(row) + head * shape.head_dim;
     if constexpr (can_pair && kept == Kept::bf16) {
-      for (int k = 0; k < heads * shape.head_dim; k += 16) store_bf16(reinterpret_cast<std::uint16_t*>(memory) + k, load(q + k));
+      for (int k = 0; k < heads * shape.head_dim; k += 16)
+        store_bf16(reinterpret_cast<std::uint16_t*>(memory) + k, load(q + k));
       return reinterpret_cast<const std::int32_t*>(memory);
     }
     return reinterpret_cast<const std::int32_t*>(q);
@@ -243,7 +272,8 @@ struct Step {
       const Viewer& viewer = group.rows[r];
       if (!viewer.sees(begin, begin + stretch)) continue;
       for (int h = 0; h < group.heads; ++h)
-        take_in(row + r, query_head + h, viewer.first >= begin, viewer.most[h], viewer.total[h], viewer.part + h * group.dim);
+        take_in(row + r, query_head + h, viewer.first >= begin, viewer.most[h], viewer.total[h],
+                viewer.part + h * group.dim);
     }
   }
 
@@ -262,7 +292,9 @@ struct Step {
 
   // One stretch by itself, kept until all of them are there.
   float* kept_part(int row, int head, int begin) const {
-    return scratch.parts + ((static_cast<std::size_t>(row) * shape.heads + head) * scratch.stretches + begin / stretch) * (shape.head_dim + 16);
+    return scratch.parts +
+           ((static_cast<std::size_t>(row) * shape.heads + head) * scratch.stretches + begin / stretch) *
+               (shape.head_dim + 16);
   }
   template <Kept kept>
   void attend_part(Group& group, int row, int query_head, int begin) const {
@@ -305,8 +337,8 @@ void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const
   }
 }
 
-void head(Team& team, int thread, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows, float* logits,
-          const Scratch& scratch) {
+void head(Team& team, int thread, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows,
+          float* logits, const Scratch& scratch) {
   const Pass none{};
   const Step step(team, thread, shape, none, scratch, m.kind);
   const Tiles tiles = tiles_for(scratch, m.kind, rows, step.hidden);

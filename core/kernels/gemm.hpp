@@ -1,14 +1,17 @@
-// Rows times a packed matrix; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+// Rows times a packed matrix; included once per instruction set, inside its namespace (no include guard, see
+// vector.hpp).
 //
-// A panel is worked off in blocks of inputs that stay in the first cache: a block is multiplied with every tile of rows before the
-// next one is read. The products of a block are added up in registers and then added to the row's sums in memory, block after
-// block, so that a row's rounding does not depend on how many rows there are, nor on the tile that it is in. Short chains are
-// better than one long one, too: rounding errors grow with the number of terms in a chain.
+// A panel is worked off in blocks of inputs that stay in the first cache: a block is multiplied with every tile of rows
+// before the next one is read. The products of a block are added up in registers and then added to the row's sums in
+// memory, block after block, so that a row's rounding does not depend on how many rows there are, nor on the tile that
+// it is in. Short chains are better than one long one, too: rounding errors grow with the number of terms in a chain.
 
-constexpr int ahead = 2048;  // bytes of a panel fetched before they are used; the hardware's own prefetcher stops at page ends
+constexpr int ahead =
+    2048;  // bytes of a panel fetched before they are used; the hardware's own prefetcher stops at page ends
 constexpr int rows_at_once = 96;  // whose sums are held beside a panel
 
-// How many rows fit into the registers beside the weights, and whether they take a whole panel (32 outputs) or half of it.
+// How many rows fit into the registers beside the weights, and whether they take a whole panel (32 outputs) or half of
+// it.
 #if defined(ESPALIER_AVX512)
 constexpr int tallest = tile_rows, narrow_from = 99;
 #elif defined(ESPALIER_AVX2) || defined(__aarch64__)
@@ -24,15 +27,16 @@ constexpr bool bf16_pairs = true;
 constexpr bool bf16_pairs = false;
 #endif
 
-constexpr int block = 128;   // inputs whose products are added up in registers
-constexpr int blocks = register_bytes == 64 ? 1 << 20 : 1;  // done with a tile before the next: wide registers leave time to read again
+constexpr int block = 128;  // inputs whose products are added up in registers
+constexpr int blocks =
+    register_bytes == 64 ? 1 << 20 : 1;  // done with a tile before the next: wide registers leave time to read again
 
 constexpr int inputs_of_block(Kind kind) { return kind == Kind::f32 || kind == Kind::bf16 ? block : group_width; }
 constexpr int bytes_of_input(Kind kind) { return kind == Kind::f32 || (kind == Kind::bf16 && !bf16_pairs) ? 4 : 2; }
 
-// What is brought into the cache while a tile is multiplied. A single tile streams its panel: the fetch runs `ahead` of it. Where
-// several tiles share a panel, only the first would wait for memory and the others would leave it idle, so each of them
-// fetches its part of the panel after this one, no nearer than the second level.
+// What is brought into the cache while a tile is multiplied. A single tile streams its panel: the fetch runs `ahead` of
+// it. Where several tiles share a panel, only the first would wait for memory and the others would leave it idle, so
+// each of them fetches its part of the panel after this one, no nearer than the second level.
 struct Fetch {
   const std::byte* at;
   int step;  // bytes for each 128 bytes of weights: 128, or 128 / number of times that they are read
@@ -172,12 +176,13 @@ INLINE I digits(const I& bytes) {
   return (bytes >> 4) & splat(0x0f0f0f0f);
 }
 
-// An input is scale * a whole number of 14 bits besides the sign, so that what rounded weights cost in exactness is what their own
-// rounding costs. Sums `count` quads of inputs with bytes of weights into `whole`. With avx512 an input is 128 * high + low, both
-// digits in 8 bits, and the high ones are done first; elsewhere it is one number of 16 bits, the even ones in one line and the odd
-// ones in the next. Integers are exact either way.
+// An input is scale * a whole number of 14 bits besides the sign, so that what rounded weights cost in exactness is
+// what their own rounding costs. Sums `count` quads of inputs with bytes of weights into `whole`. With avx512 an input
+// is 128 * high + low, both digits in 8 bits, and the high ones are done first; elsewhere it is one number of 16 bits,
+// the even ones in one line and the odd ones in the next. Integers are exact either way.
 template <int R, int W, bool fetching, class Bytes>
-INLINE void multiply_whole(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes, I (&whole)[R][W]) {
+INLINE void multiply_whole(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes,
+                           I (&whole)[R][W]) {
   const std::int32_t* w = reinterpret_cast<const std::int32_t*>(weights);
 #if defined(ESPALIER_AVX512)
 #pragma GCC unroll 2
@@ -212,7 +217,8 @@ INLINE void multiply_whole(const std::byte* weights, const std::int32_t* x, int 
 
 // The same for all digits of the inputs.
 template <int R, int W, bool fetching = true, class Bytes>
-INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes, I (&whole)[R][W]) {
+INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes,
+                           I (&whole)[R][W]) {
   clear(whole);
   multiply_whole<R, W, fetching>(weights, x, count, f, bytes, whole);
 #if defined(ESPALIER_AVX512)
@@ -228,7 +234,9 @@ INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int 
 template <int R, int W>
 INLINE void multiply_i8(const Block& b, Fetch& f) {
   I whole[R][W];
-  multiply_group(b.weights, reinterpret_cast<const std::int32_t*>(b.inputs), group_width / 4, f, [](const I& w) { return w; }, whole);
+  multiply_group(
+      b.weights, reinterpret_cast<const std::int32_t*>(b.inputs), group_width / 4, f, [](const I& w) { return w; },
+      whole);
   fetch(f);  // the scales
   const float* scales = reinterpret_cast<const float*>(b.weights + group_width * panel_width);
 #pragma GCC unroll 12
@@ -247,9 +255,12 @@ INLINE void multiply_i8(const Block& b, Fetch& f) {
 template <int half, int R, int W>
 INLINE void multiply_half_i4(const Block& b, Fetch& f) {
   I whole[R][W];
-  multiply_group<R, W, half == 0>(b.weights, reinterpret_cast<const std::int32_t*>(b.inputs) + 8 * half, group_width / 8, f,
-                                  [](const I& w) { return digits<half>(w); }, whole);
-  const auto* scales = reinterpret_cast<const std::uint16_t*>(b.weights + group_width * panel_width / 2 + (b.right ? -64 + 32 : 0)) + half * panel_width;
+  multiply_group<R, W, half == 0>(
+      b.weights, reinterpret_cast<const std::int32_t*>(b.inputs) + 8 * half, group_width / 8, f,
+      [](const I& w) { return digits<half>(w); }, whole);
+  const auto* scales =
+      reinterpret_cast<const std::uint16_t*>(b.weights + group_width * panel_width / 2 + (b.right ? -64 + 32 : 0)) +
+      half * panel_width;
 #pragma GCC unroll 2
   for (int i = 0; i < W; ++i) {
     const V scale = load_f16(scales + 16 * i), least = load_f16(scales + 2 * panel_width + 16 * i);
@@ -312,15 +323,18 @@ INLINE void widen(const std::byte* weights, int width, float* to) {
     }
 }
 
-// Calls done(row, panel, low, high) with the products of every row with one panel. `next`: the panel read after this one.
+// Calls done(row, panel, low, high) with the products of every row with one panel. `next`: the panel read after this
+// one.
 template <Kind kind, class Done>
 void rows_times_panel_of(const Matrix& m, const Tiles& x, int panel, const std::byte* next, const Done& done) {
   constexpr int size = bytes_of_input(kind), most_inputs = inputs_of_block(kind);
   const int inputs = most_inputs == block && blocks > 1 ? x.depth : most_inputs;
-  const int groups = x.depth / group_width, most = rows_at_once / x.tile * x.tile, tiles = (x.rows + x.tile - 1) / x.tile;
+  const int groups = x.depth / group_width, most = rows_at_once / x.tile * x.tile,
+            tiles = (x.rows + x.tile - 1) / x.tile;
   const std::size_t bytes = m.panel_bytes(), whole_block = bytes * inputs / x.depth;
   const std::byte* w = m.data + bytes * panel;
-  alignas(64) float sums[rows_at_once * panel_width], wide[kind == Kind::bf16 && !bf16_pairs ? most_inputs * panel_width : 16];
+  alignas(64) float sums[rows_at_once * panel_width],
+      wide[kind == Kind::bf16 && !bf16_pairs ? most_inputs * panel_width : 16];
   V low = splat(0.0f), high = low;
   if (m.bias) low = load(m.bias + panel * panel_width), high = load(m.bias + panel * panel_width + 16);
   for (int first = 0; first < x.rows; first += most) {
@@ -340,12 +354,14 @@ void rows_times_panel_of(const Matrix& m, const Tiles& x, int panel, const std::
       for (int row = 0; row < count; row += x.tile) {
         const int rows = count - row < x.tile ? count - row : x.tile, tile = (first + row) / x.tile;
         const std::size_t group = (static_cast<std::size_t>(first) + row) * groups + k / group_width;
-        b.inputs = x.data + (static_cast<std::size_t>(first + row) * x.depth + static_cast<std::size_t>(rows) * k) * size;
+        b.inputs =
+            x.data + (static_cast<std::size_t>(first + row) * x.depth + static_cast<std::size_t>(rows) * k) * size;
         b.scales = x.scales + group;
         b.offsets = x.offsets + 2 * group;
         b.sums = sums + row * panel_width;
         const int reads = tiles * (rows < narrow_from ? 1 : 2) * (widened ? 2 : 1);
-        const Fetch f = reads == 1 ? Fetch{w + at + ahead, 128} : Fetch{next + at + whole_block * tile / tiles, 128 / reads};
+        const Fetch f =
+            reads == 1 ? Fetch{w + at + ahead, 128} : Fetch{next + at + whole_block * tile / tiles, 128 / reads};
         if (widened) {
           multiply_height<Kind::f32>(rows, b, f);
         } else {
@@ -379,7 +395,8 @@ INLINE void put_whole(const float* x, std::byte* first, std::byte* second, float
   V top = splat(0.0f);
   for (int k = 0; k < group_width; k += 16) top = vmax(top, vmax(load(x + k), -load(x + k)));
   const float most = greatest(top);
-  const V inverse = splat(most > 0 ? 16256.0f / most : 0.0f), magic = splat(12582912.0f);  // 127 * 128: the high digit is at most 127
+  const V inverse = splat(most > 0 ? 16256.0f / most : 0.0f),
+          magic = splat(12582912.0f);  // 127 * 128: the high digit is at most 127
   I total[2] = {splat(0), splat(0)};
   for (int k = 0; k < group_width; k += 16) {
     const I whole = as_words(load(x + k) * inverse + magic) - as_words(magic);

@@ -16,6 +16,7 @@
 
 namespace espalier::kernels {
 namespace avx2 {
+// clang-format off: in this order, each uses what stands above it
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
@@ -23,11 +24,12 @@ namespace avx2 {
 #include "kernels/rows.hpp"
 #include "kernels/draw.hpp"
 #include "kernels/bounds.hpp"
+// clang-format on
 }  // namespace avx2
 
 const Kernels& kernels_avx2() {
-  static const Kernels kernels{"avx2", avx2::forward, avx2::head, avx2::top, avx2::log_sum_exp, avx2::draw,
-                               avx2::products, avx2::read};
+  static const Kernels kernels{"avx2",     avx2::forward,  avx2::head, avx2::top, avx2::log_sum_exp,
+                               avx2::draw, avx2::products, avx2::read};
   return kernels;
 }
 

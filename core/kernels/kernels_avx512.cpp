@@ -1,5 +1,6 @@
-// The kernels for x86-64 with avx512, bf16 and vnni (Zen 4, Sapphire Rapids and later); used only where the processor says it has them.
-// Standard headers come first: their inline functions must not be compiled for this target, other files share them.
+// The kernels for x86-64 with avx512, bf16 and vnni (Zen 4, Sapphire Rapids and later); used only where the processor
+// says it has them. Standard headers come first: their inline functions must not be compiled for this target, other
+// files share them.
 #include <algorithm>
 
 #include "kernels/model.hpp"
@@ -8,7 +9,9 @@
 #if defined(ESPALIER_X86)
 #include <immintrin.h>
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi2"))), apply_to = function)
+#pragma clang attribute push(                                                                                          \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi2"))), \
+    apply_to = function)
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi2")
 #endif
@@ -16,6 +19,7 @@
 
 namespace espalier::kernels {
 namespace avx512 {
+// clang-format off: in this order, each uses what stands above it
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
@@ -23,11 +27,12 @@ namespace avx512 {
 #include "kernels/rows.hpp"
 #include "kernels/draw.hpp"
 #include "kernels/bounds.hpp"
+// clang-format on
 }  // namespace avx512
 
 const Kernels& kernels_avx512() {
-  static const Kernels kernels{"avx512", avx512::forward, avx512::head, avx512::top, avx512::log_sum_exp, avx512::draw,
-                               avx512::products, avx512::read};
+  static const Kernels kernels{"avx512",     avx512::forward,  avx512::head, avx512::top, avx512::log_sum_exp,
+                               avx512::draw, avx512::products, avx512::read};
   return kernels;
 }
 

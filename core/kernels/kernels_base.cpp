@@ -12,6 +12,7 @@
 
 namespace espalier::kernels {
 namespace base {
+// clang-format off: in this order, each uses what stands above it
 #include "kernels/vector.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
@@ -19,11 +20,12 @@ namespace base {
 #include "kernels/rows.hpp"
 #include "kernels/draw.hpp"
 #include "kernels/bounds.hpp"
+// clang-format on
 }  // namespace base
 
 const Kernels& kernels_base() {
-  static const Kernels kernels{"base", base::forward, base::head, base::top, base::log_sum_exp, base::draw,
-                               base::products, base::read};
+  static const Kernels kernels{"base",     base::forward,  base::head, base::top, base::log_sum_exp,
+                               base::draw, base::products, base::read};
   return kernels;
 }
 

@@ -1,8 +1,9 @@
 // What the kernels of every instruction set share: packed matrices, layers, one pass. Plain data, no code.
 //
-// A matrix [out, in] is packed in panels of 32 outputs. Within a panel the inputs follow each other, and for each input (pair of
-// inputs in bf16, four in int8) the 32 outputs lie side by side, so one accumulator lane belongs to one output and sums over the
-// inputs in one fixed order, however many rows are multiplied at once. That is what makes a row's result independent of its pass.
+// A matrix [out, in] is packed in panels of 32 outputs. Within a panel the inputs follow each other, and for each input
+// (pair of inputs in bf16, four in int8) the 32 outputs lie side by side, so one accumulator lane belongs to one output
+// and sums over the inputs in one fixed order, however many rows are multiplied at once. That is what makes a row's
+// result independent of its pass.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,15 +13,20 @@ namespace espalier::kernels {
 
 constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
-constexpr int group_bytes = group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
-constexpr int group4_bytes = group_width * panel_width / 2 + panel_width * 8;  // int4: digits, then per half a scale and a least, f16
-constexpr int tile_rows = 12;    // rows multiplied at once: 24 accumulators of 16 lanes
-constexpr int heads_together = 4, rows_together = 16;  // attended to at once: heads that share keys and values, rows of a text
-constexpr int at_once = 32, stretch = 512;  // positions: of a block of keys, and those over which softmax is taken at once
+constexpr int group_bytes =
+    group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
+constexpr int group4_bytes =
+    group_width * panel_width / 2 + panel_width * 8;  // int4: digits, then per half a scale and a least, f16
+constexpr int tile_rows = 12;                         // rows multiplied at once: 24 accumulators of 16 lanes
+constexpr int heads_together = 4,
+              rows_together = 16;  // attended to at once: heads that share keys and values, rows of a text
+constexpr int at_once = 32,
+              stretch = 512;  // positions: of a block of keys, and those over which softmax is taken at once
 
 enum class Kind : int { f32, bf16, i8, i4 };
 
-// How keys and values are kept. i4: sixteen numbers share their least one and a step, both bf16, behind sixteen digits of 4 bits.
+// How keys and values are kept. i4: sixteen numbers share their least one and a step, both bf16, behind sixteen digits
+// of 4 bits.
 enum class Kept : int { f32, bf16, i4 };
 constexpr int i4_bytes = 8 + 4;
 
@@ -44,7 +50,8 @@ struct Matrix {
 };
 
 struct Layer {
-  const float *norm = nullptr, *q_norm = nullptr, *k_norm = nullptr, *out_norm = nullptr, *mlp_norm = nullptr, *down_norm = nullptr;
+  const float *norm = nullptr, *q_norm = nullptr, *k_norm = nullptr, *out_norm = nullptr, *mlp_norm = nullptr,
+              *down_norm = nullptr;
   Matrix qkv, out, gate_up, down;  // gate_up: each panel holds 16 gates and the 16 ups that belong to them
   int rope = 0;                    // which of the model's rotary embeddings
   int window = 0;                  // how many positions a row sees, itself included; 0 = all
@@ -74,20 +81,21 @@ struct Pass {
   const Layer* const* layer = nullptr;
   const Rope* rope = nullptr;
   const float* final_norm = nullptr;
-  const float* embedded = nullptr;              // [rows, hidden]
+  const float* embedded = nullptr;  // [rows, hidden]
   const std::int32_t *positions = nullptr, *slots = nullptr;
-  const std::int32_t* const* paths = nullptr;   // per row: the slots of positions 0, 1, …
-  const std::int32_t* out = nullptr;            // [answered] rows
-  void *keys = nullptr, *values = nullptr;      // [layers, capacity, kv_heads * head_dim]
+  const std::int32_t* const* paths = nullptr;  // per row: the slots of positions 0, 1, …
+  const std::int32_t* out = nullptr;           // [answered] rows
+  void *keys = nullptr, *values = nullptr;     // [layers, capacity, kv_heads * head_dim]
   std::size_t capacity = 0;
   Kept kept = Kept::f32;
-  float* hidden = nullptr;                      // [answered, hidden]
-  float* taps = nullptr;                        // [answered, layers + 1, hidden] or null
+  float* hidden = nullptr;  // [answered, hidden]
+  float* taps = nullptr;    // [answered, layers + 1, hidden] or null
 };
 
-// Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows' lines of 64 bytes side by side: the
-// first line of every row, then the second of every row … So a row's inputs are found at offsets known to the compiler, and no two
-// threads write to one line. int8 has the high digits (the even ones) of 64 inputs in one line, the low (odd) ones in the next.
+// Rows as the multiplication wants them: in tiles of `tile` rows, within a tile the rows' lines of 64 bytes side by
+// side: the first line of every row, then the second of every row … So a row's inputs are found at offsets known to the
+// compiler, and no two threads write to one line. int8 has the high digits (the even ones) of 64 inputs in one line,
+// the low (odd) ones in the next.
 struct Tiles {
   Kind kind = Kind::f32;
   int rows = 0, depth = 0, tile = 1;
@@ -101,8 +109,10 @@ struct Scratch {
   float *x = nullptr, *qkv = nullptr, *mixed = nullptr, *delta = nullptr, *fed = nullptr, *turns = nullptr;
   float* attending = nullptr;  // per thread, see attention_room
   std::size_t attending_each = 0;
-  int rows_each = 1, stretches = 1;  // of a task of the attention: how many rows; into how many stretches its past is cut
-  float *states = nullptr, *parts = nullptr;  // per row and head: greatest score and sum; that and the mix of every stretch
+  int rows_each = 1,
+      stretches = 1;  // of a task of the attention: how many rows; into how many stretches its past is cut
+  float *states = nullptr,
+        *parts = nullptr;  // per row and head: greatest score and sum; that and the mix of every stretch
   std::byte* tiles = nullptr;
   float* scales = nullptr;
   std::int32_t* offsets = nullptr;
@@ -120,12 +130,12 @@ struct Reshape {
 struct Kernels {
   const char* name;
   void (*forward)(Team&, int thread, const Shape&, const Pass&, const Scratch&, Kind);
-  void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows, float* logits,
-               const Scratch&);
+  void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows,
+               float* logits, const Scratch&);
   void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);
   float (*log_sum_exp)(const float* row, int n);
-  int (*draw)(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals, const Reshape* steps,
-              int count, double u, float* room);
+  int (*draw)(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals,
+              const Reshape* steps, int count, double u, float* room);
   double (*products)(Kind, long rounds);
   float (*read)(const std::byte* from, std::size_t bytes);
 };

@@ -30,7 +30,8 @@ void Buffer::need(std::size_t bytes) {
 
 void wish_large_pages([[maybe_unused]] std::byte* memory, [[maybe_unused]] std::size_t bytes) {
 #if defined(MADV_HUGEPAGE)
-  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + 4095) / 4096 * 4096, end = reinterpret_cast<std::uintptr_t>(memory) + bytes;
+  const auto first = (reinterpret_cast<std::uintptr_t>(memory) + 4095) / 4096 * 4096,
+             end = reinterpret_cast<std::uintptr_t>(memory) + bytes;
   if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
 #endif
 }
@@ -73,7 +74,8 @@ void Packed::bias(const float* bias) {
 
 void Packed::fill(int first, int rows, const float* weights) {
   for (int row = 0; row < rows; row += panel_width)
-    fill_panel((first + row) / panel_width, std::min(panel_width, rows - row), weights + static_cast<std::size_t>(row) * in_);
+    fill_panel((first + row) / panel_width, std::min(panel_width, rows - row),
+               weights + static_cast<std::size_t>(row) * in_);
 }
 
 namespace {
@@ -100,7 +102,7 @@ std::uint16_t f16(float f) {
   std::memcpy(&u, &f, 4);
   const std::uint32_t sign = u >> 16 & 0x8000, size = u & 0x7fffffff;
   if (size >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7bff);  // the greatest there is
-  if (size < 0x38800000) {                                                    // denormal: steps of 2^-24
+  if (size < 0x38800000) {                                                   // denormal: steps of 2^-24
     float magnitude;
     std::memcpy(&magnitude, &size, 4);
     return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24f)));
@@ -115,8 +117,8 @@ float from_f16(std::uint16_t h) {
   return (h & 0x8000 ? -1.0f : 1.0f) * f * 0x1p112f;
 }
 
-// The widest step of which all of these weights lie whole steps above the least: that of a checkpoint that was rounded to 4 bits
-// before is found again. Else a fifteenth of their range.
+// The widest step of which all of these weights lie whole steps above the least: that of a checkpoint that was rounded
+// to 4 bits before is found again. Else a fifteenth of their range.
 float step_of(const float* weights, int live, float least, float range) {
   for (int steps = 1; steps < 15; ++steps) {
     const float scale = static_cast<float>(steps) / range;
@@ -158,11 +160,13 @@ void Packed::fill_panel(int panel, int live, const float* weights) {
     } else if (matrix_.kind == Kind::i4) {
       for (int k = 0; k < matrix_.depth; k += group_width) {
         std::byte* group = to + static_cast<std::size_t>(k / group_width) * group4_bytes;
-        for (int at = 0; at < group_width * panel_width / 2; at += 4 * panel_width) std::memset(group + at + 4 * o, 0, 4);
+        for (int at = 0; at < group_width * panel_width / 2; at += 4 * panel_width)
+          std::memset(group + at + 4 * o, 0, 4);
         auto* scales = reinterpret_cast<std::uint16_t*>(group + group_width * panel_width / 2) + o;
         for (int half = 0; half < 2; ++half) {
           const int first = k + half * group_width / 2, live = std::clamp(count - first, 0, group_width / 2);
-          quantise4(row + first, live, group + o * 4, half, scales + half * panel_width, scales + (2 + half) * panel_width);
+          quantise4(row + first, live, group + o * 4, half, scales + half * panel_width,
+                    scales + (2 + half) * panel_width);
         }
       }
     } else {

@@ -30,9 +30,9 @@ class Buffer {
 // Asks for pages of 2 MB for memory that was not touched yet: a wish, without it everything works, slower.
 void wish_large_pages(std::byte* memory, std::size_t bytes);
 
-// Zeroed memory on a cache line's boundary for weights, cut from large pieces on pages of 2 MB where the system has them: a pass
-// streams through all weights, and with pages of 4 KB it spends a third of its time looking up addresses. A piece lives as long
-// as anything cut from it. Not for several threads at once.
+// Zeroed memory on a cache line's boundary for weights, cut from large pieces on pages of 2 MB where the system has
+// them: a pass streams through all weights, and with pages of 4 KB it spends a third of its time looking up addresses.
+// A piece lives as long as anything cut from it. Not for several threads at once.
 std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes);
 
 // A matrix [out, in] in panels, filled by rows.

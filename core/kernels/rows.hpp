@@ -1,7 +1,8 @@
-// What is asked of a row of logits: the greatest, and what all of them add up to; included once per instruction set, inside its namespace (no include guard, see vector.hpp).
+// What is asked of a row of logits: the greatest, and what all of them add up to; included once per instruction set,
+// inside its namespace (no include guard, see vector.hpp).
 
-// values, places: the k greatest of n numbers and where they are, the greatest first, of equals the first one first; k ≤ n.
-// Sixty-four numbers at a time are compared with the least of those held: few blocks have one that is greater.
+// values, places: the k greatest of n numbers and where they are, the greatest first, of equals the first one first; k
+// ≤ n. Sixty-four numbers at a time are compared with the least of those held: few blocks have one that is greater.
 void top(const float* row, int n, int k, float* values, std::int32_t* places) {
   int held = 0;
   const auto look = [&](int i) {

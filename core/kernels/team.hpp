@@ -29,8 +29,8 @@ class Team {
   // Runs work(thread) on every member, the caller being member 0; returns when all are done. One call at a time.
   void run(const std::function<void(int)>& work);
 
-  // The next task of the current phase for this thread, or `tasks` when none is left. Every thread has a run of tasks of its own,
-  // so that what it reads next follows what it reads now; who is done with his helps the others.
+  // The next task of the current phase for this thread, or `tasks` when none is left. Every thread has a run of tasks
+  // of its own, so that what it reads next follows what it reads now; who is done with his helps the others.
   int take(int thread, int tasks) {
     for (int k = 0; k < size_; ++k) {
       const int owner = thread + k < size_ ? thread + k : thread + k - size_;

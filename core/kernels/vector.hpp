@@ -1,9 +1,9 @@
-// Sixteen floats at once, as so many registers as the instruction set needs for them; included once per instruction set, inside
-// its namespace (no include guard: each kernels_*.cpp includes it under another target).
+// Sixteen floats at once, as so many registers as the instruction set needs for them; included once per instruction
+// set, inside its namespace (no include guard: each kernels_*.cpp includes it under another target).
 //
-// A register is a vector of GCC's and Clang's extension; V and I are one of them (avx512), two (avx2) or four. A vector wider
-// than a register would be kept in memory by the compiler. Multiplication and addition are fused only where `fma` says so, so
-// that every tile size rounds alike.
+// A register is a vector of GCC's and Clang's extension; V and I are one of them (avx512), two (avx2) or four. A vector
+// wider than a register would be kept in memory by the compiler. Multiplication and addition are fused only where `fma`
+// says so, so that every tile size rounds alike.
 
 #define INLINE inline __attribute__((always_inline))
 
@@ -34,14 +34,14 @@ typedef N I;
 typedef Two<F> V;
 typedef Two<N> I;
 #else
-typedef Two<Two<F>> V;
-typedef Two<Two<N>> I;
+typedef Two<Two<F> > V;
+typedef Two<Two<N> > I;
 #endif
 
-#define LANEWISE(op)                                     \
-  template <class H>                                     \
+#define LANEWISE(op)                                          \
+  template <class H>                                          \
   INLINE auto operator op(const Two<H>& a, const Two<H>& b) { \
-    return Two{a.low op b.low, a.high op b.high};        \
+    return Two{a.low op b.low, a.high op b.high};             \
   }
 LANEWISE(+)
 LANEWISE(-)
@@ -108,10 +108,10 @@ INLINE V splat(float f) { return splat_as<V>(f); }
 INLINE I splat(std::int32_t i) { return splat_as<I>(i); }
 
 // What is done register by register: `f` of the registers of one, two or three vectors.
-#define LIFT(name)                                                                                       \
-  template <class... H>                                                                                  \
-  INLINE auto name(const Two<H>&... v) {                                                                 \
-    return Two{name(v.low...), name(v.high...)};                                                         \
+#define LIFT(name)                               \
+  template <class... H>                          \
+  INLINE auto name(const Two<H>&... v) {         \
+    return Two{name(v.low...), name(v.high...)}; \
   }
 
 INLINE F fma(F a, F b, F c) {
@@ -209,7 +209,8 @@ INLINE float sum(const V& v) {
 }
 INLINE float greatest(const V& v) {
   const Quarters of(v);
-  const Quarter a = of.q[0] > of.q[2] ? of.q[0] : of.q[2], b = of.q[1] > of.q[3] ? of.q[1] : of.q[3], four = a > b ? a : b;
+  const Quarter a = of.q[0] > of.q[2] ? of.q[0] : of.q[2], b = of.q[1] > of.q[3] ? of.q[1] : of.q[3],
+                four = a > b ? a : b;
   const float x = four[0] > four[2] ? four[0] : four[2], y = four[1] > four[3] ? four[1] : four[3];
   return x > y ? x : y;
 }
@@ -282,9 +283,9 @@ INLINE T load_f16(const std::uint16_t* p) {
   }
 }
 
-// Sixteen numbers as steps of 4 bits above the least of them: digits of lanes 0 to 7 in the low halves of eight bytes, of lanes 8
-// to 15 in the high ones; then the least and the step in bfloat16. What a step is too coarse for is off by half of it at most,
-// and by the rounding of the two.
+// Sixteen numbers as steps of 4 bits above the least of them: digits of lanes 0 to 7 in the low halves of eight bytes,
+// of lanes 8 to 15 in the high ones; then the least and the step in bfloat16. What a step is too coarse for is off by
+// half of it at most, and by the rounding of the two.
 INLINE float from_bf16(std::uint16_t h) {
   const std::uint32_t u = std::uint32_t{h} << 16;
   float f;
