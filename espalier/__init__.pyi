@@ -37,6 +37,7 @@ from .errors import InvalidInput as InvalidInput
 from .lm import LanguageModel as LanguageModel
 from .models.load.open import load as load
 from .prefix import Prefix as Prefix
+from .prefix import Query as Query
 from .requests.completion import Completion as Completion
 from .requests.prompt import raw as raw
 from .requests.request import Constraining as Constraining
@@ -86,6 +87,7 @@ __all__ = [
     "Method",
     "Model",
     "Prefix",
+    "Query",
     "Request",
     "Rng",
     "Row",

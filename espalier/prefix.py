@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from espalier.errors import InvalidInput
+
+
+class Query(Protocol):
+    """What a model can be asked about: hashable, and with an origin, the nearest thing above it that was given.
+
+    A `Prefix` is one. A model that reads something else (a canvas with holes) is asked about that, by the same loop.
+    """
+
+    def __hash__(self) -> int: ...
+    @property
+    def origin(self) -> Any: ...
 
 
 class Prefix:

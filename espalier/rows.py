@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from espalier import row_checks
-from espalier.errors import BrokenRow, DeadEnd, Unsatisfiable
 from espalier.models.executors import batched_rows
 from espalier.prefix import Prefix
 from espalier.shaper import Shaper, shaped
@@ -143,24 +142,19 @@ class Row:
 
     def argmax(self) -> int:
         """The most probable allowed token; the first of equals."""
-        if not _keep_best(self.after):
-            return _argmax(self.dense())
-        best = self._best()
+        if not row_checks.keep_best(self.after):
+            return row_checks.greatest(self.dense())[0]
+        best = row_checks.best(self.logits, self.prefix)
         if self.limit is None or self.limit.allowed(best):
             return best
         for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
             if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
-                return self._first_of_equals(token)
+                return row_checks.first_of_equals(self.logits, self.limit, token)
         if self.limit.mask() is not None:
-            return _argmax(self._restricted())
+            return row_checks.greatest(self._restricted())[0]
         if found := row_checks.leading(self.logits, self.limit, 1):
             return found[0][0]
-        raise self._dead_end(self.limit)
-
-    def _first_of_equals(self, token: int) -> int:
-        assert self.limit is not None
-        equal = (self.logits[:token] == self.logits[token]).nonzero().flatten().tolist()
-        return next((t for t in equal if self.limit.allowed(t)), token)
+        raise row_checks.dead_end(self.limit, self.prefix, len(self.logits))
 
     def draw(self, rng: Rng) -> int:
         """A token drawn from exactly this row's law.
@@ -173,24 +167,12 @@ class Row:
             return self.argmax()
         if self._dense is None and (token := batched_rows.draw_one(self, rng)) is not None:
             return token
-        if self._dense is None and self.limit is not None and self._checks_suffice():
-            self._best()
+        if self._dense is None and self.limit is not None and all(shaper.elementwise for shaper in self.after):
+            row_checks.best(self.logits, self.prefix)
             weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
-            for refused in range(len(weights)):
-                if refused == _CHECKS:
-                    if self.limit.mask() is not None:
-                        break
-                    weights = row_checks.without_refused(weights, self.limit)
-                token = rng.categorical(weights)
-                if self.limit.allowed(token):
-                    return token
-                weights[token] = 0
-                if not bool(weights.any()):
-                    raise self._dead_end(self.limit)
+            if (token := row_checks.drawn(weights, self.limit, self.prefix, rng, _CHECKS)) is not None:
+                return token
         return rng.categorical(self.probs())
-
-    def _checks_suffice(self) -> bool:
-        return all(shaper.elementwise for shaper in self.after)
 
     def top(self, k: int) -> list[tuple[int, float]]:
         """The k most probable tokens with their log-probabilities, best first; fewer if fewer are possible."""
@@ -233,20 +215,8 @@ class Row:
         assert self._logz is not None
         return self._logz
 
-    def _best(self) -> int:
-        """The most probable token, allowed or not. NaN counts as the greatest, so one look tells whether this is a law."""
-        best, greatest = _greatest(self.logits)
-        if greatest == -torch.inf:
-            raise Unsatisfiable(f"every token is forbidden after {self.prefix!r}: a bias, or a shaper of logits, leaves none")
-        if not greatest < torch.inf:
-            raise BrokenRow(
-                f"the model's row after {self.prefix!r} has {greatest} at token {best}, so it is no law; its weights or "
-                "settings are broken, or a shaper of logits is (load the weights again; leave the shaper out)"
-            )
-        return best
-
     def _restricted(self) -> Tensor:
-        self._best()
+        row_checks.best(self.logits, self.prefix)
         logp = torch.log_softmax(self.logits, -1)
         self._logz = 0.0
         if self.limit is not None:
@@ -256,39 +226,13 @@ class Row:
             logz = torch.logsumexp(logp, -1)
             self._logz = float(logz)
             if self._logz == -torch.inf:
-                raise self._dead_end(self.limit)
+                raise row_checks.dead_end(self.limit, self.prefix, len(self.logits))
             logp = logp - logz
         return logp
-
-    def _dead_end(self, limit: Limit) -> DeadEnd:
-        mask = limit.mask()
-        allowed = bool(mask.any()) if mask is not None else row_checks.any_allowed(limit, len(self.logits))
-        return DeadEnd(self.prefix, shaped_away=allowed)
 
     def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:
             logp = torch.log_softmax(shaped(shaper, logp[None], [self.prefix])[0], -1)
-        if self.after and not _greatest(logp)[1] > -torch.inf:
-            names = ", ".join(type(shaper).__name__ for shaper in self.after)
-            raise BrokenRow(f"after {names} no token is left of the row after {self.prefix!r} (or NaN is); leave one at least")
+        if self.after:
+            row_checks.some_left(logp, self.after, self.prefix)
         return logp
-
-
-def _keep_best(shapers: Sequence[Shaper]) -> bool:
-    for shaper in shapers:
-        if shaper.greedy or not shaper.keeps_best:
-            return shaper.greedy
-    return True
-
-
-def _argmax(weights: Tensor) -> int:
-    return _greatest(weights)[0]
-
-
-def _greatest(weights: Tensor) -> tuple[int, float]:
-    """The first place of the greatest, and what it is. NumPy finds it in 4 µs among 49,152 where torch takes 60, and wakes no
-    other thread."""
-    if weights.is_cpu and weights.dtype in (torch.float32, torch.float64):
-        plain = weights.detach().numpy()
-        return (best := int(plain.argmax())), float(plain[best])
-    return (best := int(weights.argmax())), float(weights[best])

@@ -133,14 +133,12 @@ class Loop:
         try:
             return self._forward(batch)
         except Exception as error:
-            parts, ahead = batch.parts, batch.ahead
-            if len(parts) + len(ahead) == 1:
-                return [((parts or ahead)[0][0], error)]
-            alone = [Batch(batch.model, [part]) for part in parts] + [Batch(batch.model, ahead=[part]) for part in ahead]
+            if len(alone := batch.alone()) == 1:
+                return [((batch.parts or batch.ahead)[0][0], error)]
             return [answer for each in alone for answer in self._answers(each)]
 
     def _forward(self, batch: Batch) -> list[tuple[Any, Rows | Exception]]:
-        model, parts, places = batch.model, batch.parts, dict[Prefix, int]()
+        model, parts, places = batch.model, batch.parts, dict[Any, int]()
         for _, question, count in parts:
             for prefix in question.left[:count]:
                 places.setdefault(prefix, len(places))

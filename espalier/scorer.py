@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
-from espalier.prefix import Prefix
+from espalier.prefix import Prefix, Query
 from espalier.shaper import Shaper, Stage, shaped, stage_of
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
@@ -39,7 +39,7 @@ class Ask:
     """
 
     scorer: Scorer
-    prefixes: Sequence[Prefix]
+    prefixes: Sequence[Query]
     want: frozenset[str] = frozenset()
 
 

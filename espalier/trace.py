@@ -70,6 +70,8 @@ class Conversation:
         places: dict[Prefix, int] = {}
         nodes: list[Node] = []
         for x in ask.prefixes:
+            if not isinstance(x, Prefix):  # another kind of question has no place in a tree of tokens
+                continue
             parent = places.get(x.parent) if x.parent is not None else None
             places[x] = len(nodes)
             tokens = x.tokens if parent is not None else tuple(x.tail(self.tail))

@@ -191,3 +191,48 @@ def test_a_question_that_cannot_be_answered_fails_alone():
         loop.turn()
     assert sorted(loop.results) == [numbers[0], numbers[2]]
     assert "four tokens" in str(loop.errors[numbers[1]])
+
+
+class Canvas:
+    """Tokens with holes (None): hashable by identity, and its own origin."""
+
+    def __init__(self, slots):
+        self.slots = slots
+
+    @property
+    def origin(self):
+        return self
+
+
+class FillsHoles(es.Model):
+    """A row for the first hole of a canvas: the token after the one before it."""
+
+    vocab_size = 5
+
+    def forward(self, prefixes, want):
+        logits = torch.full((len(prefixes), 5), -9.0)
+        for row, canvas in zip(logits, prefixes, strict=True):
+            at = canvas.slots.index(None)
+            row[(canvas.slots[at - 1] + 1) % 5] = 9.0
+        return es.Rows(logits, prefixes)
+
+
+def test_a_model_may_be_asked_about_other_things_than_prefixes():
+    """The loop needs of a question that it is hashable and has an origin; equal questions share a row, several a pass."""
+    model = FillsHoles()
+
+    def fill(canvas):
+        while None in canvas.slots:
+            [row, again] = yield es.Ask(model, [canvas, canvas])
+            assert row.argmax() == again.argmax()
+            slots = list(canvas.slots)
+            slots[slots.index(None)] = row.argmax()
+            canvas = Canvas(slots)
+        return canvas.slots
+
+    loop = es.Loop(scheduler=es.Scheduler(rows=8))
+    numbers = [loop.add(fill(Canvas([start, None, None, 1, None]))) for start in (0, 2)]
+    while loop:
+        loop.turn()
+    assert [loop.results[number] for number in numbers] == [[0, 1, 2, 1, 2], [2, 3, 4, 1, 2]]
+    assert loop.passes == 3

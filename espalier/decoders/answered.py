@@ -8,8 +8,7 @@ from typing import Any
 
 from espalier.constraints.agents.ltl import Plan
 from espalier.decoders.dead_ends import DeadEnds
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, EspalierError, InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState

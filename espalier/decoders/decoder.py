@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder
@@ -62,3 +62,11 @@ def finds(result: object, x: Prefix) -> list[Weighted]:
     raise InvalidInput(
         f"a decoder returned {str(result)[:200]}; return the prefixes it found, best first: [es.decoders.Weighted(x, 0.0)]"
     )
+
+
+def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -> None:
+    """Raise `InvalidInput` if a decoder was given something else than its parts, or its parts in another order."""
+    expect(scorer, Scorer, "the scorer of a decoder", "a scorer, such as lm.scorer | es.temperature(0.7)")
+    expect(x, Prefix, "the prefix of a decoder", "a Prefix, such as lm.prompt(text) or es.Prefix(tokens)")
+    require(callable(stop), f"the stop of a decoder was {stop!r}; expected a condition, such as es.stop.budget(64)")
+    expect(rng, (Rng, type(None)), "the rng of a decoder", "a source of randomness, es.Rng(seed)")

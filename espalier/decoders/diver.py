@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.decoders.dead_ends import DeadEnds
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import check_parts
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Row, Rows

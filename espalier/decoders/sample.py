@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from espalier.decoders.dead_ends import DeadEnds
-from espalier.errors import DeadEnd, expect, require
+from espalier.decoders.decoder import check_parts
+from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder, Keep
@@ -32,11 +33,3 @@ def sample(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[Prefix]:
         except DeadEnd as end:
             x = dead.back_up(end)
     return x
-
-
-def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -> None:
-    """Raise `InvalidInput` if a decoder was given something else than its parts, or its parts in another order."""
-    expect(scorer, Scorer, "the scorer of a decoder", "a scorer, such as lm.scorer | es.temperature(0.7)")
-    expect(x, Prefix, "the prefix of a decoder", "a Prefix, such as lm.prompt(text) or es.Prefix(tokens)")
-    require(callable(stop), f"the stop of a decoder was {stop!r}; expected a condition, such as es.stop.budget(64)")
-    expect(rng, (Rng, type(None)), "the rng of a decoder", "a source of randomness, es.Rng(seed)")

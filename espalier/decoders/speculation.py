@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from espalier.decoders.dead_ends import DeadEnds
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import check_parts
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.in_turn import InTurn
 from espalier.errors import DeadEnd, InvalidInput, expect

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from espalier.errors import expect
 from espalier.scorer import Ask, Scorer
 
 if TYPE_CHECKING:
+    from espalier.prefix import Prefix
     from espalier.rows import Rows
 
 
@@ -33,7 +34,7 @@ def asking(ask: Ask) -> Generator[Ask, Rows, Rows]:
 def answering(ask: Ask) -> Generator[Any, Any, Rows]:
     """The generator by which a scorer answers. Raises InvalidInput if there is none."""
     try:
-        answer = ask.scorer.answer(ask.prefixes, ask.want)
+        answer = ask.scorer.answer(cast("Sequence[Prefix]", ask.prefixes), ask.want)
     except AttributeError:
         expect(ask.scorer, Scorer, "the scorer of an Ask", "a scorer, such as lm.scorer | es.temperature(0.7)")
         raise

@@ -28,8 +28,8 @@ class Question:
     reading: bool = False  # its prompt is being read in pieces
 
     @property
-    def left(self) -> Sequence[Prefix]:
-        """The prefixes whose rows are missing."""
+    def left(self) -> Sequence[Any]:
+        """The queries whose rows are missing."""
         return self.ask.prefixes[sum(map(len, self.done)) :] if self.done else self.ask.prefixes
 
     def take(self, rows: Rows) -> Rows | None:
@@ -47,6 +47,10 @@ class Batch:
     model: Model
     parts: list[tuple[Hashable, Question, int]] = field(default_factory=list)
     ahead: list[tuple[Hashable, Prefix, int]] = field(default_factory=list)
+
+    def alone(self) -> list[Batch]:
+        """A pass for each question."""
+        return [Batch(self.model, [each]) for each in self.parts] + [Batch(self.model, ahead=[each]) for each in self.ahead]
 
 
 @dataclass(eq=False, slots=True)
@@ -83,10 +87,12 @@ class Queue:
 
     def ask(self, task: Hashable, number: int, ask: Ask) -> None:
         """A question joins."""
-        text, model = self._texts.get(number) or _Text(), ask.scorer
+        text, model, question = self._texts.get(number) or _Text(), ask.scorer, Question(ask, number)
         assert isinstance(model, Model)
         if ask.prefixes:
-            text.origin, text.tokens = ask.prefixes[0].origin, max(map(len, ask.prefixes))
+            text.origin = ask.prefixes[0].origin
+            if model.room is not None:
+                text.tokens = max(map(len, question.left))
         if text.settled:
             text.before, text.asked, text.settled = text.asked, set(), False
         if not text.open:
@@ -94,7 +100,7 @@ class Queue:
         text.asked.add(model)
         text.burst.add(model)
         text.open, text.asks = text.open + 1, text.asks + 1
-        self._texts[number], self.waiting[task] = text, Question(ask, number)
+        self._texts[number], self.waiting[task] = text, question
 
     def answered(self, task: Hashable) -> None:
         """A question leaves."""

@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from espalier.decoders.beams.hypothesis import Hypothesis, Norm, normaliser
 from espalier.decoders.beams.phrases import continuations, owed, trackers
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from espalier.capabilities import Extra
 from espalier.decoders.beams.hypothesis import UID, Hypothesis, Norm, Score, checked, normaliser
-from espalier.decoders.decoder import Weighted
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.faithful.ends import end_tokens
-from espalier.decoders.sample import check_parts
 from espalier.decoders.speculation import check_extras
 from espalier.errors import DeadEnd, Unsatisfiable, expect, require
 from espalier.prefix import Prefix

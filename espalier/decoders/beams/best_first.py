@@ -7,8 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import ClassVar
 
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, LimitExceeded, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

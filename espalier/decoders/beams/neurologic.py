@@ -11,8 +11,7 @@ from typing import ClassVar
 from espalier.constraints.words.phrases import Progress, Tracker, absent
 from espalier.decoders.beams.hypothesis import Hypothesis
 from espalier.decoders.beams.phrases import continuations, owed
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, InvalidInput, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState

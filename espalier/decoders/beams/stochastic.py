@@ -9,8 +9,7 @@ from typing import ClassVar
 
 import torch
 
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, InvalidInput, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

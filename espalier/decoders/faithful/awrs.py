@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.faithful.ends import Ends, close, unconstrained
-from espalier.decoders.sample import check_parts
 from espalier.errors import LimitExceeded, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.faithful.attempts import Attempts, Rule
 from espalier.decoders.faithful.ends import Ends
-from espalier.decoders.sample import check_parts
 from espalier.errors import LimitExceeded, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

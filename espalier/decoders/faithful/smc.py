@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.faithful.awrs import Awrs
 from espalier.decoders.faithful.ends import Ends
 from espalier.decoders.faithful.particles import pick
 from espalier.decoders.faithful.populations import Populations
 from espalier.decoders.faithful.resample import SCHEMES
-from espalier.decoders.sample import check_parts
 from espalier.errors import LimitExceeded, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

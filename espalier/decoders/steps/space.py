@@ -10,7 +10,7 @@ import torch
 
 from espalier.decoders.beams.hypothesis import checked
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import check_parts
 from espalier.decoders.steps.candidate import Candidate, Found, Progress, Score, Steps, Stopped
 from espalier.errors import DeadEnd, EspalierError, InvalidInput, LimitExceeded
 from espalier.prefix import Prefix

@@ -9,8 +9,8 @@ from typing import Literal
 from torch import Tensor
 
 from espalier.decoders.beams.beam import Beam
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts, sample
+from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.sample import sample
 from espalier.errors import LimitExceeded, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -77,8 +77,8 @@ class router(Scorer):
             parts = [[x for x in ready if self.large(x) is large] for large in (False, True)]
             asks = tuple(Ask(scorer, part) for scorer, part in zip((self.small, self._large), parts, strict=True) if part)
             answers: list[Rows] = yield asks
-            for ask, rows in zip(asks, answers, strict=True):
-                for x, row in zip(ask.prefixes, rows.logits, strict=True):
+            for part, rows in zip(filter(None, parts), answers, strict=True):
+                for x, row in zip(part, rows.logits, strict=True):
                     found[x], self._bits[x] = row, _bits(row)
             waiting = [x for x in waiting if x not in found]
         return Rows(torch.stack([found[x] for x in prefixes]), prefixes)
