@@ -148,6 +148,7 @@ decoder  | stochastic  | decoders:StochasticBeam | 3
 decoder  | lattice     | decoders:Lattice        | 200
 decoder  | smc         | decoders:SMC            | 8
 decoder  | best_of     | decoders:BestOf         | 4
+decoder  | adadec      | decoders:AdaDec         | 0.9, beams=2, ahead=2
 """
 
 

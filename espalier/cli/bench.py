@@ -155,3 +155,29 @@ def search(
 
     require(tasks >= 1 and tokens >= 1, "--tasks and --tokens must be at least 1")
     search_bench(tasks, tokens)
+
+
+@app.command()
+def decoders(
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    task: Annotated[
+        str, typer.Option(help="comma-separated: continuation, gsm8k, humaneval, smiles, counterfactual, mirostat")
+    ] = "continuation,gsm8k,humaneval,smiles",
+    gsm8k: Annotated[Optional[Path], typer.Option(help="JSON lines with question and answer")] = None,  # noqa: UP045
+    humaneval: Annotated[Optional[Path], typer.Option(help="JSON lines with prompt, test and entry_point")] = None,  # noqa: UP045
+    smiles: Annotated[Optional[Path], typer.Option(help="folder of prompts that end with 'Molecule:'")] = None,  # noqa: UP045
+    decoder: Annotated[str, typer.Option(help="comma-separated names of methods; left out: all")] = "",
+    limit: Annotated[int, typer.Option(help="texts of each task and setting")] = 4,
+    tokens: Annotated[Optional[int], typer.Option(help="the most tokens of a text; left out: each task's own")] = None,  # noqa: UP045
+    log: Annotated[Optional[Path], typer.Option(help="append measurements here; what is there is not repeated")] = None,  # noqa: UP045
+    seconds: Annotated[float, typer.Option(help="begin no further measurement after so long (--log goes on)")] = 1e9,
+) -> None:
+    """Decoding methods and their settings by task: repetition, diversity, log-probability, accuracy; the best fixed setting."""
+    from espalier.bench.decoders import decoders_bench
+    from espalier.models.load.open import load
+
+    require(limit >= 1 and (tokens is None or tokens >= 1) and seconds > 0, "--limit, --tokens and --seconds must be above 0")
+    tasks, methods = ([name.strip() for name in text.split(",") if name.strip()] for text in (task, decoder))
+    data = {"gsm8k": gsm8k, "humaneval": humaneval, "smiles": smiles}
+    decoders_bench(load(model, dtype=dtype), tasks, data, methods, limit, tokens, log, seconds)

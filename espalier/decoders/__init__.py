@@ -1,6 +1,7 @@
 """Decoders: generators that ask about prefixes, keep what has settled and return what they found."""
 
 from espalier.decoders import choose
+from espalier.decoders.adadec import AdaDec
 from espalier.decoders.answered import Answered
 from espalier.decoders.beams import (
     Banks,
@@ -17,7 +18,7 @@ from espalier.decoders.beams import (
 )
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
-from espalier.decoders.diver import diver
+from espalier.decoders.diver import Diver, diver
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import FastCoT, glance
 from espalier.decoders.plain import Sample, Speculate
@@ -55,6 +56,7 @@ __all__ = [
     "VED",
     "ASAp",
     "AStar",
+    "AdaDec",
     "Adaptive",
     "Answered",
     "Awrs",
@@ -67,6 +69,7 @@ __all__ = [
     "Commit",
     "Conditional",
     "Decoding",
+    "Diver",
     "DraftedSteps",
     "FastCoT",
     "Found",

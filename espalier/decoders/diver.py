@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from espalier.decoders.dead_ends import DeadEnds
-from espalier.decoders.decoder import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
+from espalier.rng import Rng
 from espalier.rows import Row, Rows
 from espalier.run import Decoder, Keep
 from espalier.scorer import Ask, Scorer
@@ -56,10 +57,7 @@ def diver(
     6
     """
     check_parts(scorer, x, stop)
-    require(callable(score), f"score was {score!r}; give a function of a list of prefixes that returns a number for each")
-    require(span in ("left", "right"), f"span={span!r}: use 'left' or 'right'")
-    require(0 < alpha <= 1, f"alpha={alpha}: a fraction of the best token's probability, above 0 and at most 1")
-    require(most >= 1 and longest >= 1, f"most={most}, longest={longest}: at least one candidate of one token")
+    _check(score, span, alpha, most, longest)
     dead = DeadEnds(scorer, stop)
     while not stop(x):
         rows: Rows = yield Ask(scorer, [x])
@@ -78,6 +76,41 @@ def diver(
             if stop(x):
                 break
     return x
+
+
+@dataclass(frozen=True)
+class Diver:
+    """`diver` as a decoder for `lm.generate(decoder=…)`.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
+    >>> decoder = Diver(lambda texts: [x.ids().count(3) for x in texts], lam=9.0)
+    >>> [[found]] = es.run(decoder(model, es.Prefix([1]), es.stop.budget(6), es.Rng(0)))
+    >>> len(found.prefix.written())
+    6
+    """
+
+    score: Callable[[Sequence[Prefix]], Sequence[float]]
+    lam: float = 1.0
+    span: Literal["left", "right"] = "right"
+    alpha: float = 0.3
+    most: int = 3
+    longest: int = 8
+    samples: ClassVar[bool] = True  # reads how plausible tokens are, so no temperature unless one is asked for
+
+    def __post_init__(self) -> None:
+        _check(self.score, self.span, self.alpha, self.most, self.longest)
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        settings = (self.score, self.lam, self.span, self.alpha, self.most, self.longest)
+        return [Weighted((yield from diver(scorer, x, stop, *settings)))]
+
+
+def _check(score: object, span: str, alpha: float, most: int, longest: int) -> None:
+    require(callable(score), f"score was {score!r}; give a function of a list of prefixes that returns a number for each")
+    require(span in ("left", "right"), f"span={span!r}: use 'left' or 'right'")
+    require(0 < alpha <= 1, f"alpha={alpha}: a fraction of the best token's probability, above 0 and at most 1")
+    require(most >= 1 and longest >= 1, f"most={most}, longest={longest}: at least one candidate of one token")
 
 
 def _plausible(row: Tensor, alpha: float, most: int) -> list[int]:

@@ -48,10 +48,7 @@ class adadec(Wrapper):
 
     def __init__(self, scorer: Scorer, threshold: float, beams: int = 3, ahead: int = 5, lam: float = 1.0) -> None:
         super().__init__(unrestricted(scorer, "adadec"))
-        require(threshold == threshold, "threshold is not a number; 0.6 to 1.4 nats are usual, or adadec.learn(scorer, texts)")
-        require(beams >= 1, f"beams={beams}: at least one candidate; 3 is usual")
-        require(ahead >= 0, f"ahead={ahead}: a number of tokens from 0; 5 is usual")
-        require(0 < lam < math.inf, f"lam={lam}: the weight of the trials, above 0; 1 is usual")
+        check_settings(threshold, beams, ahead, lam)
         self.threshold, self.beams, self.ahead, self.lam = threshold, beams, ahead, lam
         self._forks = Forks(scorer)
 
@@ -98,16 +95,30 @@ class adadec(Wrapper):
 
     @staticmethod
     def learn(scorer: Scorer, texts: Sequence[Prefix]) -> float:
-        """The entropy from which on the scorer's most probable token is rather not the one that a text goes on with.
+        """A threshold: see `learn`."""
+        return learn(scorer, texts)
 
-        The cut with the best balanced accuracy over all positions of some right texts: that of a logistic regression with
-        balanced classes, which has one cut for each entropy. Infinity if the scorer is always right.
-        """
-        from espalier.engine import run
 
-        require(len(texts) > 0, "learn() needs texts that are right, such as solutions of tasks")
-        [seen] = run(_traced(scorer, texts))
-        return cut(seen)
+def check_settings(threshold: float, beams: int, ahead: int, lam: float) -> None:
+    """Raise `InvalidInput` for settings of AdaDec that cannot be."""
+    require(threshold == threshold, "threshold is not a number; 0.6 to 1.4 nats are usual, or adadec.learn(scorer, texts)")
+    require(beams >= 1, f"beams={beams}: at least one candidate; 3 is usual")
+    require(ahead >= 0, f"ahead={ahead}: a number of tokens from 0; 5 is usual")
+    require(0 < lam < math.inf, f"lam={lam}: the weight of the trials, above 0; 1 is usual")
+
+
+def learn(scorer: Scorer, texts: Sequence[Prefix]) -> float:
+    """The entropy from which on the scorer's most probable token is rather not the one that a text goes on with.
+
+    The texts are traces that are right, such as solutions of tasks: `Prefix(prompt) + solution` counts what was written, a
+    prefix without written tokens all behind its first. The cut is the one with the best balanced accuracy, that of a logistic
+    regression with balanced classes, which has one cut for each entropy. Infinity if the scorer is always right.
+    """
+    from espalier.engine import run
+
+    require(len(texts) > 0, "learn() needs texts that are right, such as solutions of tasks")
+    [seen] = run(_traced(scorer, texts))
+    return cut(seen)
 
 
 def _traced(scorer: Scorer, texts: Sequence[Prefix]) -> Generator[Ask, Any, list[tuple[float, bool]]]:
@@ -115,14 +126,15 @@ def _traced(scorer: Scorer, texts: Sequence[Prefix]) -> Generator[Ask, Any, list
     seen: list[tuple[float, bool]] = []
     for text in texts:
         ids = text.ids()
-        x, chain = Prefix(ids[:1]), list[Prefix]()
-        for token in ids[1:]:
+        given = len(ids) - len(text.written()) if text.written() else min(1, len(ids))
+        x, chain = Prefix(ids[:given]), list[Prefix]()
+        for token in ids[given:]:
             chain.append(x)
             x = x + token
         for start in range(0, len(chain), 64):
             rows: Rows = yield Ask(scorer, chain[start : start + 64])
             logps = torch.log_softmax(rows.logits, -1)
-            right = logps.argmax(-1) == torch.tensor(ids[1 + start : 1 + start + len(logps)], device=logps.device)
+            right = logps.argmax(-1) == torch.tensor(ids[given + start : given + start + len(logps)], device=logps.device)
             seen += zip(entropy(logps)[:, 0].tolist(), right.tolist(), strict=True)
     return seen
 
