@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -23,17 +23,20 @@ Kind = Literal["drafter", "verifier", "shaper", "decoder"]
 class Entry:
     """One name: its kind, the callable behind it ("module:name"), example arguments as people type them, and what it needs.
 
-    `needs`: "" nothing, "model" the target model, "vocab_size" its number of tokens, as the first argument.
+    `needs`: what nobody can type, the first arguments in this order: "model", the target, "vocab_size", its number of tokens,
+    "lm", a language model (or a scorer), "prompt", "guide", and others that only code can give.
 
     >>> find("shaper", "top_p").make("0.9").p
     0.9
+    >>> find("shaper", "contrast").needs
+    ('model', 'amateur')
     """
 
     kind: Kind
     name: str
     where: str
     example: str = ""
-    needs: Literal["", "model", "vocab_size"] = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def callable(self) -> Callable[..., Any]:
@@ -45,50 +48,66 @@ class Entry:
     @property
     def arguments(self) -> str:
         """The arguments that may be typed, with their defaults, as in a signature."""
-        parameters = list(inspect.signature(self.callable).parameters.values())[bool(self.needs) :]
+        parameters = list(inspect.signature(self.callable).parameters.values())[len(self.needs) :]
         return ", ".join(str(p).split(":")[0] + ("" if p.default is p.empty else f"={p.default!r}") for p in parameters)
 
-    def make(self, arguments: str = "", model: Any = None) -> Any:
-        """The object for arguments as people type them: "8", "0.8, base=1.75". Raises `InvalidInput` for others."""
-        positional, named = _read(self, arguments)
-        if self.needs:
-            if model is None:
-                raise InvalidInput(f"{self.kind} {self.name!r} needs the model it works on; pass it where a model is at hand")
-            positional.insert(0, model if self.needs == "model" else model.vocab_size)
+    def make(self, arguments: str = "", model: Any = None, **objects: Any) -> Any:
+        """The object for arguments as people type them: "8", "0.8, base=1.75". Raises `InvalidInput` for others.
+
+        `model` and `objects` are what it may need; a bare word among the arguments that is the name of one stands for it.
+        """
+        if model is not None:
+            objects = {"lm": model, "vocab_size": model.vocab_size} | objects | {"model": model}
+        positional, named = _read(self, arguments, objects)
+        if missing := [name for name in self.needs if objects.get(name) is None]:
+            raise InvalidInput(self._missing(missing))
+        positional = [objects[name] for name in self.needs] + positional
         try:
             inspect.signature(self.callable).bind(*positional, **named)
         except TypeError as error:
             raise InvalidInput(f"{self.name}:{arguments}: {error}; its arguments are ({self.arguments})") from error
         return self.callable(*positional, **named)
 
-    def typical(self, model: Any = None) -> Any:
+    def _missing(self, missing: list[str]) -> str:
+        if missing == ["guide"]:
+            return f"{self.kind} {self.name!r} follows the guide of a request, and this one has none; give regex= or grammar="
+        if "model" in missing or "lm" in missing or "vocab_size" in missing:
+            return f"{self.kind} {self.name!r} needs the model it works on; pass it where a model is at hand"
+        module, _, attribute = self.where.removeprefix("espalier.").partition(":")
+        return (
+            f"{self.kind} {self.name!r} needs {' and '.join(missing)}, which cannot be typed; build it: "
+            f"scorer=es.{module}.{attribute}({', '.join(self.needs)}, {self.arguments})"
+        )
+
+    def typical(self, model: Any = None, **objects: Any) -> Any:
         """The object for the example arguments."""
-        return self.make(self.example, model)
+        return self.make(self.example, model, **objects)
 
 
-def _read(entry: Entry, arguments: str) -> tuple[list[Any], dict[str, Any]]:
+def _read(entry: Entry, arguments: str, objects: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     try:
         call = ast.parse(f"f({arguments})", mode="eval").body
         assert isinstance(call, ast.Call)
-        return [_value(a) for a in call.args], {str(k.arg): _value(k.value) for k in call.keywords}
+        return [_value(a, objects) for a in call.args], {str(k.arg): _value(k.value, objects) for k in call.keywords}
     except (SyntaxError, ValueError, AssertionError) as error:
         raise InvalidInput(
             f"{entry.name}:{arguments}: the arguments are written as in a call, such as {entry.name}:{entry.example or '8'}"
         ) from error
 
 
-def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+def _value(node: ast.expr, objects: Mapping[str, Any]) -> Any:
+    return objects.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 def _entries() -> Iterator[Entry]:
     for line in _TABLE.strip().splitlines():
         kind, name, where, *rest = line.split("|")
         example, needs = ([part.strip() for part in rest] + ["", ""])[:2]
-        yield Entry(kind.strip(), name.strip(), f"espalier.{where.strip()}", example, needs)  # type: ignore[arg-type]
+        first = tuple(part.strip() for part in needs.split(",") if part.strip())
+        yield Entry(kind.strip(), name.strip(), f"espalier.{where.strip()}", example, first)  # type: ignore[arg-type]
 
 
-# kind | name | where | example arguments | what it needs
+# kind | name | where | example arguments | what it needs, as its first arguments
 _TABLE = """
 drafter  | auto        | drafting:Auto
 drafter  | lookup      | drafting:PromptLookup
@@ -141,6 +160,18 @@ shaper   | dola        | shaping:dola            | "high", alpha=0.05 | model
 shaper   | deco        | shaping:deco            | alpha=0.6, top_k=3 | model
 shaper   | dfd         | shaping:dfd             | base=1.1, sigma=0.25 | model
 shaper   | adadec      | shaping:adadec          | 0.9, beams=2, ahead=2 | model
+shaper   | value       | shaping:value           | 0.5, 3 | model, V
+shaper   | router      | shaping:router          | 1.2, window=2, dwell=1 | small, model
+shaper   | rpg         | shaping:rpg             | 0.5, 0.5 | guide
+shaper   | combine     | shaping:combine         | (0.7, 0.4), head=(0, 0.05) | parts
+shaper   | contrast    | shaping:contrast        | alpha=0.2 | model, amateur
+shaper   | proxy       | shaping:proxy           | a=0.5 | model, tuned, base
+shaper   | guidance    | shaping:guidance        | negative, 1.5 | lm
+shaper   | context_aware | shaping:context_aware | 0.5 | lm, context, question
+shaper   | instructive | shaping:instructive     | shuffled, 0.3 | lm, prompt
+shaper   | lqcd        | shaping:lqcd            | leading, 0.7 | lm
+shaper   | adversarial | shaping:adversarial     | safe, opposite, 0.4 | lm
+shaper   | aed         | shaping:aed             | assistant, bias=0.1, first=2, size=2 | lm
 decoder  | sample      | decoders:Sample
 decoder  | beam        | decoders:Beam           | 3
 decoder  | best_first  | decoders:BestFirst      | 3
@@ -184,14 +215,14 @@ def find(kind: Kind, name: str) -> Entry:
     raise InvalidInput(f"{kind}={name!r} is not known; {hint}use one of {', '.join(known)}")
 
 
-def parse(kind: Kind, text: str, model: Any = None) -> Any:
+def parse(kind: Kind, text: str, model: Any = None, **objects: Any) -> Any:
     """The object that a text names, with its arguments behind a colon: "beam:8", "top_p:0.9".
 
     >>> parse("decoder", "best_first:8")
     BestFirst(k=8, memory=None)
     """
     name, _, arguments = text.partition(":")
-    return find(kind, name.strip()).make(arguments, model)
+    return find(kind, name.strip()).make(arguments, model, **objects)
 
 
 ENTRIES = list(_entries())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor
@@ -18,7 +19,13 @@ from espalier.rows import Row, Rows
 from espalier.run import Decoder
 from espalier.scorer import Answer, Ask, Scorer, Wrapper
 
-__all__ = ["LawMeter", "LogProb", "Meter", "TimedDrafter"]
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
+    from espalier.requests.prompt import Prompt
+    from espalier.text.tokenizer import Tokenizer
+    from espalier.text.vocab import Vocab
+
+__all__ = ["LawMeter", "LogProb", "Meter", "TimedDrafter", "WithScorer"]
 
 Top = tuple[tuple[int, float], ...]
 
@@ -83,6 +90,26 @@ class Meter(Wrapper):
             self.stats.per_pass[self.emitted] += 1
             self.stats.tokens += self.emitted
         self.emitted = 0
+
+
+@dataclass(frozen=True)
+class WithScorer:
+    """A language model whose scorer is another one: what methods that read texts and ask a scorer are given."""
+
+    scorer: Scorer
+    lm: LanguageModel
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.lm.tokenizer
+
+    @property
+    def vocab(self) -> Vocab:
+        return self.lm.vocab
+
+    def prompt(self, prompt: Prompt) -> Prefix:
+        """The prefix of a prompt."""
+        return self.lm.prompt(prompt)
 
 
 class LawMeter(Wrapper):

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
 from espalier.requests.groups import Constraining, Method, Sampling, Stopping
+from espalier.requests.meter import WithScorer
 from espalier.requests.tool_use import check_tools, told
 from espalier.rng import Rng
 from espalier.scorer import Scorer
 from espalier.shaper import Shaper, Stage, stage_of
 from espalier.token_constraint import TokenConstraint, restricts
 from espalier.verification.verifier import Verifier
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
 
 _WHOLE = ("max_tokens", "min_tokens", "n", "seed", "top_k", "logprobs")
 _NUMBERS = ("max_seconds", "temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty", "frequency_penalty")
@@ -176,11 +180,12 @@ class Options(Sampling, Stopping, Constraining, Method):
             found.append(shaper)
         return sorted(found, key=stage_of)
 
-    def built_on(self, scorer: Scorer) -> Scorer:
+    def built_on(self, scorer: Scorer, lm: LanguageModel, **objects: Any) -> Scorer:
         """The scorer under those of `shapers` that are built on one, given by name: "contrastive_search:4, 0.6"."""
         for each in self.shapers:
             if isinstance(each, str) and catalogue.find("shaper", each.partition(":")[0].strip()).needs:
-                scorer = catalogue.parse("shaper", each, scorer)
+                made = catalogue.parse("shaper", each, scorer, lm=WithScorer(scorer, lm), **objects)
+                scorer = scorer | made if isinstance(made, Shaper) else made
         return scorer
 
     def guide(self, limits: Limits | None = None) -> Guide | TokenConstraint | None:

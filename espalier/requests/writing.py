@@ -206,7 +206,7 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
     meter = Meter(base, stats, options.logprobs or 0)
     timed = hurrying(options, guide, lm.vocab, min(options.max_tokens, lm.context - len(x)))
     law_of = guide if timed is None else timed
-    scorer = shaped(options.built_on(meter), options, ending, law_of, rng)
+    scorer = shaped(options.built_on(meter, lm, prompt=x, guide=guide), options, ending, law_of, rng)
     law = LawMeter(scorer, options.logprobs) if options.logprobs is not None else None
     scorer = law if law is not None else scorer
     decoding = method(lm, options, guide, stats)

@@ -29,9 +29,26 @@ def entries(kind: catalogue.Kind) -> list[Any]:
     return [pytest.param(entry, id=entry.name) for entry in catalogue.entries(kind)]
 
 
+SMALL, SMALLER = (es.models.Table.random(vocab_size=5, depth=1, seed=s, vocab=VOCAB) for s in (5, 6))
+
+
+def objects(scorer: Scorer) -> dict[str, Any]:
+    """What the examples of the catalogue name and nobody can type."""
+    prompts = {name: es.Prefix([i % 4, 1]) for i, name in enumerate(("negative", "leading", "safe", "opposite", "prompt"))}
+    more = {
+        "context": es.Prefix([1]),
+        "question": es.Prefix([0]),
+        "assistant": es.Prefix([2]),
+        "guide": es.regex("([abc]{2})*"),
+    }
+    models = {"small": SMALL, "amateur": SMALL, "tuned": SMALL, "base": SMALLER, "parts": [scorer, SMALL]}
+    return {**prompts, **more, **models, "V": lambda texts: [0.3 * x.last for x in texts]}
+
+
 def shaped(entry: catalogue.Entry, scorer: Scorer) -> Scorer:
     """The scorer with the entry's example: behind a bar, or around it where it asks for more than a row."""
-    return entry.typical(scorer) if entry.needs == "model" else scorer | entry.typical(scorer)
+    made = entry.typical(scorer, **objects(scorer))
+    return made if isinstance(made, Scorer) else scorer | made
 
 
 def rows(scorer: Scorer, prefixes: list[es.Prefix]) -> es.Rows:
@@ -44,7 +61,7 @@ def rows(scorer: Scorer, prefixes: list[es.Prefix]) -> es.Rows:
 
 @pytest.mark.parametrize("entry", entries("shaper"))
 def test_a_shaper_on_a_tree_is_the_shaper_on_each_path(entry: catalogue.Entry) -> None:
-    model = LAYERED if entry.needs == "model" else MODEL
+    model = LAYERED if entry.needs else MODEL
     scorer = shaped(entry, model)
     tree = [X, X + 1, X + 2, X + 1 + 3, X + 1 + 3 + 0, X + 2 + 2]
     together = rows(scorer, tree).dense()
@@ -59,8 +76,8 @@ def test_a_shaper_on_a_tree_is_the_shaper_on_each_path(entry: catalogue.Entry) -
 
 @pytest.mark.parametrize("entry", entries("shaper"))
 def test_a_shaper_leaves_something_under_a_guide_and_drafts_change_no_text(entry: catalogue.Entry) -> None:
-    guide = es.regex("[abc]{3}" if entry.needs != "model" else "[abc]{0,6}")
-    if entry.needs == "model":  # it chooses among the best tokens before the guide does, so the guide must leave one of them
+    guide = es.regex("[abc]{3}" if not entry.needs else "[abc]{0,6}")
+    if entry.needs:  # it chooses among the best tokens before the guide does, so the guide must leave one of them
         guided = shaped(entry, LAYERED) * guide
     else:
         shaper = entry.typical(MODEL)
@@ -139,4 +156,14 @@ def test_every_entry_says_its_arguments_and_refuses_others() -> None:
     for entry in catalogue.entries():
         assert entry.arguments is not None
         with pytest.raises(es.InvalidInput):
-            entry.make("no_such_argument=1", MODEL)
+            entry.make("no_such_argument=1", MODEL, **objects(MODEL))
+        if set(entry.needs) - {"model", "lm", "vocab_size"}:
+            with pytest.raises(es.InvalidInput, match=f"{entry.name}.*needs|{entry.name}.*guide"):
+                entry.make("", MODEL)
+
+
+def test_every_public_shaper_stands_in_the_catalogue() -> None:
+    """What `es.shaping` gives and shapes rows can be found by name, with its arguments; the rest is named here."""
+    parts = {"Counts", "Detection", "History", "Mixture", "Reprompted", "from_transformers", "to_transformers"}
+    options = {"only", "not_before"}  # `allowed_tokens=` and `min_tokens=` of a request
+    assert set(es.shaping.__all__) - parts - options == set(catalogue.names("shaper"))

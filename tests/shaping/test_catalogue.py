@@ -29,22 +29,22 @@ OTHERS = {  # made of more than one scorer, or in another form than the catalogu
 }
 SMALL = es.models.Table.random(V, 1, seed=5, vocab=VOCAB)
 OTHERS |= {
-    "combine": lambda scorer: es.shaping.combine([scorer, SMALL], [0.7, 0.4], head=(0, 0.05)),
-    "contrast": lambda scorer: es.shaping.contrast(scorer, SMALL, alpha=0.2),
     "contrast, beta": lambda scorer: es.shaping.contrast(scorer, SMALL, beta=0.5, last=1),
-    "proxy": lambda scorer: es.shaping.proxy(scorer, SMALL, scorer, a=0.5),
-    "guidance": lambda scorer: es.shaping.guidance(scorer, es.Prefix([2]), 1.5),
-    "context_aware": lambda scorer: es.shaping.context_aware(scorer, es.Prefix([1]), es.Prefix([0])),
-    "instructive": lambda scorer: es.shaping.instructive(scorer, es.Prefix([1, 0]), "random"),
-    "lqcd": lambda scorer: es.shaping.lqcd(scorer, es.Prefix([2]), 0.7),
-    "adversarial": lambda scorer: es.shaping.adversarial(scorer, es.Prefix([1]), es.Prefix([2]), 0.4),
-    "rpg": lambda scorer: scorer | es.shaping.rpg(regex("((a|b|ab)b*)*"), 0.5, 0.5),
-    "value": lambda scorer: es.shaping.value(scorer, lambda texts: [x.last * 0.3 for x in texts], 1.5, 3),
-    "router": lambda scorer: es.shaping.router(SMALL, scorer, 1.2, window=2, dwell=1),
+    "proxy, of one small model": lambda scorer: es.shaping.proxy(scorer, SMALL, scorer, a=0.5),
     "router that stays": lambda scorer: es.shaping.router(SMALL, scorer, 1.4, window=3, dwell=2),
     "dola, released": lambda scorer: es.shaping.dola(scorer, [0, 1, 3], released=True),
-    "aed": lambda scorer: es.shaping.aed(scorer, es.Prefix([1]), bias=0.1, first=2, size=2),
 }
+PROMPTS = {name: es.Prefix([i % 3, 1]) for i, name in enumerate(("negative", "leading", "safe", "opposite", "prompt"))}
+PROMPTS |= {"context": es.Prefix([1]), "question": es.Prefix([0]), "assistant": es.Prefix([1])}
+
+
+def objects(scorer):
+    """What the examples of the catalogue name and nobody can type."""
+    models = {"small": SMALL, "amateur": SMALL, "tuned": SMALL, "base": es.models.Table.random(V, 1, seed=6, vocab=VOCAB)}
+    value = lambda texts: [x.last * 0.3 for x in texts]  # noqa: E731
+    return {**PROMPTS, **models, "parts": [scorer, SMALL], "V": value, "guide": regex("((a|b|ab)b*)*")}
+
+
 CATALOGUE = [*ENTRIES, *OTHERS]
 
 
@@ -59,7 +59,9 @@ def built(name: str, guide: es.Guide | None = None) -> es.Scorer:
         if shaper.stage is es.Stage.LOGITS:
             return model() | shaper if guide is None else (model() | shaper) * guide
         return (model() if guide is None else model() * guide) | shaper
-    scorer = OTHERS[name](model()) if name in OTHERS else ENTRIES[name].typical(model())
+    base = model()
+    made = OTHERS[name](base) if name in OTHERS else ENTRIES[name].typical(base, **objects(base))
+    scorer = base | made if isinstance(made, es.Shaper) else made
     return scorer if guide is None or scorer.stage > es.Stage.CONSTRAINT else scorer * guide
 
 
@@ -163,11 +165,15 @@ def layered_lm():
     return es.LanguageModel(Layers([biased, *tables[1:]], tok.vocab), tok, "layers")
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+TYPED = [name for name, entry in ENTRIES.items() if set(entry.needs) <= {"model", "lm", "prompt", "guide"}]
+
+
+@pytest.mark.parametrize("name", TYPED)
 def test_a_name_is_a_shaper_of_generate(name):
     lm = layered_lm()
-    text = f"{name}:{ENTRIES[name].example}"
+    text = f"{name}:{ENTRIES[name].example}"  # bare words are texts here: the negative prompt is "negative"
     stop = {"max_tokens": 6, "seed": 3, "temperature": 0.9}
+    stop |= {"regex": "[a-z]{3,9}"} if "guide" in ENTRIES[name].needs else {}
     by_name = lm.generate(es.raw("ab"), shapers=[text], **stop)
     assert by_name.text == lm.generate(es.raw("ab"), shapers=[text], drafter=None, **stop).text
     if name in SHAPERS and SHAPERS[name].typical().stage is not es.Stage.TEMPERATURE:
@@ -186,3 +192,28 @@ def test_unknown_names_are_refused_with_the_nearest():
         random_lm().generate("x", shapers=["contrastiv_search:4"])
     with pytest.raises(es.InvalidInput, match="multiplier=-1"):
         random_lm().generate("x", shapers=["dry:-1"])
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES.keys() - set(TYPED)))
+def test_what_nobody_can_type_says_how_it_is_built(name):
+    with pytest.raises(es.InvalidInput, match=f"build it: scorer=es.shaping.{name}"):
+        layered_lm().generate(es.raw("ab"), shapers=[f"{name}:{ENTRIES[name].example}"])
+
+
+def test_rpg_by_name_follows_the_guide_of_the_request():
+    with pytest.raises(es.InvalidInput, match="follows the guide of a request"):
+        layered_lm().generate(es.raw("ab"), shapers=["rpg"])
+    lm, options = layered_lm(), {"regex": "([ab];){2,9}", "max_tokens": 12, "seed": 1}
+    named = lm.generate(es.raw("x"), shapers=["rpg:0.01, 0.5"], **options)
+    made = lm.generate(es.raw("x"), shapers=[es.shaping.rpg(es.regex("([ab];){2,9}"), 0.01, 0.5)], **options)
+    assert named.tokens == made.tokens
+
+
+def test_a_prompt_by_name_is_read_by_the_model():
+    lm = layered_lm()
+    named = lm.generate(es.raw("ab"), shapers=['guidance:"cd", 2.0'], max_tokens=6)
+    made = lm.generate(es.raw("ab"), scorer=es.shaping.guidance(lm.scorer, lm.prompt("cd"), 2.0), max_tokens=6)
+    also = lm.generate(es.raw("ab"), scorer=es.shaping.guidance(lm, "cd", 2.0), max_tokens=6)
+    assert named.tokens == made.tokens == also.tokens
+    with pytest.raises(es.InvalidInput, match="reads no text"):
+        es.shaping.guidance(lm.scorer, "cd")

@@ -14,7 +14,7 @@ from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Answer, Ask, Scorer, Wrapper
 from espalier.shaping.combine.guidance import Reprompted
-from espalier.shaping.combine.prompts import _prefix, _scorer
+from espalier.shaping.combine.reading import prefix_of, scorer_of, text_of
 from espalier.shaping.forks import unrestricted
 from espalier.shaping.truncate import top_p as nucleus
 
@@ -52,14 +52,14 @@ class aed(Wrapper):
         require(0 < top_p <= 1, f"top_p={top_p}: a mass is more than 0 and at most 1; 0.9 is usual")
         require(first >= 0, f"first={first}: how many written tokens are shaped, from 0")
         require(size is None or size >= 1, f"size={size}: a number of tokens, at least 1")
-        super().__init__(unrestricted(_scorer(lm), "aed"))
+        super().__init__(unrestricted(scorer_of(lm), "aed"))
         self.lm, self.bias, self.top_p, self.first, self.size = lm, bias, top_p, first, size
-        self.other = Reprompted(self.inner, _plain(lm, prompt))
+        self.other = Reprompted(self.inner, prompt if isinstance(prompt, Prefix) else Prefix(text_of(lm, prompt)))
 
     def calibrate(self, prompts: Sequence[str | Prefix]) -> int:
         """The most tokens that hold the mass `top_p` of the row after any of some harmless prompts; kept as `size`."""
         require(len(prompts) > 0, "calibrate() needs harmless prompts, ten or so")
-        [rows] = run(self._ask([_prefix(self.lm, prompt) for prompt in prompts]))
+        [rows] = run(self._ask([prefix_of(self.lm, prompt) for prompt in prompts]))
         self.size = int(self._sizes(rows.logits).max())
         return self.size
 
@@ -83,13 +83,3 @@ class aed(Wrapper):
         mixed = (1 - c) * torch.log_softmax(own, -1) + c * torch.log_softmax(other, -1)
         at = torch.tensor(early, device=own.device)
         return rows.with_logits(rows.logits.index_copy(0, at, mixed.to(rows.logits)))  # type: ignore[no-any-return]
-
-
-def _plain(lm: Any, prompt: str | Prefix) -> Prefix:
-    """The prompt as it stands: no chat template is applied to it."""
-    if isinstance(prompt, Prefix):
-        return prompt
-    tokenizer = getattr(lm, "tokenizer", None)
-    if tokenizer is None:
-        raise InvalidInput(f"a bare scorer reads no text, so {prompt!r} cannot be a prompt; give a Prefix, or a language model")
-    return Prefix(tokenizer.encode(prompt, special=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,11 @@ from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.scorer import Scorer
 from espalier.shaping.combine.mixture import Mixture
+from espalier.shaping.combine.reading import prefix_of, scorer_of
 from espalier.shaping.second_stream import SecondStream, twins
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
 
 
 class Reprompted(SecondStream):
@@ -30,10 +36,11 @@ class Reprompted(SecondStream):
         super().__init__(inner, twins(lambda root: prompt))
 
 
-def guidance(scorer: Scorer, negative: Prefix, scale: float = 1.5) -> Scorer:
+def guidance(scorer: LanguageModel | Scorer, negative: str | Prefix, scale: float = 1.5) -> Scorer:
     """Classifier-free guidance: log p(v | negative) + scale · (log p(v | x) - log p(v | negative)), renormalised.
 
-    `negative` is the prompt without what is to be stressed (or with its opposite); both streams are rows of one pass.
+    `negative` is the prompt without what is to be stressed (or with its opposite), a text only with a language model in place
+    of a scorer; both streams are rows of one pass.
     scale = 1 is the scorer itself. A token that p(· | x) excludes stays excluded. Since it is a scorer, drafts, beams and
     constraints work on it as on any other. Sanchez et al. 2023, "Stay on topic with classifier-free guidance" (arXiv
     2306.17806).
@@ -48,9 +55,11 @@ def guidance(scorer: Scorer, negative: Prefix, scale: float = 1.5) -> Scorer:
     """
     require(0 <= scale < float("inf"), f"scale={scale}: it is a number from 0; 1 changes nothing, 1.5 stresses the prompt")
 
+    own_scorer = scorer_of(scorer)
+
     def combine(streams: list[Tensor]) -> Tensor:
         own, other = streams
         other = torch.where(other == -torch.inf, own, other)
         return torch.where(own == -torch.inf, own, other + scale * (own - other))
 
-    return Mixture([scorer, Reprompted(scorer, negative)], combine)
+    return Mixture([own_scorer, Reprompted(own_scorer, prefix_of(scorer, negative))], combine)

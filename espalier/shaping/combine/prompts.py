@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from espalier.errors import InvalidInput, expect, require
+from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.scorer import Scorer
 from espalier.shaping.combine.guidance import Reprompted, guidance
 from espalier.shaping.combine.linear import combine
+from espalier.shaping.combine.reading import prefix_of, scorer_of, text_of
 from espalier.shaping.second_stream import SecondStream, twins
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def context_aware(lm: LanguageModel | Scorer, context: str | Prefix, question: s
     [1, 2, 0]
     """
     require(0 <= a < math.inf, f"a={a}: the weight of the context, from 0; 0.5 for summaries, 1 against what the model knows")
-    scorer = _scorer(lm)
+    scorer = scorer_of(lm)
     if isinstance(context, str) and isinstance(question, str):
-        both = _prefix(lm, f"{context}\n\n{question}" if context else question)
+        both = prefix_of(lm, f"{context}\n\n{question}" if context else question)
     else:
-        both = Prefix([*_prefix(lm, context).ids(), *_prefix(lm, question).ids()])
-    made = Prompted([scorer, Reprompted(scorer, _prefix(lm, question))], [1 + a, -a], space="logits")
+        both = Prefix([*prefix_of(lm, context).ids(), *prefix_of(lm, question).ids()])
+    made = Prompted([scorer, Reprompted(scorer, prefix_of(lm, question))], [1 + a, -a], space="logits")
     made.prompt = both
     return made
 
@@ -73,14 +74,14 @@ def instructive(
     [1, 2, 3]
     """
     require(0 <= epsilon < 1, f"epsilon={epsilon}: the weight of the noisy prompt, from 0 and below 1; 0.3 is usual")
-    scorer, own = _scorer(lm), _prefix(lm, prompt)
+    scorer, own = scorer_of(lm), prefix_of(lm, prompt)
     other = noisy if isinstance(noisy, Prefix) else _spoilt(lm, prompt, own, noisy, rng or Rng(0), scorer.vocab_size)
     made = Prompted([scorer, Reprompted(scorer, other)], [1, -epsilon], space="logits")
     made.prompt = own
     return made
 
 
-def lqcd(scorer: Scorer, leading: Prefix, a: float = 0.5) -> Scorer:
+def lqcd(scorer: LanguageModel | Scorer, leading: str | Prefix, a: float = 0.5) -> Scorer:
     """(1 + a) · z(· | the neutral question) - a · z(· | leading): tokens that only the leading question makes probable lose.
 
     The neutral question is the prefix that is sampled from. This is `guidance(scorer, leading, 1 + a)`; the paper's a is not
@@ -110,37 +111,16 @@ def adversarial(lm: LanguageModel | Scorer, safe: str | Prefix, opposite: str | 
     2
     """
     require(0 <= a < 1, f"a={a}: the weight of the opposite prompt, from 0 and below 1")
-    scorer = _scorer(lm)
-    return combine([_behind(scorer, _text(lm, each)) for each in (safe, opposite)], [1, -a], space="logits")
+    scorer = scorer_of(lm)
+    return combine([_behind(scorer, _before(lm, each)) for each in (safe, opposite)], [1, -a], space="logits")
 
 
 def _behind(scorer: Scorer, before: Sequence[int]) -> Scorer:
     return SecondStream(scorer, twins(lambda root: Prefix([*before, *root.ids()])))
 
 
-def _scorer(lm: Any) -> Scorer:
-    found: Any = lm if isinstance(lm, Scorer) else getattr(lm, "scorer", None)
-    expect(found, Scorer, "the model", "a language model (es.load()) or a scorer")
-    scorer: Scorer = found
-    return scorer
-
-
-def _prefix(lm: Any, prompt: object) -> Prefix:
-    if isinstance(prompt, Prefix):
-        return prompt
-    make: Callable[[object], Prefix] | None = getattr(lm, "prompt", None)
-    if make is None:
-        raise InvalidInput(f"a bare scorer reads no text, so {prompt!r} cannot be a prompt; give a Prefix, or a language model")
-    return make(prompt)
-
-
-def _text(lm: Any, text: str | Prefix) -> list[int]:
-    if isinstance(text, Prefix):
-        return text.ids()
-    tokenizer = getattr(lm, "tokenizer", None)
-    if tokenizer is None:
-        raise InvalidInput(f"a bare scorer reads no text, so {text!r} cannot be a prompt; give a Prefix, or a language model")
-    return list(tokenizer.encode(text + "\n\n", special=True))
+def _before(lm: Any, text: str | Prefix) -> list[int]:
+    return text_of(lm, text if isinstance(text, Prefix) else f"{text}\n\n")
 
 
 def _spoilt(lm: Any, prompt: str | Prefix, own: Prefix, noise: str, rng: Rng, size: int) -> Prefix:
@@ -150,14 +130,14 @@ def _spoilt(lm: Any, prompt: str | Prefix, own: Prefix, noise: str, rng: Rng, si
     words: list[Any] = prompt.split() if isinstance(prompt, str) else list(own.ids())
 
     def built(parts: Sequence[Any]) -> Prefix:
-        return _prefix(lm, " ".join(parts)) if isinstance(prompt, str) else Prefix(parts)
+        return prefix_of(lm, " ".join(parts)) if isinstance(prompt, str) else Prefix(parts)
 
     if noise == "opposite":
         if not isinstance(prompt, str):
             raise InvalidInput(
                 "noisy='opposite' is written before a text, but the prompt is a prefix; give its text, or a prefix"
             )
-        return _prefix(lm, OPPOSITE + prompt)
+        return prefix_of(lm, OPPOSITE + prompt)
     if noise == "null":
         template = getattr(getattr(lm, "tokenizer", None), "template", None)
         return Prefix(lm.tokenizer.chat([{"role": "user", "content": ""}])) if template is not None else Prefix(own.ids()[:1])
