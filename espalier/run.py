@@ -138,10 +138,9 @@ class Loop:
             return [answer for each in alone for answer in self._answers(each)]
 
     def _forward(self, batch: Batch) -> list[tuple[Any, Rows | Exception]]:
-        model, parts, places = batch.model, batch.parts, dict[Any, int]()
-        for _, question, count in parts:
-            for prefix in question.left[:count]:
-                places.setdefault(prefix, len(places))
+        model, parts = batch.model, batch.parts
+        asked = [query for _, question, count in parts for query in question.left[:count]]
+        places = {query: at for at, query in enumerate(dict.fromkeys(asked))}
         ahead = [(prefix, rows) for _, prefix, rows in batch.ahead]
         want = frozenset[str]().union(*(question.ask.want for _, question, _ in parts))
         with model.passing:

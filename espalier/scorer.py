@@ -143,7 +143,7 @@ class Model(Scorer):
     @property
     def passing(self) -> RLock:
         """The lock of this model's passes: one at a time, in whatever threads they are asked for."""
-        return _passing.setdefault(self, threading.RLock())
+        return _passing.get(self) or _passing.setdefault(self, threading.RLock())
 
     @abstractmethod
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Rows:

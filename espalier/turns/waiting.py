@@ -120,6 +120,12 @@ class Queue:
 
     def batches(self, gathering: bool = False) -> list[Batch]:
         """The passes of this turn, one per model at most; or, when these are done, what models that only gather answer."""
+        if len(self._texts) == len(self.waiting) == 1 and self.scheduler.rows is None:  # a text alone waits for nobody
+            [(task, question)], [text] = self.waiting.items(), self._texts.values()
+            model: Any = question.ask.scorer
+            text.begun.add(model)
+            self._held = self._held if gathering else {}
+            return [Batch(model, [(task, question, len(question.left))])] if model.gathers == gathering else []
         if gathering and not any(question.ask.scorer.gathers for question in self.waiting.values()):  # type: ignore[attr-defined]
             return []
         groups: dict[Model, list[tuple[Hashable, Question]]] = {}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -41,8 +39,7 @@ def _counts(library: ctypes.CDLL) -> bool:
         library.omp_set_num_threads(threads)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+class one_thread:
     """While it lasts, torch works on the calling thread alone.
 
     Between passes rows are too small to share, and the threads that torch would wake keep spinning on the cores that the
@@ -57,13 +54,15 @@ def one_thread() -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
-    library = _openmp() if "torch" in sys.modules else None
-    if library is None:
-        yield
-        return
-    threads = library.omp_get_max_threads()
-    library.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        library.omp_set_num_threads(threads)
+
+    __slots__ = ("_library", "_threads")
+
+    def __enter__(self) -> None:
+        self._library = _openmp() if "torch" in sys.modules else None
+        if self._library is not None:
+            self._threads = self._library.omp_get_max_threads()
+            self._library.omp_set_num_threads(1)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._library is not None:
+            self._library.omp_set_num_threads(self._threads)
