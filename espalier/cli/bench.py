@@ -122,6 +122,42 @@ def constraints(
 
 
 @app.command()
+def jsonschema(
+    data: Annotated[Path, typer.Option(help="MaskBench records")] = Path("../shared/data/maskbench/public.jsonl.gz"),
+    suite: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="folder of the official test suite; left out where there is none"),
+    ] = Path("../shared/data/json-schema-test-suite/draft2020-12"),
+    gsm8k: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="GSM8K, JSON lines; left out where there is none"),
+    ] = Path("../shared/data/gsm8k/test_public.jsonl"),
+    model: Annotated[Optional[str], typer.Option(help="built-in name or folder")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    engines: Annotated[str, typer.Option(help="comma-separated; left out: espalier and the peers that are installed")] = "",
+    parts: Annotated[str, typer.Option(help="comma-separated: coverage, empirical, quality")] = "coverage,empirical,quality",
+    limit: Annotated[
+        int, typer.Option(help="schemas to write under, and questions of a task; ten times as many are judged")
+    ] = 12,
+    tokens: Annotated[int, typer.Option(help="the most tokens of a text")] = 96,
+    seconds: Annotated[float, typer.Option(help="the most that an engine may take for one schema")] = 3.0,
+) -> None:
+    """JSONSchemaBench: coverage (declared, true, empirical), times, and right answers with and without a schema."""
+    from espalier.bench.jsonschema import PARTS, jsonschema_bench
+    from espalier.models.load.open import load, locate
+
+    wanted = [name.strip() for name in parts.split(",")]
+    require(set(wanted) <= set(PARTS), f"--parts {parts}: use a list of {', '.join(PARTS)}")
+    require(limit >= 1 and tokens >= 2 and seconds > 0, "--limit at least 1, --tokens at least 2, --seconds more than 0")
+    names = [name.strip() for name in engines.split(",") if name.strip()]
+    folder = locate(model)
+    lm = load(model, dtype=dtype)
+    jsonschema_bench(
+        lm, folder / "tokenizer.json", data, suite, gsm8k, names, wanted, limit=limit, tokens=tokens, seconds=seconds
+    )
+
+
+@app.command()
 def faithful(
     data: Annotated[Path, typer.Option(help="folder with gad/BV4, gad/SLIA, smiles, spider")] = Path("../shared/data/faithful"),
     model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
