@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def reckoned(text: str) -> bool:
+    """Whether every observation is the value of the action before it, and an answer ends the text."""
+    pairs = re.findall(r"Action: (\d+) ([+*-]) (\d+)\nObservation: (-?\d+)\n", text)
+    value = {"+": int.__add__, "*": int.__mul__, "-": int.__sub__}
+    right = [value[sign](int(a), int(b)) == int(seen) for a, sign, b, seen in pairs]
+    return bool(right) and all(right) and re.search(r"\nAnswer: -?\d+\n$", text) is not None
+
 
 SAYS = {  # what main() returned must be like this
     "extraction": lambda moon: 1 <= moon.diameter_km <= 10_000,
@@ -27,11 +37,15 @@ SAYS = {  # what main() returned must be like this
     "evaluation": lambda accuracy: accuracy >= 0.75,
     "balanced_guide": lambda texts: texts and all(text.count("(") == text.count(")") for text in texts),
     "lipogram": lambda text: "e" not in text.lower(),
-    "haiku": lambda text: [len(line.split()) >= 2 for line in text.split("\n")] == [True] * 3,
+    "haiku": lambda text: (
+        [sum(len(sys.modules["example_haiku"].SOUNDS[word][0]) for word in line.split()) for line in text.split("\n")]
+        == [5, 7, 5]
+    ),
     "sql_on_sqlite": lambda texts: len(texts) == 2 and all(sys.modules["example_sql_on_sqlite"].runs(text) for text in texts),
     "ranking": lambda order: sorted(order) == ["[A]", "[B]", "[C]", "[D]"],
     "extractive_answer": lambda answer: "Warsaw" in answer and len(answer) <= 40,
-    "react_calculator": lambda text: "Observation: " in text and "Action: " in text,
+    "react_calculator": lambda text: reckoned(text),
+    "tool_calling": lambda answers: len(answers) == 3 and answers[1].startswith("sun in Oslo"),
     "everything_at_once": lambda texts: all(len(json.loads(text)) >= 2 for text in texts),
 }
 
