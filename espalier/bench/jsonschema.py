@@ -212,19 +212,19 @@ def jsonschema_bench(
         found = coverage(cases[: 6 * limit], names, tokenizer, seconds, data.name)
         if tests is not None and tests.exists():
             found += coverage(list(suite(tests, 4 * limit)), names, tokenizer, seconds, "test suite")
-        columns = ("data", "engine", "schemas", "declared", "tested", "true", "over", "under", "timeouts", "crashes")
+        columns = ["data", "engine", "schemas", "declared", "tested", "true", "over", "under", "timeouts", "crashes"]
         show("coverage", columns, [[r[c] for c in columns] for r in found])
         rows = [[r["engine"], r["common"], *(r[f"common_{c}"].get(p, "") for c, p in _TIMES)] for r in found]
         show("times on what all engines take", ("engine", "schemas", *(f"{c} {p}" for c, p in _TIMES)), rows)
         results += found
     if "empirical" in parts:
         found = empirical(lm, small(cases, limit), names, tokens)
-        columns = ("engine", "schemas", "declared", "ended", "valid", "compliance", "first_token_ms", "ms_per_token")
+        columns = ["engine", "schemas", "declared", "ended", "valid", "compliance", "first_token_ms", "ms_per_token"]
         show(f"texts of at most {tokens} tokens under a schema, greedy", columns, [[r[c] for c in columns] for r in found])
         results += [{k: v for k, v in r.items() if v is not None} for r in found]
     if "quality" in parts:
         found = accuracy(lm, tasks_of(gsm8k, limit), names, tokens)
-        columns = ("task", "engine", "of", "right", "readable", "tokens", "ms_per_token")
+        columns = ["task", "engine", "of", "right", "readable", "tokens", "ms_per_token"]
         show("answers, greedy", columns, [[r[c] for c in columns] for r in found])
         results += found
     emit({**result, **machine()} for result in results)
