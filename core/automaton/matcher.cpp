@@ -1,3 +1,4 @@
+// One byte after the other: the closed set of items after a text.
 #include "automaton/matcher.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The search for the shortest end, led by what is owed.
 #include "automaton/shortest.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Bounds are checked where work is charged; the clock is read once in many ticks.
 #include "base/budget.hpp"
 
 #include <time.h>

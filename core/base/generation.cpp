@@ -1,3 +1,4 @@
+// Which generation is the current one, and when the next begins.
 #include "base/generation.hpp"
 
 #include <pthread.h>

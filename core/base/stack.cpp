@@ -1,3 +1,4 @@
+// How much of the stack of a thread is left.
 #include "base/stack.hpp"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+// Waiters stand in a queue; the holder gives the lock to the first of them.
 #include "base/turn_lock.hpp"
 
 #include <new>

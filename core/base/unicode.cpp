@@ -1,3 +1,4 @@
+// Sets of code points from the generated tables.
 #include "base/unicode.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Which rules can finish, and which call each other: fixed points over all rules.
 #include "cfg/analysis.hpp"
 
 #include <algorithm>

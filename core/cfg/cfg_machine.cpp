@@ -1,3 +1,4 @@
+// Steps of the stack machine, and how stacks are joined.
 #include "cfg/cfg_machine.hpp"
 
 #include <algorithm>

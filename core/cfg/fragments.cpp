@@ -1,3 +1,4 @@
+// Fragments of automata: one edge, and what is built of two.
 #include <algorithm>
 #include <unordered_map>
 

@@ -1,3 +1,4 @@
+// Automata of rules: their edges, what can be joined, and what is reached without reading.
 #include "cfg/network.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Points are worked out when they are first reached, and remembered.
 #include "cfg/programs.hpp"
 
 #include <map>

@@ -1,3 +1,4 @@
+// Rules are declared, and compiled one by one.
 #include "cfg/rules.hpp"
 
 #include "cfg/analysis.hpp"

@@ -1,3 +1,4 @@
+// The laws, as code: each input is walked by bytes and by masks.
 #include "fuzz/laws.hpp"
 
 #include <cstdio>

@@ -1,3 +1,4 @@
+// Formulas are made in a normal form: flat, sorted, without what is neutral.
 #include "json/formula.hpp"
 
 #include <algorithm>

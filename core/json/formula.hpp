@@ -60,6 +60,9 @@ class Formulas {
     const auto& n = nodes_[f];
     return {pool_.begin() + n.first, pool_.begin() + n.first + n.count};
   }
+  std::vector<Formula> conjuncts(Formula f) const {  // of All its operands; any other is its own
+    return nodes_[f].is == Is::All ? operands(f) : std::vector{f};
+  }
   std::size_t size() const { return nodes_.size(); }
 
   // The formula with every atom (and Unevaluated, whose operands are mapped first) replaced by what `to` says.

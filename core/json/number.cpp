@@ -1,3 +1,4 @@
+// Bounds and multiples as expressions over the digits.
 #include "json/number.hpp"
 
 #include "base/generation.hpp"

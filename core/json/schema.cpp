@@ -1,3 +1,4 @@
+// Documents are read when a reference leads to them; a reference is followed in its scope.
 #include "json/schema.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The parser, and the one spelling of a value.
 #include "json/value.hpp"
 
 #include "base/budget.hpp"

@@ -1,3 +1,4 @@
+// Bytes, masks and forced texts of one guide, each within its bounds.
 #include "masks/guide.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The trie is walked with one expression; what runs past its end is left to the machine.
 #include "masks/lexeme_mask.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The mask of a state is put together from the masks of its items.
 #include "masks/masker.hpp"
 
 #include <algorithm>

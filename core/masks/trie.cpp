@@ -1,3 +1,4 @@
+// How the trie is built from a vocabulary.
 #include "masks/trie.hpp"
 
 #include <algorithm>

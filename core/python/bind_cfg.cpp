@@ -1,3 +1,4 @@
+// Grammars for Python: rules, fragments and machines.
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>

@@ -1,3 +1,4 @@
+// Schemas for Python.
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/set.h>
 #include <nanobind/stl/shared_ptr.h>

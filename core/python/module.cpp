@@ -1,3 +1,4 @@
+// The module _grammar.
 #include "python/bindings.hpp"
 
 NB_MODULE(_grammar, m) {

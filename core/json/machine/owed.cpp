@@ -1,25 +1,25 @@
-// What is open and must be closed: the fewest bytes that must still come, counted from the frames.
-#include <algorithm>
+// Brackets, names that are demanded and their commas, from the inside out.
+#include "json/machine/owed.hpp"
 
-#include "json/machine/schema_machine.hpp"
+#include <algorithm>
 
 namespace espalier::json {
 
 // Names that must still come, in the order of the shape.
-std::vector<std::uint32_t> SchemaMachine::demanded(const Frame& f) const {
+std::vector<std::uint32_t> Owed::demanded(const Frame& f) const {
   std::vector<std::uint32_t> ids;
-  for (const Formula p : f_[f.formula].is == Is::All ? f_.operands(f.formula) : std::vector{f.formula}) {
+  for (const Formula p : f_.conjuncts(f.formula)) {
     if (f_[p].is == Is::Has) ids.push_back(f_[p].a);
   }
   if (ids.size() < 2) return ids;
   std::vector<std::uint32_t> sorted;
-  for (const std::uint32_t id : shapes_[f.shape].names) {
+  for (const std::uint32_t id : members_.shape(f.shape)) {
     if (std::find(ids.begin(), ids.end(), id) != ids.end()) sorted.push_back(id);
   }
   return sorted.size() == ids.size() ? sorted : ids;
 }
 
-std::uint32_t SchemaMachine::owed(Cont cont, Tag) {
+std::uint32_t Owed::owed(Cont cont) {
   std::uint32_t sum = 0;
   std::vector<std::pair<Cont, std::uint32_t>> way;  // so far out, and what was counted up to there
   for (Cont at = cont; at != 0;) {
@@ -30,10 +30,8 @@ std::uint32_t SchemaMachine::owed(Cont cont, Tag) {
     const Frame& f = frames_[at];
     way.emplace_back(at, sum);
     if (f.at == At::End || f.at == At::Gap) break;
-    const bool object = f.at <= At::Colon && f.at >= At::ObjectBegin;
-    const bool array = f.at >= At::ArrayBegin && f.at <= At::ArrayComma;
-    if (object || array) ++sum;  // the bracket
-    if (object) {
+    if (f.object() || f.array()) ++sum;  // the bracket
+    if (f.object()) {
       const std::vector<std::uint32_t> names = demanded(f);
       for (const std::uint32_t id : names) sum += static_cast<std::uint32_t>(quote(names_[id]).size()) + 2;
       const bool begun = f.at == At::ObjectNext;  // the first member of the others needs no comma
@@ -53,11 +51,11 @@ std::uint32_t SchemaMachine::owed(Cont cont, Tag) {
 }
 
 // Members that must come may come in any order: one order is enough to look at.
-bool SchemaMachine::worth(Cont cont, Tag tag) {
+bool Owed::worth(Cont cont, Tag tag) const {
   const Frame& f = frames_[cont];
   if (f.at != At::Member) return true;
   const std::vector<std::uint32_t> names = demanded(f);
-  return names.empty() || (tag && shapes_[f.shape].names[tag - 1] == names[0]);
+  return names.empty() || (tag && members_.shape(f.shape)[tag - 1] == names[0]);
 }
 
 }  // namespace espalier::json

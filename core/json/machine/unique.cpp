@@ -1,7 +1,11 @@
-// uniqueItems: which items were there, and where the text of the next one makes no difference to what may follow.
-#include <algorithm>
+// Scalars that were there are taken away from the next item; objects and arrays are compared as they are written.
+#include "json/machine/unique.hpp"
 
-#include "json/machine/schema_machine.hpp"
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "json/number.hpp"
 
 namespace espalier::json {
 
@@ -48,59 +52,57 @@ bool may_equal(std::string_view beginning, std::string_view other) {
 
 }  // namespace
 
-bool SchemaMachine::unique(Formula f) {
+// How the scalars of a set of canonical texts may be written.
+Re Unique::spelled(std::uint32_t set) {
+  std::vector<Re> all;
+  for (const std::uint32_t id : names_.set(set)) {
+    const std::string_view text = names_[id];
+    if (id == kAnyName || text[0] == '{' || text[0] == '[') continue;  // their end is not offered again: close()
+    const auto [at, fresh] = scalar_texts_.try_emplace(id, re::kEmpty);
+    if (fresh) at->second = scalar_text(text);
+    all.push_back(at->second);
+  }
+  if (!all.empty())
+    all.push_back(number_beyond());  // their ends cannot be told apart from those of numbers that were said
+  return re::alt(std::span<const Re>(all));
+}
+
+Re Unique::scalar_text(std::string_view canonical) {
+  std::string decoded;
+  bool exact = true;
+  if (canonical[0] == '-' || (canonical[0] >= '0' && canonical[0] <= '9'))
+    return number_texts({Op::Eq, decimal(canonical)}, exact);
+  if (canonical[0] != '"') return re::literal(canonical);
+  return unquote(canonical, decoded)
+             ? re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\"")))
+             : re::kEmpty;
+}
+
+bool Unique::unique(Formula f) {
   bool found = false;
   f_.map(f, [&](Formula atom) { return found |= f_[atom].is == Is::Unique, atom; });
   return found;
 }
 
 // What remains when two items are equal.
-Formula SchemaMachine::not_unique(Formula f) {
+Formula Unique::not_unique(Formula f) {
   return f_.map(f, [&](Formula atom) { return f_[atom].is == Is::Unique ? kFalse : atom; });
 }
 
-bool SchemaMachine::unknown(std::uint32_t set) const { return !sets_[set].empty() && sets_[set][0] == kAnyName; }
+bool Unique::unknown(std::uint32_t set) const { return !names_.set(set).empty() && names_.set(set)[0] == kAnyName; }
 
 // Whether an item that begins like this will be none of those that were there, whatever its rest. Scalars that were
 // there are no part of what may come (items()).
-bool SchemaMachine::new_item(std::string_view text, std::uint32_t seen) const {
+bool Unique::new_item(std::string_view text, std::uint32_t seen) const {
   text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n,"), text.size()));
-  return std::none_of(sets_[seen].begin(), sets_[seen].end(), [&](std::uint32_t id) {
+  return std::none_of(names_.set(seen).begin(), names_.set(seen).end(), [&](std::uint32_t id) {
     const std::string& other = names_[id];
     if (other[0] != '{' && other[0] != '[') return false;
     return text.empty() || may_equal(text, other);
   });
 }
 
-std::vector<Item> SchemaMachine::sorts(const Item& item) {
-  if (!capture_free(item.cont, item.text)) return {};
-  const Frame& f = frames_[item.cont];
-  if (f.at == At::Member && !names(f.formula).patterns.empty() && !re::marked(item.re)) return sorts_of_names(item);
-  return {{item.re, item.cont, kAnyText}};
-}
-
-// Whether what follows is the same for every text that begins with this one, or, of names, for all that match the same
-// patterns.
-bool SchemaMachine::capture_free(Cont cont, Text text) {
-  const Frame f = frames_[cont];
-  if (f.at == At::Gap)
-    return std::ranges::all_of(gaps_[f.formula], [&](const Item& i) { return capture_free(i.cont, text); });
-  if (blind_.size() <= cont) blind_.resize(frames_.size(), -1);
-  if (blind_[cont] < 0) blind_[cont] = f.at == At::Member ? !names(f.formula).apart : f.at != At::NumberEnd;
-  if (!blind_[cont] || f.at == At::End) return blind_[cont];
-  for (Cont c = cont; frames_[c].at != At::End; c = frames_[c].around) {  // the arrays that remember this text
-    const Frame around = frames_[c];
-    const bool array = around.at == At::ArrayNext || around.at == At::ArrayComma || around.at == At::ArrayBegin;
-    if (array && unique(around.formula) && not_unique(around.formula) != kFalse) return false;
-    if (array && unique(around.formula) &&
-        !new_item(around.at == At::ArrayNext ? text_from(text, around.offset) : "", around.seen))
-      return false;
-    if (!around.capture) break;
-  }
-  return true;
-}
-
-Re SchemaMachine::any_string() {
+Re Unique::any_string() {
   const Re quote = re::literal("\"");
   return re::cat(quote, re::cat(re::json_string(re::text()), quote));
 }

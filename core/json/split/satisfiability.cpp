@@ -1,9 +1,11 @@
-// Can it still be completed? `true` where that is not decided, so that nothing valid is ever refused.
+// Branches of a formula are tried until the literals of one can hold.
+#include "json/split/satisfiability.hpp"
+
 #include <algorithm>
 
 #include "base/budget.hpp"
 #include "base/stack.hpp"
-#include "json/machine/schema_machine.hpp"
+#include "json/expand/spelling.hpp"
 
 namespace espalier::json {
 
@@ -11,52 +13,33 @@ namespace {
 constexpr int kBranches = 300;  // of a formula, looked at before it is taken to be satisfiable
 }
 
-bool SchemaMachine::evident(Formula child) {
+bool Satisfiability::evident(Formula child) {
   if (child == kTrue) return true;
   if (f_[child].is == Is::Any) {
     const std::vector<Formula> parts = f_.operands(child);
     return std::any_of(parts.begin(), parts.end(), [&](Formula p) { return evident(p); });
   }
-  return f_[child].is == Is::Child && satisfiable_quick(f_[child].a);
+  return f_[child].is == Is::Child && obvious_.satisfiable(f_[child].a);
 }
 
 // Whether some value satisfies the formula of a child. Least fixed point: a value that needs itself does not exist.
-bool SchemaMachine::possible(Formula child) {
+bool Satisfiability::possible(Formula child) {
   if (child <= kTrue) return child == kTrue;
   if (const auto at = possible_.find(child); at != possible_.end()) return at->second;
-  if (std::find(asking_.begin(), asking_.end(), child) != asking_.end()) {
-    lowest_ =
-        std::min(lowest_, static_cast<std::size_t>(std::find(asking_.begin(), asking_.end(), child) - asking_.begin()));
-    return false;
-  }
-  if (asking_.size() > 200) return true;
+  if (questions_.open(child)) return false;
+  if (questions_.size() > 200) return true;
   need_stack();
-  struct Asking {
-    std::vector<Formula>& stack;
-    ~Asking() { stack.pop_back(); }
-  };
-  const std::size_t level = asking_.size();
-  const std::size_t before = std::exchange(lowest_, static_cast<std::size_t>(-1));
-  asking_.push_back(child);
-  const Asking guard{asking_};
-  const Values v = values(child);
-  bool found = v.checked_number != re::kEmpty || (v.scalars != re::kEmpty && !re::empty(v.scalars));
-  Frame inner{At::ArrayBegin};
-  inner.formula = v.array;
-  found = found || possible_array(inner);
-  inner.at = At::ObjectBegin;
-  inner.formula = v.object;
-  if (!found && v.object != kFalse) inner.shape = shape_of(v.object);
-  found = found || possible_object(inner);
-  const bool final_answer = found || lowest_ >= level;  // nothing below asked for something above
-  lowest_ = std::min(before, lowest_ < level ? lowest_ : static_cast<std::size_t>(-1));
-  if (final_answer) possible_[child] = found;
+  const OpenQuestions::Asking asking(questions_, child);
+  const Values v = scalars_.values(child);
+  bool found =
+      v.checked_number != re::kEmpty || (v.scalars != re::kEmpty && !re::empty(v.scalars)) || possible_array({v.array});
+  if (!found && v.object != kFalse) found = possible_object({v.object, members_.shape_of(v.object)});
+  if (found || !asking.leans()) possible_[child] = found;
   return found;
 }
 
 // Whether a set of literals of the formula can all hold; branches of it are tried until `holds` says yes.
-bool SchemaMachine::solve(std::vector<Formula> todo, std::vector<Formula> literals, int& budget,
-                          const std::function<bool(const std::vector<Formula>&)>& holds) {
+bool Satisfiability::solve(std::vector<Formula> todo, std::vector<Formula> literals, int& budget, const Holds& holds) {
   while (!todo.empty()) {
     if (--budget < 0) return true;
     Budget::tick();
@@ -97,7 +80,7 @@ bool SchemaMachine::solve(std::vector<Formula> todo, std::vector<Formula> litera
   return holds(literals);
 }
 
-bool SchemaMachine::possible_object(const Frame& f) {
+bool Satisfiability::possible_object(const Open& f) {
   if (f.formula == kFalse) return false;
   if (at_end(f.formula) == kTrue) return true;
   int budget = kBranches;
@@ -105,7 +88,7 @@ bool SchemaMachine::possible_object(const Frame& f) {
                [&](const std::vector<Formula>& literals) { return object_holds(f, literals); });
 }
 
-bool SchemaMachine::object_holds(const Frame& f, const std::vector<Formula>& literals) {
+bool Satisfiability::object_holds(const Open& f, const std::vector<Formula>& literals) {
   std::vector<Formula> constant;
   std::vector<std::uint32_t> wanted, banned;
   std::uint64_t least = 0, most = ~0ull;
@@ -119,21 +102,21 @@ bool SchemaMachine::object_holds(const Frame& f, const std::vector<Formula>& lit
   }
   if (least > most || wanted.size() > most) return false;
   const Formula kept = f_.all(std::move(constant));
-  const std::vector<std::uint32_t>& had = sets_[f.seen];
+  const std::vector<std::uint32_t>& had = names_.set(f.seen);
   if (!options_.in_order && !wanted.empty() && least <= wanted.size()) {  // what is demanded is enough
-    const Formula key = constant_part(kept);
-    if (const auto at = plans_.find({key, f.shape}); at == plans_.end()) {
+    const Formula key = members_.constant_part(kept);
+    if (!plans_.planned(key, f.shape)) {
       return std::all_of(wanted.begin(), wanted.end(), [&](std::uint32_t id) {
         return !std::binary_search(had.begin(), had.end(), id) &&
                std::find(banned.begin(), banned.end(), id) == banned.end() && !spellings(names_[id]).empty() &&
-               name_lives(key, id);
+               plans_.name_lives(key, id);
       });
     }
   }
-  const std::shared_ptr<const Plan> planned = plan(kept, f.shape);
+  const std::shared_ptr<const Plan> planned = plans_.plan(kept, f.shape);
   const Plan& p = *planned;
-  const std::vector<std::uint32_t>& names = shapes_[f.shape].names;
-  const std::vector<std::uint32_t>& seen = sets_[f.seen];
+  const std::vector<std::uint32_t>& names = members_.shape(f.shape);
+  const std::vector<std::uint32_t>& seen = names_.set(f.seen);
   std::uint64_t left = 0;
   for (const std::uint32_t i : p.live) {
     const std::uint32_t id = names[i];
@@ -145,14 +128,14 @@ bool SchemaMachine::object_holds(const Frame& f, const std::vector<Formula>& lit
   return wanted.empty() && (p.others != re::kEmpty || left >= least);
 }
 
-bool SchemaMachine::possible_array(const Frame& f) {
+bool Satisfiability::possible_array(const Open& f) {
   if (f.formula == kFalse) return false;
   if (at_end(f.formula) == kTrue) return true;
   int budget = kBranches;
   return solve({f.formula}, {}, budget, [&](const std::vector<Formula>& literals) { return array_holds(f, literals); });
 }
 
-bool SchemaMachine::array_holds(const Frame& f, const std::vector<Formula>& literals) {
+bool Satisfiability::array_holds(const Open& f, const std::vector<Formula>& literals) {
   std::vector<Formula> constant, contained;
   std::uint64_t least = 0, most = ~0ull;
   for (const Formula l : literals) {
@@ -161,17 +144,17 @@ bool SchemaMachine::array_holds(const Frame& f, const std::vector<Formula>& lite
     if (n.is == Is::More && negative) most = std::min<std::uint64_t>(most, n.a - 1);
     else if (n.is == Is::More) least = std::max<std::uint64_t>(least, n.a);
     else if (n.is == Is::Contains && !negative)
-      least = std::max<std::uint64_t>(least, n.b), contained.push_back(child(n.a));
-    else if (n.is == Is::Unique && negative) least = std::max<std::uint64_t>(least, sets_[f.seen].empty() ? 2 : 1);
+      least = std::max<std::uint64_t>(least, n.b), contained.push_back(expander_.child(n.a));
+    else if (n.is == Is::Unique && negative) least = std::max<std::uint64_t>(least, names_.set(f.seen).empty() ? 2 : 1);
     else if (!negative && n.is != Is::Unique) constant.push_back(l);
   }
   if (least > most) return false;
   const Formula items = f_.all(std::move(constant));
   const auto place = [&](std::uint32_t index, Formula also) {  // an item that also satisfies `also` can stand there
-    const std::vector<Split> splits = split(f_.both(item_formula(items, index), also));
+    const std::vector<Split> splits = splitter_.split(f_.both(array_items_.item_formula(items, index), also));
     return std::any_of(splits.begin(), splits.end(), [&](const Split& s) { return satisfiable(s.child); });
   };
-  const std::uint64_t uniform = prefix_length(items);
+  const std::uint64_t uniform = array_items_.prefix_length(items);
   std::uint64_t open = 0;  // how many items can follow
   while (open < least && open < most && place(static_cast<std::uint32_t>(std::min(f.index + open, uniform)), kTrue)) {
     if (f.index + open >= uniform) open = most;
@@ -184,6 +167,29 @@ bool SchemaMachine::array_holds(const Frame& f, const std::vector<Formula>& lite
     }
     return f.index > uniform && place(static_cast<std::uint32_t>(uniform), c);
   });
+}
+
+// Evident or found; an error in a schema that the text may never get to is not raised here.
+bool Satisfiability::satisfiable(Formula child) {
+  try {
+    return evident(child) || possible(child);
+  } catch (const OverLimit&) {
+    throw;  // no verdict about the schema
+  } catch (const GrammarError&) { return true; }
+}
+
+// The formula when no more members or items come: a verdict.
+Formula Satisfiability::at_end(Formula f) {
+  if (const auto at = ended_.find(f); at != ended_.end()) return at->second;
+  const Formula verdict = f_.map(f, [&](Formula atom) {
+    switch (f_[atom].is) {
+      case Is::Has:
+      case Is::More:
+      case Is::Contains: return kFalse;
+      default: return kTrue;
+    }
+  });
+  return ended_[f] = verdict;
 }
 
 }  // namespace espalier::json

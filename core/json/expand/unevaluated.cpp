@@ -1,10 +1,10 @@
 // unevaluatedProperties and unevaluatedItems: which schemas of the same value may evaluate a member, and when that
 // counts.
-#include "json/machine/schema_machine.hpp"
+#include "json/expand/expander.hpp"
 
 namespace espalier::json {
 
-Formula SchemaMachine::unevaluated(Schema s, const Value& v, Kind kind) {
+Formula Expander::unevaluated(Schema s, const Value& v, Kind kind) {
   const Schema wanted = schemas_.inside(s, &v);
   if (child(wanted) == kTrue) return kTrue;
   std::vector<Schema> who;
@@ -17,8 +17,8 @@ Formula SchemaMachine::unevaluated(Schema s, const Value& v, Kind kind) {
 
 // The schemas that apply to the same value as `s`, each with the formula of its counting; `s` itself stands first and,
 // at depth 0, is marked: its own unevaluated keyword does not evaluate.
-void SchemaMachine::evaluators(Schema s, Formula condition, Kind kind, std::vector<Schema>& who,
-                               std::vector<Formula>& when, int depth) {
+void Expander::evaluators(Schema s, Formula condition, Kind kind, std::vector<Schema>& who, std::vector<Formula>& when,
+                          int depth) {
   const Value& v = *schemas_[s].value;
   if (!v.is(Kind::Object) || condition == kFalse) return;
   if (depth > 200) throw GrammarError(schemas_.where(s) + ": unevaluated keywords over references without end");

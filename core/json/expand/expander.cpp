@@ -1,18 +1,25 @@
-// From a schema to the formula of one JSON type: what each keyword says about a value of that type.
+// What applies to a value of any type: references, conditions, types and enumerations.
+#include "json/expand/expander.hpp"
+
 #include <algorithm>
 
 #include "base/budget.hpp"
 #include "base/stack.hpp"
-#include "json/machine/schema_machine.hpp"
 
 namespace espalier::json {
 
-void SchemaMachine::fail(Schema s, std::string_view keyword, const std::string& why) const {
+namespace {
+bool annotation(std::string_view k) {
+  return k == "title" || k == "description" || k == "default" || k == "examples" || k == "example" || k == "$comment" ||
+         k == "deprecated" || k == "readOnly" || k == "writeOnly";
+}
+}  // namespace
+void Expander::fail(Schema s, std::string_view keyword, const std::string& why) const {
   const Value* v = schemas_[s].value->get(keyword);
   throw GrammarError(schemas_.where(s, v ? v : schemas_[s].value) + ": \"" + std::string(keyword) + "\" " + why);
 }
 
-Formula SchemaMachine::expand(Schema s, Kind kind) {
+Formula Expander::expand(Schema s, Kind kind) {
   const Value& v = *schemas_[s].value;
   if (v.boolean()) return v.is(Kind::True) ? kTrue : kFalse;
   if (!v.is(Kind::Object)) throw GrammarError(schemas_.where(s) + ": a schema is an object, true or false");
@@ -33,7 +40,7 @@ Formula SchemaMachine::expand(Schema s, Kind kind) {
   return expanded_[key] = f;
 }
 
-Formula SchemaMachine::keywords(Schema s, Kind kind) {
+Formula Expander::keywords(Schema s, Kind kind) {
   const Value& v = *schemas_[s].value;
   const Draft draft = schemas_.resource(s).draft;
   std::vector<Formula> parts;
@@ -54,7 +61,7 @@ Formula SchemaMachine::keywords(Schema s, Kind kind) {
   return f_.all(std::move(parts));
 }
 
-Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, Kind kind) {
+Formula Expander::keyword(Schema s, std::string_view name, const Value& v, Kind kind) {
   const Draft draft = schemas_.resource(s).draft;
   if (draft != Draft::Any && !knows(draft, name)) return kTrue;
   bool known = true;
@@ -81,14 +88,14 @@ Formula SchemaMachine::keyword(Schema s, std::string_view name, const Value& v, 
   }
 }
 
-Formula SchemaMachine::each(Schema s, const Value& list, Kind kind, Formula (Formulas::*join)(std::vector<Formula>)) {
+Formula Expander::each(Schema s, const Value& list, Kind kind, Formula (Formulas::*join)(std::vector<Formula>)) {
   std::vector<Formula> parts;
   for (const Value* v : list.items) parts.push_back(expand(schemas_.inside(s, v), kind));
   return (f_.*join)(std::move(parts));
 }
 
 // Keywords that apply other schemas to the same value.
-Formula SchemaMachine::in_place(Schema s, std::string_view name, const Value& v, Kind kind, bool& known) {
+Formula Expander::in_place(Schema s, std::string_view name, const Value& v, Kind kind, bool& known) {
   const bool list = v.is(Kind::Array) && !v.items.empty();
   if (name == "allOf" && list) return each(s, v, kind, &Formulas::all);
   if (name == "anyOf" && list) return each(s, v, kind, &Formulas::any);
@@ -100,12 +107,12 @@ Formula SchemaMachine::in_place(Schema s, std::string_view name, const Value& v,
   return kTrue;
 }
 
-Formula SchemaMachine::reference(Schema s, std::string_view name, const Value& v, Kind kind) {
+Formula Expander::reference(Schema s, std::string_view name, const Value& v, Kind kind) {
   if (!v.is(Kind::String)) fail(s, name, "is the address of a schema");
   return expand(name == "$ref" ? schemas_.follow(s, v.text) : schemas_.follow_dynamic(s, v.text), kind);
 }
 
-Formula SchemaMachine::conditional(Schema s, Kind kind) {
+Formula Expander::conditional(Schema s, Kind kind) {
   const Value& v = *schemas_[s].value;
   const Value *test = v.get("if"), *then = v.get("then"), *other = v.get("else");
   if (!test || (!then && !other)) return kTrue;
@@ -116,7 +123,7 @@ Formula SchemaMachine::conditional(Schema s, Kind kind) {
   return f_.both(f_.either(f_.negate(holds), yes), f_.either(holds, no));
 }
 
-Formula SchemaMachine::typed(Schema s, const Value& v, Kind kind) {
+Formula Expander::typed(Schema s, const Value& v, Kind kind) {
   if (v.is(Kind::Array)) {
     std::vector<Formula> any;
     for (const Value* t : v.items)
@@ -140,7 +147,7 @@ Formula SchemaMachine::typed(Schema s, const Value& v, Kind kind) {
   return t->second == kind || (t->second == Kind::True && kind == Kind::False) ? kTrue : kFalse;
 }
 
-Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& values, Kind kind) {
+Formula Expander::enumerated(Schema s, const std::vector<const Value*>& values, Kind kind) {
   std::vector<Formula> any;
   std::vector<std::string> words;
   std::vector<WordId> texts;
@@ -162,14 +169,19 @@ Formula SchemaMachine::enumerated(Schema s, const std::vector<const Value*>& val
   }
   if (!texts.empty()) {
     const Re r = re::words(std::move(texts));
-    finite_.emplace(r, std::move(words));
+    words_.emplace(r, std::move(words));
     any.push_back(f_.atom(Is::Text, r));
   }
   return f_.any(std::move(any));
 }
 
+const std::vector<std::string>* Expander::words(Re r) const {
+  const auto at = words_.find(r);
+  return at == words_.end() ? nullptr : &at->second;
+}
+
 // A schema that only this array or object satisfies.
-Schema SchemaMachine::constant(Schema near, const Value& v) {
+Schema Expander::constant(Schema near, const Value& v) {
   std::string text;
   if (v.is(Kind::Array)) {
     for (const Value* item : v.items) text += (text.empty() ? "{\"const\":" : ",{\"const\":") + canonical(*item) + "}";
@@ -187,41 +199,35 @@ Schema SchemaMachine::constant(Schema near, const Value& v) {
   return schemas_.made(near, text);
 }
 
-Formula SchemaMachine::number(Op op, Decimal value) {
-  const std::string key = std::string(1, static_cast<char>('a' + static_cast<int>(op))) + spell(value);
-  const auto [at, fresh] = number_ids_.emplace(key, static_cast<std::uint32_t>(number_atoms_.size()));
-  if (fresh) number_atoms_.push_back({op, std::move(value)});
-  return f_.atom(Is::Number, at->second);
+// A text that is equal only for schemas that say the same; false if the schema is large or looks elsewhere.
+bool Expander::signature(const Value& v, std::string& out, int depth) const {
+  if (depth > 6 || out.size() > 600) return false;
+  if (!v.is(Kind::Object)) {
+    out += canonical(v);
+    return out.size() <= 600;
+  }
+  out += '{';
+  for (const auto& [k, m] : v.members) {
+    if (annotation(k)) continue;
+    if (k.starts_with('$') || k == "id") return false;
+    (out += quote(k)) += ':';
+    if (!signature(*m, out, depth + 1)) return false;
+    out += ',';
+  }
+  out += '}';
+  return true;
 }
 
-Formula SchemaMachine::numeric(Schema s, std::string_view name, const Value& v) {
-  static const std::unordered_map<std::string_view, Op> ops{
-      {"minimum", Op::Ge},          {"maximum", Op::Le},          {"exclusiveMinimum", Op::Gt},
-      {"exclusiveMaximum", Op::Lt}, {"multipleOf", Op::Multiple}, {"divisibleBy", Op::Multiple}};
-  const auto op = ops.find(name);
-  if (op == ops.end()) return kTrue;
-  if (v.boolean() && name.starts_with("exclusive")) return kTrue;  // draft 4: read with minimum, maximum
-  if (!v.is(Kind::Number)) fail(s, name, "is a number");
-  const Decimal bound = decimal(v.text);
-  const Value& schema = *schemas_[s].value;
-  Op which = op->second;
-  auto exclusive = [&](std::string_view flag) {
-    const Value* e = schema.get(flag);
-    return e && e->is(Kind::True);
-  };
-  if (which == Op::Ge && exclusive("exclusiveMinimum")) which = Op::Gt;
-  if (which == Op::Le && exclusive("exclusiveMaximum")) which = Op::Lt;
-  if (which == Op::Multiple && (bound.zero() || bound.negative)) fail(s, name, "is a number above 0");
-  return number(which, bound);
-}
-
-std::uint32_t SchemaMachine::count(Schema s, std::string_view name, const Value& v) {
-  if (!v.is(Kind::Number)) fail(s, name, "is a non-negative integer");
-  const Decimal d = decimal(v.text);
-  if (d.negative || !d.integer()) fail(s, name, "is a non-negative integer");
-  if (d.point > 9) return 1'000'000'000;  // as good as no bound, or a demand that nothing meets
-  return static_cast<std::uint32_t>(
-      std::stoul("0" + d.digits + std::string(static_cast<std::size_t>(d.point) - d.digits.size(), '0')));
+// "The value that begins now satisfies s"; schemas that say the same are the same atom.
+Formula Expander::child(Schema s) {
+  if (const auto at = children_.find(s); at != children_.end()) return at->second;
+  const Value& v = *schemas_[s].value;
+  if (v.boolean()) return v.is(Kind::True) ? kTrue : kFalse;
+  std::string key =
+      std::to_string(static_cast<int>(schemas_.resource(s).draft)) + (schemas_.resource(s).asserts ? "+" : "-");
+  Schema same = s;
+  if (signature(v, key, 0)) same = signatures_.emplace(key, s).first->second;
+  return children_[s] = f_.atom(Is::Child, same);
 }
 
 }  // namespace espalier::json

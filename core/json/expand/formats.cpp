@@ -2,7 +2,7 @@
 #include <map>
 
 #include "base/generation.hpp"
-#include "json/machine/schema_machine.hpp"
+#include "json/expand/spelling.hpp"
 
 namespace espalier::json {
 

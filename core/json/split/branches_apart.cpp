@@ -1,12 +1,11 @@
-// Many branches told apart by one member: oneOf with a constant, a pattern or a range in each, chains of if and then.
-//
-// If at most one of the demands on the child can hold, there is one alternative for each of them and one for none,
-// instead of one for each set of them; and what remains in each is found without looking at the others.
+// Numbers are told apart by their bounds, words one by one, other texts by reading all at once.
+#include "json/split/branches_apart.hpp"
+
 #include <algorithm>
+#include <optional>
 #include <unordered_set>
 
 #include "base/budget.hpp"
-#include "json/machine/schema_machine.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::json {
@@ -61,15 +60,15 @@ bool several_tags(const re::Store& store, Re r) {
 
 }  // namespace
 
-bool SchemaMachine::numbers_apart(const std::vector<Formula>& all) const {
+bool BranchesApart::numbers_apart(const std::vector<Formula>& all) const {
   std::vector<Interval> found;
   for (const Formula f : all) {
     Interval i;
-    for (const Formula p : f_[f].is == Is::All ? f_.operands(f) : std::vector{f}) {
+    for (const Formula p : f_.conjuncts(f)) {
       const bool negative = f_[p].is == Is::Not;
       const FormulaNode n = f_[negative ? f_.operands(p)[0] : p];
       if (n.is != Is::Number) continue;
-      const NumberAtom& a = number_atoms_[n.a];
+      const NumberAtom& a = expander_.number_atom(n.a);
       if (a.op == Op::Eq && !negative) i.at_least(a.value, false), i.at_most(a.value, false);
       if (a.op == Op::Ge) negative ? i.at_most(a.value, true) : i.at_least(a.value, false);
       if (a.op == Op::Gt) negative ? i.at_most(a.value, false) : i.at_least(a.value, true);
@@ -89,21 +88,22 @@ bool SchemaMachine::numbers_apart(const std::vector<Formula>& all) const {
 }
 
 // No text is of two: words are compared, other texts are read by all at once.
-bool SchemaMachine::texts_apart(const std::vector<Formula>& all) {
+bool BranchesApart::texts_apart(const std::vector<Formula>& all) {
   std::unordered_set<std::string_view> words;
   bool listed = true;
   for (const Formula f : all) {
-    const std::vector<std::string>* own = listed ? finite(f) : nullptr;
+    const std::vector<std::string>* own = listed ? scalars_.finite(f) : nullptr;
     listed = own != nullptr;
     if (!listed) break;
     for (const std::string& w : *own) {
-      if (text_holds(f, w) && !words.insert(w).second) return false;
+      if (scalars_.text_holds(f, w) && !words.insert(w).second) return false;
     }
   }
   if (listed) return true;
   re::Store& store = re::Store::get();
   std::vector<Re> marked;
-  for (std::size_t i = 0; i < all.size(); ++i) marked.push_back(store.mark(text_of(all[i]), static_cast<Tag>(i + 1)));
+  for (std::size_t i = 0; i < all.size(); ++i)
+    marked.push_back(store.mark(scalars_.text_of(all[i]), static_cast<Tag>(i + 1)));
   std::vector<Re> reached{store.alt(std::move(marked))};
   std::unordered_set<Re> seen(reached.begin(), reached.end());
   const std::size_t most = 2000 + 40 * all.size();
@@ -120,23 +120,23 @@ bool SchemaMachine::texts_apart(const std::vector<Formula>& all) {
   return true;
 }
 
-bool SchemaMachine::apart(const std::vector<Schema>& all) {
+bool BranchesApart::apart(const std::vector<Schema>& all) {
   for (const Kind kind : {Kind::Null, Kind::False, Kind::True, Kind::Array, Kind::Object}) {
     std::size_t some = 0;
-    for (const Schema s : all) some += expand(s, kind) != kFalse;
+    for (const Schema s : all) some += expander_.expand(s, kind) != kFalse;
     if (some > 1) return false;
   }
   std::vector<Formula> numbers, texts;
   for (const Schema s : all) {
-    if (const Formula f = expand(s, Kind::Number); f != kFalse) numbers.push_back(f);
-    if (const Formula f = expand(s, Kind::String); f != kFalse) texts.push_back(f);
+    if (const Formula f = expander_.expand(s, Kind::Number); f != kFalse) numbers.push_back(f);
+    if (const Formula f = expander_.expand(s, Kind::String); f != kFalse) texts.push_back(f);
   }
   return (numbers.size() < 2 || numbers_apart(numbers)) && (texts.size() < 2 || texts_apart(texts));
 }
 
 // What is neutral in a list (false in Any and One, true in All) does not count, so a list of n parts that each speak of
 // a demand of their own costs n steps.
-SchemaMachine::Worlds SchemaMachine::worlds_of(Formula f) {
+BranchesApart::Worlds BranchesApart::worlds_of(Formula f) {
   Budget::tick();
   if (!f_[f].child) return {f};
   const Is is = f_[f].is;
@@ -183,14 +183,14 @@ SchemaMachine::Worlds SchemaMachine::worlds_of(Formula f) {
 }
 
 // Only what worlds_of knows: no unevaluated keyword waits for the demands.
-bool SchemaMachine::logic(Formula f) const {
+bool BranchesApart::logic(Formula f) const {
   if (!f_[f].child || f_[f].is == Is::Child) return true;
   if (f_[f].is == Is::Unevaluated) return false;
   const std::vector<Formula> parts = f_.operands(f);
   return std::ranges::all_of(parts, [&](Formula p) { return logic(p); });
 }
 
-bool SchemaMachine::worlds(const std::vector<Formula>& open, Formula child, Formula rest, std::vector<Split>& out) {
+bool BranchesApart::worlds(const std::vector<Formula>& open, Formula child, Formula rest, std::vector<Split>& out) {
   std::map<Formula, Use> used;
   for (std::uint32_t i = 0; i < open.size(); ++i) uses(open[i], false, i + 1, used);
   if (used.size() < kMany || std::ranges::none_of(used, [](const auto& u) { return u.second.negative; })) return false;
@@ -211,6 +211,22 @@ bool SchemaMachine::worlds(const std::vector<Formula>& open, Formula child, Form
     if (const Formula c = f_.all(std::move(asked)); c != kFalse) out.push_back({c, left});
   }
   return true;
+}
+
+// In how many of the formulas an atom about the child stands, and under which signs.
+void BranchesApart::uses(Formula f, bool negative, std::uint32_t number, std::map<Formula, Use>& out) const {
+  if (!f_[f].child) return;
+  if (f_[f].is == Is::Child) {
+    Use& u = out[f];
+    u.times += u.last != number;
+    u.last = number;
+    (negative ? u.negative : u.positive) = true;
+    return;
+  }
+  for (const Formula p : f_.operands(f)) {
+    uses(p, negative != (f_[f].is == Is::Not), number, out);
+    if (f_[f].is == Is::One) uses(p, !negative, number, out);
+  }
 }
 
 }  // namespace espalier::json

@@ -1,117 +1,18 @@
-// Formulas of scalars as expressions: strings by what their decoded text is, numbers by their exact value.
+// Formulas of strings and numbers become expressions, and answer for one value.
+#include "json/expand/scalars.hpp"
+
 #include <algorithm>
 
-#include "base/generation.hpp"
-#include "json/machine/schema_machine.hpp"
+#include "json/expand/spelling.hpp"
 
 namespace espalier::json {
 
 namespace {
-
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
-
-// The texts of a pattern. Schemas share them: the same patterns stand in many.
-struct Patterns {
-  std::unordered_map<std::string, Re> all;
-};
-Re matching(std::string_view pattern) {
-  auto& all = Generation::here().part<Patterns>().all;
-  const std::string key(pattern);
-  if (const auto at = all.find(key); at != all.end()) return at->second;
-  return all[key] = re::both(re::text(), re::parse(pattern, true));
-}
-
-bool matches(Re r, std::string_view s) {
-  for (const char c : s) {
-    r = re::step(r, static_cast<std::uint8_t>(c));
-    if (r == re::kEmpty) return false;
-  }
-  return re::nullable(r);
-}
-
-std::string ascii(std::string_view quoted) {  // as json.dumps writes it by default: \uXXXX beyond ASCII
-  static constexpr char hex[] = "0123456789abcdef";
-  std::string out;
-  auto unit = [&](std::uint32_t u) {
-    out += "\\u";
-    for (int shift = 12; shift >= 0; shift -= 4) out += hex[u >> shift & 15];
-  };
-  for (std::size_t i = 0; i < quoted.size();) {
-    const auto c = static_cast<unsigned char>(quoted[i]);
-    if (c < 0x80) {
-      out += quoted[i++];
-      continue;
-    }
-    const std::size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    std::uint32_t point = c & (0xffu >> (n + 1));
-    for (std::size_t k = 1; k < n && i + k < quoted.size(); ++k)
-      point = point << 6 | (static_cast<unsigned char>(quoted[i + k]) & 63u);
-    i += n;
-    if (point >= 0x10000) {
-      unit(0xd800 + ((point - 0x10000) >> 10));
-      unit(0xdc00 + ((point - 0x10000) & 0x3ff));
-    } else {
-      unit(point);
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
-bool writable(std::string_view decoded) {
-  const bool ascii_only =
-      std::all_of(decoded.begin(), decoded.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-  return ascii_only || matches(re::text(), decoded);
-}
-
-std::vector<std::string> spellings(std::string_view decoded) {
-  if (!writable(decoded)) return {};
-  std::vector<std::string> out{quote(decoded)};
-  std::string escaped = ascii(out[0]);
-  if (escaped != out[0]) out.push_back(std::move(escaped));
-  return out;
-}
-
-Re SchemaMachine::pattern(Schema s, const Value& v) {
-  const auto [at, fresh] = patterns_.try_emplace(&v, re::kEmpty);
-  if (!fresh) return at->second;
-  try {
-    return patterns_[&v] = matching(v.text);
-  } catch (const GrammarError& e) {
-    patterns_.erase(&v);
-    throw GrammarError(schemas_.where(s, &v) + ": " + e.what());
-  }
-}
-
-Re SchemaMachine::key_pattern(Schema s, std::string_view text) {
-  const auto at = key_patterns_.find(text);
-  if (at != key_patterns_.end()) return at->second;
-  try {
-    return key_patterns_[text] = matching(text);
-  } catch (const GrammarError& e) { fail(s, "patternProperties", e.what()); }
-}
-
-Formula SchemaMachine::textual(Schema s, std::string_view name, const Value& v) {
-  if (name == "minLength") {
-    const std::uint32_t n = count(s, name, v);
-    return n == 0 ? kTrue : f_.atom(Is::Text, re::repeat(re::codepoint(), n));
-  }
-  if (name == "maxLength") return f_.atom(Is::Text, re::repeat(re::codepoint(), 0, count(s, name, v)));
-  if (name == "pattern") {
-    if (!v.is(Kind::String)) fail(s, name, "is a regular expression, as a string");
-    return f_.atom(Is::Text, pattern(s, v));
-  }
-  if (name == "format" && options_.assert_formats && v.is(Kind::String)) {
-    bool exact = true;
-    const Re r = format_texts(v.text, exact);
-    return r == re::kEmpty ? kTrue : f_.atom(Is::Text, r);
-  }
-  return kTrue;
-}
-
 // The decoded strings of which the formula holds.
-Re SchemaMachine::text_of(Formula f) {
+Re Scalars::text_of(Formula f) {
   if (f <= kTrue) return f == kTrue ? re::text() : re::kEmpty;
   if (const auto at = texts_.find(f); at != texts_.end()) return at->second;
   const std::vector<Formula> parts = f_.operands(f);
@@ -146,16 +47,13 @@ Re SchemaMachine::text_of(Formula f) {
   return texts_[f] = r;
 }
 
-bool SchemaMachine::text_holds(Formula f, std::string_view s) {
+bool Scalars::text_holds(Formula f, std::string_view s) {
   return f_.map(f, [&](Formula atom) { return matches(f_[atom].a, s) ? kTrue : kFalse; }) == kTrue;
 }
 
 // The only strings for which the formula can hold, if it names them.
-const std::vector<std::string>* SchemaMachine::finite(Formula f) const {
-  if (f_[f].is == Is::Text) {
-    const auto at = finite_.find(f_[f].a);
-    return at == finite_.end() ? nullptr : &at->second;
-  }
+const std::vector<std::string>* Scalars::finite(Formula f) const {
+  if (f_[f].is == Is::Text) return expander_.words(f_[f].a);
   if (f_[f].is != Is::All) return nullptr;
   for (const Formula p : f_.operands(f)) {
     if (const auto* words = finite(p)) return words;
@@ -164,7 +62,7 @@ const std::vector<std::string>* SchemaMachine::finite(Formula f) const {
 }
 
 // With the quotes. Enumerated strings have their usual spelling only, so that their text is forced; all others any.
-Re SchemaMachine::strings(Formula f) {
+Re Scalars::strings(Formula f) {
   if (f == kFalse) return re::kEmpty;
   std::vector<Formula> alternatives = f_[f].is == Is::Any ? f_.operands(f) : std::vector{f};
   std::vector<WordId> spelled;
@@ -188,11 +86,11 @@ Re SchemaMachine::strings(Formula f) {
 }
 
 // Ordinary decimals, of as many digits as the bounds of f have, where these are more than usual.
-Re SchemaMachine::ordinary_numbers(Formula f) {
+Re Scalars::ordinary_numbers(Formula f) {
   constexpr std::int64_t kUsual = 15, kMost = 40, kBeyond = 5;
   std::int64_t whole = kUsual, fraction = kUsual;
   f_.map(f, [&](Formula atom) {
-    const Decimal& v = number_atoms_[f_[atom].a].value;
+    const Decimal& v = expander_.number_atom(f_[atom].a).value;
     const std::int64_t after = static_cast<std::int64_t>(v.digits.size()) - v.point;
     if (v.point >= kUsual && v.point < kMost) whole = std::max(whole, v.point + 1);
     if (after + kBeyond > kUsual && after < kMost) fraction = std::max(fraction, after + kBeyond);
@@ -201,14 +99,14 @@ Re SchemaMachine::ordinary_numbers(Formula f) {
   return number_ordinary(static_cast<std::uint32_t>(whole), static_cast<std::uint32_t>(fraction));
 }
 
-Re SchemaMachine::numbers(Formula f, bool& exact) {
+Re Scalars::numbers(Formula f, bool& exact) {
   if (!options_.plain_numbers) return spelled_numbers(f, exact);
   if (f == kTrue) return ordinary_numbers(f);
   const Re all = spelled_numbers(f, exact), plain = re::both(all, ordinary_numbers(f));
   return re::empty(plain) ? all : plain;  // where a bound leaves no ordinary decimal, its exponents stay
 }
 
-Re SchemaMachine::spelled_numbers(Formula f, bool& exact) {
+Re Scalars::spelled_numbers(Formula f, bool& exact) {
   if (f == kTrue) return number_any();
   const Re all = number_plain_or_scientific();
   // The texts for which f (negated: not f) holds; an atom without an expression admits all.
@@ -218,10 +116,10 @@ Re SchemaMachine::spelled_numbers(Formula f, bool& exact) {
     switch (f_[g].is) {
       case Is::Number: {
         bool regular = true;
-        const NumberAtom& a = number_atoms_[f_[g].a];
+        const NumberAtom& a = expander_.number_atom(f_[g].a);
         if (options_.plain_numbers && !negated && (a.op == Op::Integer || (a.op == Op::Eq && a.value.integer())))
           return re::both(number_digits(), number_texts(a, regular));
-        const Re r = number_texts(number_atoms_[f_[g].a], regular);
+        const Re r = number_texts(expander_.number_atom(f_[g].a), regular);
         exact &= regular;
         return !regular ? all : negated ? without(all, r) : re::both(all, r);
       }
@@ -251,13 +149,14 @@ Re SchemaMachine::spelled_numbers(Formula f, bool& exact) {
   return texts(texts, f, false);
 }
 
-bool SchemaMachine::number_holds(Formula f, const Decimal& d, std::string_view text) {
-  return f_.map(f, [&](Formula atom) { return holds(number_atoms_[f_[atom].a], d, text) ? kTrue : kFalse; }) == kTrue;
+bool Scalars::number_holds(Formula f, const Decimal& d, std::string_view text) {
+  return f_.map(f, [&](Formula atom) { return holds(expander_.number_atom(f_[atom].a), d, text) ? kTrue : kFalse; }) ==
+         kTrue;
 }
 
-const SchemaMachine::Values& SchemaMachine::values(Formula child) {
+const Values& Scalars::values(Formula child) {
   if (const auto at = values_.find(child); at != values_.end()) return at->second;
-  auto of = [&](Kind kind) { return f_.map(child, [&](Formula atom) { return expand(f_[atom].a, kind); }); };
+  auto of = [&](Kind kind) { return f_.map(child, [&](Formula atom) { return expander_.expand(f_[atom].a, kind); }); };
   Values v;
   std::vector<Re> scalars;
   if (of(Kind::Null) == kTrue) scalars.push_back(re::literal("null"));
@@ -285,6 +184,22 @@ const SchemaMachine::Values& SchemaMachine::values(Formula child) {
   v.array = of(Kind::Array);
   v.few &= v.object == kFalse && v.array == kFalse;
   return values_[child] = v;
+}
+
+// The only numbers for which the formula can hold, if it names them.
+bool Scalars::finite(Formula f, std::vector<Decimal>& numbers) const {
+  const std::vector<Formula> parts = f_.operands(f);
+  const auto named = [&](Formula p) { return finite(p, numbers); };
+  switch (f_[f].is) {
+    case Is::Number: {
+      const NumberAtom& atom = expander_.number_atom(f_[f].a);
+      if (atom.op == Op::Eq) numbers.push_back(atom.value);
+      return atom.op == Op::Eq;
+    }
+    case Is::Any: return std::all_of(parts.begin(), parts.end(), named);
+    case Is::All: return std::any_of(parts.begin(), parts.end(), named);
+    default: return false;
+  }
 }
 
 }  // namespace espalier::json

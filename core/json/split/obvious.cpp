@@ -1,8 +1,10 @@
-// Schemas that some value satisfies, as their keywords show without more ado: what else would have to be expanded long
-// before the text gets there.
+// One look at the names of the keywords, and few of their values.
+#include "json/split/obvious.hpp"
+
 #include <algorithm>
 
-#include "json/machine/schema_machine.hpp"
+#include "base/budget.hpp"
+#include "json/expand/spelling.hpp"
 
 namespace espalier::json {
 
@@ -66,17 +68,17 @@ bool is_count(const Value* v, std::size_t most) {
 
 }  // namespace
 
-bool SchemaMachine::satisfiable_quick(Schema s, int depth) {
+bool Obvious::satisfiable(Schema s, int depth) {
   const Value& v = *schemas_[s].value;
   if (!v.is(Kind::Object)) return v.is(Kind::True);
-  if (const auto at = obvious_.find(s); at != obvious_.end()) return at->second;
+  if (const auto at = known_.find(s); at != known_.end()) return at->second;
   if (depth > 12) return false;
-  obvious_[s] = false;  // while it is being asked: a value that needs itself
-  const bool answer = obvious_keywords(s, v, depth);
-  return obvious_[s] = answer;
+  known_[s] = false;  // while it is being asked: a value that needs itself
+  const bool answer = keywords(s, v, depth);
+  return known_[s] = answer;
 }
 
-bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
+bool Obvious::keywords(Schema s, const Value& v, int depth) {
   unsigned all = 0;
   for (const auto& [k, m] : v.members) all |= trait(k);
   const Value* type = v.get("type");
@@ -88,9 +90,9 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
     if (ref && any) return false;
     if (any)
       return std::any_of(any->items.begin(), any->items.end(),
-                         [&](const Value* t) { return satisfiable_quick(schemas_.inside(s, t), depth + 1); });
+                         [&](const Value* t) { return satisfiable(schemas_.inside(s, t), depth + 1); });
     try {
-      return ref->is(Kind::String) && satisfiable_quick(schemas_.follow(s, ref->text), depth + 1);
+      return ref->is(Kind::String) && satisfiable(schemas_.follow(s, ref->text), depth + 1);
     } catch (const OverLimit&) { throw; } catch (const GrammarError&) {
       return true;  // an address without a schema is an error once the text gets there
     }
@@ -112,7 +114,7 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
     return std::all_of(required->items.begin(), required->items.end(), [&](const Value* name) {
       if (name->is(Kind::String) && !writable(name->text)) return false;
       const Value* p = properties && name->is(Kind::String) ? properties->get(name->text) : nullptr;
-      return p ? !v.get("patternProperties") && satisfiable_quick(schemas_.inside(s, p), depth + 1) : !(all & kClosed);
+      return p ? !v.get("patternProperties") && satisfiable(schemas_.inside(s, p), depth + 1) : !(all & kClosed);
     });
   }
   if (type->text == "array") {
@@ -121,7 +123,7 @@ bool SchemaMachine::obvious_keywords(Schema s, const Value& v, int depth) {
     if (v.get("maxItems") || v.get("uniqueItems") || v.get("prefixItems") || v.get("additionalItems") ||
         !is_count(least, 6))
       return false;
-    return !items || (items->is(Kind::Object) && satisfiable_quick(schemas_.inside(s, items), depth + 1));
+    return !items || (items->is(Kind::Object) && satisfiable(schemas_.inside(s, items), depth + 1));
   }
   if (type->text == "string") {
     if (all & kPattern) return !(all & kText) && !(v.get("pattern") && v.get("format"));
