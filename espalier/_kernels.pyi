@@ -37,8 +37,25 @@ class Matrix:
 
     def rounded(self, kind: str) -> Matrix: ...
 
+    @staticmethod
+    def of(kind: str, out: int, inputs: int, memory: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> Matrix: ...
+
+    @property
+    def memory(self) -> object: ...
+
+    @property
+    def biases(self) -> object: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
     @property
     def nbytes(self) -> int: ...
+
+LAYOUT: int = 1
 
 class Layer:
     pass

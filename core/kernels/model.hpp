@@ -11,6 +11,8 @@
 
 namespace espalier::kernels {
 
+constexpr int layout_number =
+    1;  // of packed matrices, on every instruction set: another one whenever their bytes change
 constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
 constexpr int group_bytes =

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -56,14 +57,24 @@ std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes) {
   return {from, at};
 }
 
-Packed::Packed(Kind kind, int out, int in) : in_(in) {
+void Packed::measure(Kind kind, int out) {
   matrix_.kind = kind;
   matrix_.out = out;
-  matrix_.depth = padded(in);
+  matrix_.depth = padded(in_);
   matrix_.panels = (out + panel_width - 1) / panel_width;
   bytes_ = matrix_.panel_bytes() * static_cast<std::size_t>(matrix_.panels);
+}
+
+Packed::Packed(Kind kind, int out, int in) : in_(in) {
+  measure(kind, out);
   data_ = memory_for_weights(bytes_);
   matrix_.data = data_.get();
+}
+
+Packed::Packed(Kind kind, int out, int in, std::shared_ptr<const std::byte> memory)
+    : in_(in), shared_(std::move(memory)) {
+  measure(kind, out);
+  matrix_.data = shared_.get();
 }
 
 void Packed::bias(const float* bias) {
@@ -180,7 +191,7 @@ void Packed::fill_panel(int panel, int live, const float* weights) {
 }
 
 void Packed::read_panel(int panel, float* weights) const {
-  const std::byte* from = data_.get() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
+  const std::byte* from = matrix_.data + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
   for (int o = 0; o < panel_width; ++o) {
     for (int k = 0; k < in_; ++k) {
       std::uint32_t u;

@@ -39,6 +39,8 @@ std::shared_ptr<std::byte> memory_for_weights(std::size_t bytes);
 class Packed {
  public:
   Packed(Kind kind, int out, int in);
+  // One that was filled before: its memory, nbytes() long, on a cache line's boundary. It is only read.
+  Packed(Kind kind, int out, int in, std::shared_ptr<const std::byte> memory);
   // Rows first … first + rows of the matrix, as floats; `first` is a multiple of the panel's width.
   void fill(int first, int rows, const float* weights);
   void bias(const float* bias);
@@ -47,15 +49,18 @@ class Packed {
   const Matrix& matrix() const { return matrix_; }
   std::size_t nbytes() const { return bytes_; }
   int in() const { return in_; }
+  bool own() const { return data_ != nullptr; }
 
  private:
+  void measure(Kind kind, int out);
   void fill_panel(int panel, int live, const float* weights);
   void read_panel(int panel, float* weights) const;
 
   Matrix matrix_;
   int in_;
   std::size_t bytes_;
-  std::shared_ptr<std::byte> data_;
+  std::shared_ptr<std::byte> data_;          // null if it is only read
+  std::shared_ptr<const std::byte> shared_;  // keeps what is only read
   Buffer bias_;
 };
 

@@ -15,6 +15,7 @@ import numpy as np
 import espalier as es
 from espalier.bench.report import median, show
 from espalier.models.executors import native
+from espalier.models.executors.packing import KINDS
 from espalier.models.transformer import DTYPES, Transformer
 
 MEMORY = 64 << 20  # floats that are read from end to end: more than any cache holds
@@ -82,7 +83,7 @@ def against_bounds(
 ) -> list[dict[str, Any]]:
     """Passes of one and of many rows, of prompts and of a long past, each as a ratio to the greater bound, for every
     instruction set; bounds and passes are measured in turn."""
-    kind = native.KINDS[DTYPES[dtype]]
+    kind = KINDS[DTYPES[dtype]]
     work, memory, results = Work(config, kind), np.ones(MEMORY, np.float32), list[dict[str, Any]]()
     for name in (name for name in native.kernels() if name != "base" or len(native.kernels()) == 1):
         with instructions(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from itertools import accumulate
 
 import tokenizers
 
@@ -46,25 +47,47 @@ def pieces_to_bytes(
             f"the tokenizer has a decoder of kind {sorted(map(str, kinds))}, whose tokens have no fixed bytes; byte-level and "
             "sentencepiece tokenizers can be used"
         )
-    alphabet = byte_of_character()
     added = backend.get_added_tokens_decoder()
     tokens: list[bytes | None] = [None] * size
     names: dict[int, str] = {}
+    spelled: list[tuple[int, str]] = []  # in the alphabet of byte-level BPE
     for piece, id in pieces.items():
         if id >= size:
             continue
         if id in added and added[id].special:
             names[id] = piece
+        elif byte_level and id not in added:
+            spelled.append((id, piece))
         elif byte_level:
-            known = [alphabet.get(character) for character in piece]
-            tokens[id] = piece.encode() if None in known or id in added else bytes(b for b in known if b is not None)
+            tokens[id] = piece.encode()
         elif fallback and (byte := _byte_piece(piece)) is not None:
             tokens[id] = bytes([byte])
         else:
             for old, new in spaces:
                 piece = piece.replace(old, new)
             tokens[id] = piece.encode()
+    for (id, _), token in zip(spelled, _spelled([piece for _, piece in spelled]), strict=True):
+        tokens[id] = token
     return tokens, names
+
+
+def _spelled(pieces: list[str]) -> list[bytes]:
+    """The bytes that pieces of byte-level BPE spell; those of the text itself where one has a character of no byte.
+
+    All of them are read at once: each character is one byte, so their lengths say which bytes belong to which.
+    """
+    try:
+        spelled = "".join(pieces).translate(_bytes_as_latin()).encode("latin-1")
+    except UnicodeEncodeError:
+        return [pieces[0].encode()] if len(pieces) == 1 else [token for piece in pieces for token in _spelled([piece])]
+    ends = list(accumulate(map(len, pieces)))
+    return [spelled[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@cache
+def _bytes_as_latin() -> dict[int, str]:
+    foreign = {chr(code): "\uffff" for code in range(256)}  # may not stand for themselves
+    return str.maketrans({**foreign, **{character: chr(byte) for character, byte in byte_of_character().items()}})
 
 
 def _byte_piece(piece: str) -> int | None:

@@ -139,21 +139,18 @@ def _add(backend: tokenizers.Tokenizer, settings: TokenizerSettings, added: Mapp
                 f"{folder / 'tokenizer_config.json'}: added_tokens_decoder has {number!r:.80}, not the id of a token"
             )
         wanted[int(number)] = token
-    known = backend.get_vocab(with_added_tokens=True)
     here = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}
     for id, token in sorted(wanted.items()):
-        if token.content in known:
+        if backend.token_to_id(token.content) is not None:
             continue  # tokenizer.json has it, and is believed
-        if id != (free := backend.get_vocab_size(with_added_tokens=True)) and id not in (
-            free,
-            max(known.values(), default=-1) + 1,
-        ):
+        free = backend.get_vocab_size(with_added_tokens=True)
+        if id != free and id != max(backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1:
             raise LoadError(
                 f"{folder}: the added token {token.content!r:.80} has the id {id}, but tokenizer.json ends at {free - 1}"
             )
         _give(backend, [token])
-        known[token.content] = id
-    _give(backend, [_Token(content=name, special=True) for name in special if name in known and name not in here])
+    missing = [name for name in special if backend.token_to_id(name) is not None and name not in here]
+    _give(backend, [_Token(content=name, special=True) for name in missing])
 
 
 def _give(backend: tokenizers.Tokenizer, tokens: Iterable[_Token]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from espalier.errors import InvalidInput
+from espalier.models.executors.packing import KINDS, PackedLayer, pack, packed_layer
 from espalier.models.executors.weights import Ends, Layer
 from espalier.models.families import Config
 from espalier.models.kv.layout import Pass
@@ -37,15 +38,6 @@ __all__ = [
     "top",
     "zeros",
 ]
-
-KINDS = {
-    torch.float32: "float32",
-    torch.float16: "float32",
-    torch.bfloat16: "bfloat16",
-    torch.int8: "int8",
-    torch.quint4x2: "int4",
-}
-SLICE = 4096  # rows of a matrix that are converted at once while it is packed
 
 
 def available() -> bool:
@@ -157,16 +149,29 @@ class Engine:
 
     def __init__(self, config: Config, layers: Iterable[Layer], ends: Ends, dtype: torch.dtype) -> None:
         kind = KINDS[dtype]
-        self.config = config
-        self.kv_dtype = torch.float32 if kind == "float32" else torch.bfloat16
-        self._embed = ends.embed
-        self._norm = ends.norm.float()
+        head = pack(kind, ends.head, ends.head_bias)
+        self._hold(config, ends.embed, ends.norm.float(), head, [packed_layer(kind, layer) for layer in layers])
+
+    @classmethod
+    def of(cls, config: Config, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> Engine:
+        """The executor of weights that were packed before (see `parts`)."""
+        engine = cls.__new__(cls)
+        engine._hold(config, embed, norm, head, layers)
+        return engine
+
+    def _hold(self, config: Config, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> None:
+        self.config, self.kind, self._outputs = config, head.kind, config.vocab_size
+        self.kv_dtype = torch.float32 if self.kind == "float32" else torch.bfloat16
+        self._embed, self._norm, self._head, self._layers = embed, norm, head, layers
         self._ropes = list(dict.fromkeys(config.ropes))
-        self.kind, self._outputs = kind, config.vocab_size
-        self._rounded: tuple[Any, list[Any]] | None = None  # head and layers in int8, once they were asked for
-        self._head = _pack(kind, ends.head, ends.head_bias)
-        self._layers = [self._layer(kind, index, layer) for index, layer in enumerate(layers)]
+        self._chosen = list(range(len(layers)))  # which of the model's layers these are
+        self._rounded: tuple[Any, list[PackedLayer]] | None = None  # head and layers in int8, once they were asked for
         self._build()
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Any, list[PackedLayer]]:
+        """Embedding, final norm, head and layers, as `of` takes them."""
+        return self._embed, self._norm, self._head, self._layers
 
     def _build(self) -> None:
         c = self.config
@@ -174,23 +179,10 @@ class Engine:
         numbers = [c.eps, c.scale, c.attention_cap or 0.0, c.logit_cap or 0.0]
         ropes = [(rope.frequencies(c.head_dim).numpy(), rope.scale) for rope in self._ropes]
         norm = self._norm.numpy()
-        packed = [_kernels.layer(*parts) for parts in self._layers]
+        places = [(self._ropes.index(c.ropes[layer]), c.windows[layer] or 0) for layer in self._chosen]
+        packed = [_kernels.layer(*layer, *place) for layer, place in zip(self._layers, places, strict=True)]
         self._engine = _kernels.Engine(sizes, numbers, c.gelu, packed, ropes, norm, self._head)
         self.layers = len(packed)
-
-    def _layer(self, kind: str, index: int, layer: Layer) -> tuple[Any, ...]:
-        """What a layer of the kernels is made of: norms, matrices, which rotary embedding, window."""
-        norms = (layer.norm, layer.q_norm, layer.k_norm, layer.out_norm, layer.mlp_norm, layer.down_norm)
-        gate_up, gate_up_bias = _interleave(layer.gate_up), layer.gate_up_bias
-        matrices = [
-            _pack(kind, layer.qkv, layer.qkv_bias),
-            _pack(kind, layer.out, layer.out_bias),
-            _pack(kind, gate_up, None if gate_up_bias is None else _interleave(gate_up_bias)),
-            _pack(kind, layer.down, layer.down_bias),
-        ]
-        rope = self._ropes.index(self.config.ropes[index])
-        flat = [None if norm is None else norm.float().contiguous().numpy() for norm in norms]
-        return flat, matrices, rope, self.config.windows[index] or 0
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         c, answered = self.config, len(rows.out)
@@ -226,13 +218,14 @@ class Engine:
         if not self.config.tied:
             return None
         few = copy(self)
-        few._head, few._outputs, few._rounded = _pack(self.kind, self._embed[keep], None), len(keep), None
+        few._head, few._outputs, few._rounded = pack(self.kind, self._embed[keep], None), len(keep), None
         few._build()
         return few
 
     def partial(self, layers: Sequence[int]) -> Engine:
         part = copy(self)
         part._layers, part._rounded = [self._layers[layer] for layer in layers], None
+        part._chosen = [self._chosen[layer] for layer in layers]
         part._build()
         return part
 
@@ -249,27 +242,9 @@ class Engine:
         rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
         if self.kind not in ("int8", "int4"):
             if self._rounded is None:
-                layers = [(norms, [m.rounded("int8") for m in matrices], *rest) for norms, matrices, *rest in self._layers]
+                layers = [(norms, [matrix.rounded("int8") for matrix in matrices]) for norms, matrices in self._layers]
                 self._rounded = self._head.rounded("int8"), layers
             rough.kind, rough._rounded = "int8", None
             rough._head, rough._layers = self._rounded
         rough._build()
         return rough
-
-
-def _pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:
-    matrix = _kernels.Matrix(kind, *weight.shape)
-    for first in range(0, len(weight), SLICE):
-        matrix.fill(first, weight[first : first + SLICE].detach().float().contiguous().numpy())
-    if bias is not None:
-        matrix.bias(bias.detach().float().contiguous().numpy())
-    return matrix
-
-
-def _interleave(gate_up: Tensor) -> Tensor:
-    """The rows in the order of the panels: sixteen gates, the sixteen ups that belong to them, and so on."""
-    gate, up = gate_up.chunk(2)
-    short = -len(gate) % 16
-    padding = (0, 0) * (gate.dim() - 1) + (0, short)
-    parts = [F.pad(part, padding).reshape(-1, 16, *part.shape[1:]) for part in (gate, up)]
-    return torch.stack(parts, 1).flatten(0, 2)

@@ -13,7 +13,7 @@ from torch import Tensor
 from espalier.errors import LoadError
 from espalier.models.families import Config
 
-__all__ = ["Ends", "Layer", "read_ends", "read_layers", "untied"]
+__all__ = ["Ends", "Layer", "read_ends", "read_layers", "say_untied", "untied"]
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,16 @@ def untied(config: Config, tensors: Mapping[str, Tensor]) -> Config:
     embed = get("embed_tokens.weight", config.vocab_size, config.hidden)
     if torch.equal(get("lm_head.weight", config.vocab_size, config.hidden), embed):
         return config
+    say_untied()
+    return replace(config, tied=False)
+
+
+def say_untied() -> None:
+    """Warns that the configuration ties a head which the weights have apart."""
     warnings.warn(
         "config.json says tie_word_embeddings, but lm_head.weight is stored and is not the embedding; the stored head is used",
-        stacklevel=3,
+        stacklevel=4,
     )
-    return replace(config, tied=False)
 
 
 def read_ends(config: Config, tensors: Mapping[str, Tensor]) -> Ends:

@@ -38,7 +38,8 @@ def size(folder: Path) -> int:
 
 
 @contextmanager
-def _locked(name: str, waiting: Callable[[], object]) -> Iterator[None]:
+def locked(name: str, waiting: Callable[[], object]) -> Iterator[None]:
+    """While it lasts no other process makes what is called `name`; `waiting()` is called if another one is making it."""
     path = home() / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -88,7 +89,7 @@ def build(name: str, fill: Callable[[Path], object], waiting: Callable[[], objec
     target = place(name)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(name, waiting):
+        with locked(name, waiting):
             if (done := complete(name)) is not None:
                 return done
             for left in target.parent.glob(f".{name}.*"):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -15,11 +15,15 @@ from espalier.models.hf_settings import text_settings
 from espalier.text.json_files import read_json, refuse_pointer
 from espalier.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from espalier.models.load.convert import Checkpoint
+
 
 @dataclass(frozen=True)
 class Weights:
     """A model that was read but not yet built: its Hugging Face configuration, its tensors by their Hugging Face names, its
-    tokenizer, and the folder it lies in (None for a GGUF file); `stored` has the tensors under the names of the files."""
+    tokenizer, and the folder it lies in (None for a GGUF file); `stored` has the tensors under the names of the files, which
+    are `sources`."""
 
     config: dict[str, Any]
     tensors: Mapping[str, torch.Tensor]
@@ -27,6 +31,39 @@ class Weights:
     folder: Path | None
     stored: Mapping[str, torch.Tensor]
     ends: frozenset[int] = frozenset()
+    sources: tuple[Path, ...] = ()
+
+    def forget(self) -> None:
+        """Lets go of the tensors; who asks for them again reads the files again."""
+        for tensors in (self.tensors, self.stored):
+            if isinstance(tensors, Lazily):
+                tensors.forget()
+
+
+class Lazily(Mapping[str, torch.Tensor]):
+    """Tensors by name, read when the first of them is asked for."""
+
+    def __init__(self, read: Callable[[], Mapping[str, torch.Tensor]]) -> None:
+        self._read = read
+        self._found: Mapping[str, torch.Tensor] | None = None
+
+    def _all(self) -> Mapping[str, torch.Tensor]:
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+    def forget(self) -> None:
+        """Lets go of them."""
+        self._found = None
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -134,8 +171,18 @@ def end_tokens(*configs: Mapping[str, Any], where: str = "config.json") -> set[i
     return found
 
 
-def read_folder(folder: Path) -> Weights:
-    """The model in a Hugging Face folder. Raises `LoadError` for what is missing, truncated or damaged."""
+def all_floating(tensors: Mapping[str, torch.Tensor], title: str) -> Mapping[str, torch.Tensor]:
+    """The same tensors. Raises `LoadError` where weights are integers: nothing says how they are scaled."""
+    if whole := [name for name, tensor in tensors.items() if name.endswith(".weight") and not tensor.is_floating_point()]:
+        raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
+    return tensors
+
+
+def read_folder(folder: Path, lazily: bool = False) -> Weights:
+    """The model in a Hugging Face folder. Raises `LoadError` for what is missing, truncated or damaged.
+
+    `lazily` reads the tensors, and looks whether they are numbers, when the first of them is asked for.
+    """
     if not (folder / "config.json").exists() and (folder / "adapter_config.json").exists():
         raise LoadError(
             f"{folder} holds an adapter (LoRA), which changes another model: load that one with it, es.load(base, lora=folder)"
@@ -149,10 +196,13 @@ def read_folder(folder: Path) -> Weights:
             f"{folder} has no tokenizer.json; write it once with transformers: "
             "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
         )
-    stored = read_tensors(folder)
-    tensors = text_tensors(stored)
+    sources = _shards(folder)
+    stored = Lazily(lambda: read_tensors(folder))
+    tensors = Lazily(lambda: text_tensors(stored))
+    if not lazily:
+        len(tensors)
     tokenizer = Tokenizer.from_folder(folder, end=ends, size=_rows(text, config, tensors, folder))
-    return Weights(config, tensors, tokenizer, folder, stored, frozenset(ends))
+    return Weights(config, tensors, tokenizer, folder, stored, frozenset(ends), tuple(sources))
 
 
 def _rows(text: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], folder: Path) -> int:
@@ -166,8 +216,11 @@ def _rows(text: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[s
     return width
 
 
-def read_gguf(path: Path) -> Weights:
-    """The model in a GGUF file, expanded in memory; a tokenizer.json beside the file is preferred to the one inside."""
+def read_gguf(path: Path, lazily: bool = False) -> Weights:
+    """The model in a GGUF file, expanded in memory; a tokenizer.json beside the file is preferred to the one inside.
+
+    `lazily` expands the tensors when the first of them is asked for.
+    """
     from espalier.models.load.convert import Checkpoint  # only here: the gguf package takes a while to import
 
     checkpoint = Checkpoint(path)
@@ -177,8 +230,16 @@ def read_gguf(path: Path) -> Weights:
         tokenizer = Tokenizer.from_folder(path.parent, end=ends, size=width)
     else:
         tokenizer = Tokenizer(checkpoint.backend, checkpoint.settings, end=ends, size=width)
+    tensors = Lazily(lambda: _expanded(checkpoint, path))
+    if not lazily:
+        len(tensors)
+    sources = tuple(file.path for file in checkpoint.file.files)
+    return Weights(checkpoint.config, tensors, tokenizer, None, tensors, frozenset(ends), sources)
+
+
+def _expanded(checkpoint: Checkpoint, path: Path) -> dict[str, torch.Tensor]:
     tensors = dict(checkpoint.tensors())
     for name, tensor in tensors.items():
         if not _all_numbers(tensor):
             raise LoadError(f"{path}: the tensor {name} has weights that are not numbers (NaN or infinite); download it again")
-    return Weights(checkpoint.config, tensors, tokenizer, None, tensors, frozenset(ends))
+    return tensors

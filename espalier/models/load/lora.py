@@ -63,7 +63,8 @@ def merged(weights: Weights, folder: Path) -> Weights:
         if not name:
             raise LoadError(f"{path} changes {target!r}, which the model does not have; it was trained for another one")
         stored[name] = _changed(stored[name], given, settings, target, str(path))
-    return replace(weights, stored=stored, tensors=text_tensors(stored))
+    sources = (*weights.sources, path, folder / "adapter_config.json")
+    return replace(weights, stored=stored, tensors=text_tensors(stored), sources=sources)
 
 
 def _place(name: str) -> tuple[str, str]:

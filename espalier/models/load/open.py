@@ -5,19 +5,18 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from espalier.errors import InvalidInput, LoadError, expect, require
-from espalier.models.load import cache
-from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, Progress, fetch, hub_answers
-from espalier.models.load.folder import Weights, read_folder, read_gguf
+from espalier.models.executors import native
+from espalier.models.load import cache, packed
+from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, fetch, hub_answers
+from espalier.models.load.folder import Weights, all_floating, read_folder, read_gguf
 from espalier.models.load.formats import fitting
+from espalier.models.load.telling import progress, say
 from espalier.models.load.through_transformers import through_transformers
 from espalier.text.tokenizer import Tokenizer
 
@@ -27,40 +26,6 @@ if TYPE_CHECKING:
     from espalier.models.transformer import Transformer
 
 
-def say(text: str) -> None:
-    """Tells a person something beside the result: on stderr, never mixed with what the command prints."""
-    print(f"espalier: {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Progress]:
-    """A progress bar on stderr if that is a terminal, else one line per stage."""
-    if not sys.stderr.isatty():
-        seen: set[str] = set()
-
-        def line(stage: str, done: int, total: int) -> None:
-            if stage not in seen:
-                seen.add(stage)
-                say(f"{stage} {name} ({total / 1e6:.0f} MB), once")
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {}
-
-        def move(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(f"{stage} {name}", total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield move
-
-
 def _builtin(model: Builtin) -> Path:
     if (done := cache.complete(model.name)) is not None:
         return done
@@ -68,8 +33,8 @@ def _builtin(model: Builtin) -> Path:
         say(model.terms)
 
     def fill(folder: Path) -> None:
-        with _progress(model.name) as progress:
-            fetch(model, folder, progress)
+        with progress(model.name) as told:
+            fetch(model, folder, told)
 
     return cache.build(model.name, fill, lambda: say(f"another process is fetching {model.name}; waiting for it"))
 
@@ -132,14 +97,17 @@ def locate(name: str | os.PathLike[str] | None = None) -> Path:
     )
 
 
-def read(name: str | os.PathLike[str] | None = None) -> Weights:
-    """The configuration, tensors and tokenizer of a model, found as `locate` does. Raises `LoadError`."""
+def read(name: str | os.PathLike[str] | None = None, lazily: bool = False) -> Weights:
+    """The configuration, tensors and tokenizer of a model, found as `locate` does. Raises `LoadError`.
+
+    `lazily` reads the tensors when the first of them is asked for.
+    """
     path = locate(name)
     if path.is_dir():
-        return read_folder(path)
+        return read_folder(path, lazily)
     if path.suffix == ".safetensors":
         raise LoadError(f"{path} holds only weights; give the folder that it lies in, with config.json and tokenizer.json")
-    return read_gguf(path)
+    return read_gguf(path, lazily)
 
 
 def _device(device: torch.device | str | None) -> torch.device:
@@ -187,7 +155,7 @@ def load(
     if context is not None:
         expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
         require(1 < context <= 1 << 30, f"context={context}: a text has at least two tokens")
-    weights = read(name)
+    weights = read(name, lazily=True)
     if lora is not None:
         from espalier.models.load.lora import merged
 
@@ -220,11 +188,9 @@ def _model(weights: Weights, title: str, dtype: torch.dtype, device: torch.devic
                 raise
             strange = error
         else:
-            if whole := [n for n, t in weights.tensors.items() if n.endswith(".weight") and not t.is_floating_point()]:
-                raise LoadError(
-                    f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)"
-                )
-            return Transformer.from_weights(config, weights.tensors, dtype=dtype, device=device)
+            if device.type == "cpu" and native.runs(config):
+                return Transformer(*packed.engine(config, weights, dtype, title))
+            return Transformer.from_weights(config, all_floating(weights.tensors, title), dtype=dtype, device=device)
     if weights.folder is None:
         raise LoadError(f"{title} is stored in a way that only transformers knows; load its Hugging Face folder")
     try:
