@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-_LONGEST = 4.0  # plain turns that a piece of a prompt may take, beside the plain turn itself
+_LONGEST = 3.0  # plain turns that a piece of a prompt may take, beside the plain turn itself
 _FEWEST = 8
 
 
@@ -15,7 +15,7 @@ class Pace:
     >>> pace = Pace()
     >>> pace.turned(0.02); pace.read(64, 0.32)
     >>> pace.rows(64)
-    16
+    12
     """
 
     def __init__(self) -> None:

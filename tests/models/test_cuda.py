@@ -44,7 +44,7 @@ def tree() -> list[es.Prefix]:
 
 
 def test_a_padded_pass_gives_the_rows_of_the_pass():
-    model = Transformer.from_weights(Config.from_hf(CONFIG), weights(), eager=True)
+    model = Transformer.from_weights(Config.from_hf(CONFIG), weights(), eager=True, budget=1 << 20)
     plan = model.kv.plan(tree())
     eager = model.executor
     assert isinstance(eager, Eager)

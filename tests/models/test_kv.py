@@ -166,3 +166,31 @@ def test_the_end_of_a_prefix_that_nobody_heard_of_is_found_out() -> None:
     kv._children[run.parent, run.first] = [id(y)]
     del x
     assert kv.plan([y]).rows == 4
+
+
+def test_growth_moves_nothing_and_shrinking_only_what_lives() -> None:
+    kv = pool()
+    x = Prefix(range(10))
+    ask(kv, x)
+    address = kv.keys.data_ptr()
+    kv.keys[:, 3] = 5
+    many = [Prefix([i, *range(1000)]) for i in range(8)]
+    ask(kv, *many)
+    assert (kv._pool.moved, kv.keys.data_ptr()) == (0, address)
+    kv.keys[:, 5000] = 7
+    del many
+    assert kv.capacity < 5000  # shrunk
+    assert kv._pool.moved == 10
+    assert float(kv.keys[0, 3, 0]) == 5
+    assert float(kv.keys[0, 5000, 0]) == 0  # given back to the system
+
+
+def test_where_no_addresses_can_be_set_aside_a_pool_grows_by_copying(monkeypatch) -> None:
+    monkeypatch.setattr("espalier.models.kv.memory._LARGEST", 0)
+    kv = pool()
+    x = Prefix(range(10))
+    ask(kv, x)
+    kv.keys[:, 3] = 5
+    ask(kv, *[Prefix([i, *range(300)]) for i in range(2)])
+    assert kv._pool.moved > 0
+    assert 5 in kv.keys[0, :10, 0]

@@ -11,6 +11,7 @@ from toys import tokenizer
 import espalier as es
 from espalier.serving.http.messages import messages_of
 from espalier.serving.http.parts import Parts
+from espalier.serving.pace import Pace
 
 CALLS = '<tool_call>\n{"name": "add", "arguments": {"a": "}\\n</tool"}}\n</tool_call>'
 TEXT = f"<think>Hm </thin k></think>\n\nSure. {CALLS}\n{CALLS} Done <tool"
@@ -77,3 +78,17 @@ def test_tools_are_told_where_the_template_does_not():
     assert turns[0]["role"] == "system"
     assert "Adds." in turns[0]["content"]
     assert messages_of([{"role": "user", "content": "hi"}], [tool], shown=True) == [{"role": "user", "content": "hi"}]
+
+
+def test_a_piece_of_a_prompt_takes_at_most_three_plain_turns():
+    pace = Pace()
+    assert pace.rows(64) == 16  # nothing is known yet
+    for turn in (0.01, 0.02, 0.4, 0.02, 0.02):  # one turn was disturbed
+        pace.turned(turn)
+    for row in (0.001, 0.002, 0.004):  # rows further back cost more
+        for _ in range(5):
+            pace.read(10, 10 * row)
+        assert pace.rows(1000) == round(3 * 0.02 / row)
+    assert pace.rows(4) == 4
+    pace.read(1, 100.0)
+    assert pace.rows(64) >= 8

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from espalier.models.executors import native
 from espalier.models.kv import fourbit
+from espalier.models.kv.memory import Memory
 from espalier.prefix import Prefix
 
 __all__ = ["Pool", "Run", "Slots", "common"]
@@ -34,10 +34,10 @@ class Run:
 
 
 class Pool:
-    """A pool of slots; `keys` and `values` are [layers, capacity, width], in the pool's dtype (uint8: `fourbit`).
+    """A pool of slots; `keys` and `values` are [layers, capacity or more, width], in the pool's dtype (uint8: `fourbit`).
 
-    Grows by doubling up to `limit` slots; `resize` moves what lives to the front. A slot is free again when it has been
-    released as often as it was taken and shared.
+    Grows by doubling up to `limit` slots; on the CPU nothing moves then. A smaller size moves what lives to the front. A slot
+    is free again when it has been released as often as it was taken and shared. `moved` counts slots that were copied.
 
     >>> pool = Pool(layers=1, width=2, dtype=torch.float32, device="cpu", limit=1000)
     >>> a = pool.take(3); pool.share(a[:2]); pool.release(a); pool.used
@@ -48,6 +48,7 @@ class Pool:
     _free: list[int]
     keys: torch.Tensor
     values: torch.Tensor
+    moved = 0
 
     def __init__(self, layers: int, width: int, dtype: torch.dtype, device: torch.device | str, limit: int) -> None:
         self._shape = (layers, width, dtype, torch.device(device))
@@ -110,17 +111,29 @@ class Pool:
         return min(self.limit, max(SMALLEST, 1 << max(0, count - 1).bit_length()))
 
     def resize(self, capacity: int, holders: Sequence[Slots]) -> None:
-        """Moves what lives to the front of a pool of another size; renumbers the slots in `holders` in place."""
-        keys, values = self._tensors(capacity)
+        """A pool of another size. Where it has to be, what lives moves to the front: the slots in `holders` are renumbered."""
+        before = self.capacity
+        if before <= capacity <= self.keys.shape[1] and self._memories:
+            for memory in self._memories:
+                memory.use(capacity)
+            self._counts = np.concatenate([self._counts, np.zeros(capacity - before, np.int32)])
+            self._free = list(range(capacity - 1, before - 1, -1)) + self._free
+            return
         living = np.flatnonzero(self._counts).astype(np.int32)
-        moved = np.zeros(max(1, self.capacity), np.int32)
-        moved[living] = np.arange(len(living), dtype=np.int32)
+        numbers = np.zeros(max(1, before), np.int32)
+        numbers[living] = np.arange(len(living), dtype=np.int32)
         for slots in holders:
-            slots[:] = moved[slots]
-        index = torch.from_numpy(living.astype(np.int64)).to(keys.device)
+            slots[:] = numbers[slots]
+        index = torch.from_numpy(living.astype(np.int64)).to(self.keys.device)
+        keys, values, memories = self.keys, self.values, self._memories
+        if capacity > keys.shape[1] or not memories:
+            keys, values, memories = self._tensors(capacity)
         keys[:, : len(living)] = self.keys[:, index]
         values[:, : len(living)] = self.values[:, index]
-        self.keys, self.values = keys, values
+        self.keys, self.values, self._memories = keys, values, memories
+        for memory in memories:
+            memory.use(capacity)
+        self.moved += len(living)
         counts = np.zeros(capacity, np.int32)
         counts[: len(living)] = self._counts[living]
         self._counts = counts
@@ -130,15 +143,16 @@ class Pool:
         """Frees all slots, whoever holds them, and the memory of all but the fewest."""
         self._counts = np.zeros(min(SMALLEST, self.limit), np.int32)
         self._free = list(range(len(self._counts) - 1, -1, -1))
-        self.keys, self.values = self._tensors(len(self._counts))
+        self.keys, self.values, self._memories = self._tensors(len(self._counts))
 
-    def _tensors(self, capacity: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tensors(self, capacity: int) -> tuple[torch.Tensor, torch.Tensor, tuple[Memory, ...]]:
         layers, width, dtype, device = self._shape
+        if device.type == "cpu":
+            keys, values = (Memory(layers, capacity, max(capacity, self.limit), width, dtype) for _ in range(2))
+            return keys.tensor, values.tensor, (keys, values)
         with torch.inference_mode(False):
-            if torch.device(device).type == "cpu":
-                return native.zeros(layers, capacity, width, dtype=dtype), native.zeros(layers, capacity, width, dtype=dtype)
             shape = (layers, capacity, width)
-            return torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device)
+            return torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device), ()
 
 
 def common(a: Sequence[int], b: Sequence[int]) -> int:

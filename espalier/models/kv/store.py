@@ -29,7 +29,7 @@ class KV:
     that path's slots; `plan` takes no more than `budget` bytes: least recently used prefixes are evicted and computed again,
     in the same pass, when they are asked for. Memory shrinks again when three quarters of it are free.
 
-    `keys` and `values` are [layers, capacity, width]; slot numbers change only inside `plan`.
+    `keys` and `values` are [layers, capacity or more, width]; slot numbers change only inside `plan`.
     Radix sharing follows Zheng et al. 2023 (SGLang, 2312.07104).
 
     >>> kv = KV(layers=2, width=4, dtype=torch.float32)
@@ -62,12 +62,12 @@ class KV:
 
     @property
     def keys(self) -> torch.Tensor:
-        """The keys of all slots, [layers, capacity, width]."""
+        """The keys of all slots, [layers, capacity or more, width]."""
         return self._pool.keys
 
     @property
     def values(self) -> torch.Tensor:
-        """The values of all slots, [layers, capacity, width]."""
+        """The values of all slots, [layers, capacity or more, width]."""
         return self._pool.values
 
     @property
