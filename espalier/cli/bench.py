@@ -217,3 +217,44 @@ def decoders(
     tasks, methods = ([name.strip() for name in text.split(",") if name.strip()] for text in (task, decoder))
     data = {"gsm8k": gsm8k, "humaneval": humaneval, "smiles": smiles}
     decoders_bench(load(model, dtype=dtype), tasks, data, methods, limit, tokens, log, seconds)
+
+
+@app.command()
+def serve(
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32 or bf16")] = "bf16",
+    clients: Annotated[str, typer.Option(help="numbers of clients, comma-separated")] = "1,4,8,16",
+    tokens: Annotated[int, typer.Option(help="tokens to write after prompts of 32")] = 128,
+    rounds: Annotated[int, typer.Option(help="texts of each client, one after the other")] = 2,
+    transformers: Annotated[Optional[str], typer.Option(help="the python of transformers[serving]")] = None,  # noqa: UP045
+    vllm: Annotated[Optional[str], typer.Option(help="the vllm program, for its server on the CPU")] = None,  # noqa: UP045
+    llama: Annotated[Optional[str], typer.Option(help="the llama-server program")] = None,  # noqa: UP045
+    gguf: Annotated[Optional[Path], typer.Option(help="the same weights for llama-server")] = None,  # noqa: UP045
+    soak: Annotated[Optional[str], typer.Option(help="instead: schemas for so long, such as 20m")] = None,  # noqa: UP045
+    schemas: Annotated[int, typer.Option(help="with --soak: how many different schemas")] = 5000,
+    stall: Annotated[bool, typer.Option(help="instead: four streams while a prompt of 4,000 tokens arrives")] = False,
+) -> None:
+    """The server over real sockets, with clients in a process of their own: against the library, its passes, and peers."""
+    from espalier.bench.serve.figures import serve_bench
+    from espalier.bench.serve.pauses import stall_bench
+    from espalier.bench.serve.soak import seconds_of, soak_bench
+    from espalier.bench.serve.systems import Own, llama_server, transformers_serve, vllm_serve
+    from espalier.models.load.open import load, locate
+
+    counts = [int(count) if count.strip().isdigit() else 0 for count in clients.split(",")]
+    require(min(counts) >= 1, f"--clients {clients}: numbers such as 1,4,8,16")
+    require(dtype in {"fp32", "bf16"}, f"--dtype {dtype}: use fp32 or bf16")
+    require(tokens >= 2 and rounds >= 1 and schemas >= 1, "--tokens at least 2, --rounds and --schemas at least 1")
+    require((llama is None) == (gguf is None), "llama-server needs --llama and --gguf; give the other one too")
+    own = Own(model, dtype)
+    if soak is not None:
+        soak_bench(own, seconds_of(soak), schemas, 4)
+        return
+    if stall:
+        stall_bench(own)
+        return
+    folder = locate(model)
+    peers = [] if transformers is None else [transformers_serve(transformers, folder, dtype)]
+    peers += [] if llama is None or gguf is None else [llama_server(llama, gguf)]
+    peers += [] if vllm is None else [vllm_serve(vllm, folder, dtype)]
+    serve_bench(load(model, dtype=dtype), own, peers, counts, tokens, rounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class InTime(TokenConstraint):
         if left <= 0 or inner == _grammar.ENDED:
             return torch.zeros(self.vocab.size, dtype=torch.bool)
         states, which = self._owed.successors(inner)
-        fits = np.array([s is not None and self._owed.fits(s, left - 1) for s in states], dtype=bool)
+        fits = np.array(self._owed.fit(states, left - 1), dtype=bool)
         if not fits[1:].all():
             self.spoke.add(state)
         return torch.from_numpy(fits[which])
@@ -149,6 +150,8 @@ class Owed:
         self._last = 1 if vocab.end else 0  # the end token
         self._bounds: dict[Any, tuple[int, int]] = {}
         self._exact: dict[tuple[Any, int], bool] = {}
+        self._shortest: dict[Any, tuple[int, bool, bytes]] = {}
+        self._fewest: dict[bytes, int] = {}
         self._after: OrderedDict[Any, tuple[list[Any], np.ndarray[Any, Any]]] = OrderedDict()
 
     def fits(self, state: Any, left: int) -> bool:
@@ -166,17 +169,47 @@ class Owed:
             self._exact[state, left] = self._tried(state, left, [_TRIES])
         return self._exact[state, left]
 
+    def fit(self, states: Sequence[Any], left: int) -> list[bool]:
+        """Of each of many states (None: of none) whether it `fits`; texts that several of them owe are cut once."""
+        if self.vocab.size <= _SMALL:
+            return [state is not None and self.fits(state, left) for state in states]
+        bounds, fewest, answers = self._bounds, self._fewest, list[bool]()
+        for state in states:
+            if state is None or state in bounds or state == _grammar.ENDED:
+                answers.append(state is not None and self.fits(state, left))
+                continue
+            _, found, text = self.shortest(state)
+            if not found:
+                answers.append(self.fits(state, left))
+                continue
+            if text not in fewest:
+                if len(fewest) > _REMEMBERED:
+                    fewest.clear()
+                fewest[text] = min(_NEVER, self._ways(text)[0][0] + self._last)
+            answers.append(fewest[text] <= left or (fewest[text] >= _NEVER and -(-len(text) // self.vocab.longest) < left))
+        return answers
+
+    def shortest(self, state: Any) -> tuple[int, bool, bytes]:
+        """The bytes that are owed at least, whether a shortest text is known, and that text."""
+        if (known := self._shortest.get(state)) is not None:
+            return known
+        if len(self._shortest) > _REMEMBERED:
+            self._shortest.clear()
+        try:
+            with teaching():
+                known = self._guide.shortest(state)
+        except LimitExceeded:  # looking ahead is no reason to refuse: what is not known is not hurried
+            known = 0, False, b""
+        self._shortest[state] = known
+        return known
+
     def bounds(self, state: Any) -> tuple[int, int]:
         """At least and at most so many tokens finish a text from here."""
         if state not in self._bounds:
             if len(self._bounds) > _REMEMBERED:
                 self._bounds.clear()
                 self._exact.clear()
-            try:
-                with teaching():
-                    owed_bytes, found, text = self._guide.shortest(state)
-            except LimitExceeded:  # looking ahead is no reason to refuse: what is not known is not hurried
-                owed_bytes, found, text = 0, False, b""
+            owed_bytes, found, text = self.shortest(state)
             if not found:
                 least = _NEVER if owed_bytes >= _NEVER else -(-owed_bytes // max(1, self.vocab.longest)) + self._last
                 self._bounds[state] = least, _NEVER
@@ -187,13 +220,7 @@ class Owed:
     def _cut(self, state: Any, text: bytes) -> None:
         """The fewest tokens that write the text; the states on their way owe no more than what is left of them."""
         ids, longest, n = self.vocab.ids, self.vocab.longest, len(text)
-        fewest = [0] * n + [0]
-        step: list[int] = [0] * n
-        for at in range(n - 1, -1, -1):
-            fewest[at] = _NEVER
-            for size in range(1, min(longest, n - at) + 1):
-                if fewest[at + size] + 1 < fewest[at] and text[at : at + size] in ids:
-                    fewest[at], step[at] = fewest[at + size] + 1, size
+        fewest, step = self._ways(text)
         at, here = 0, state
         while True:
             least = -(-(n - at) // max(1, longest)) + self._last
@@ -206,6 +233,18 @@ class Owed:
             with teaching():
                 here = self._masker.advance(here, token)
             at += step[at]
+
+    def _ways(self, text: bytes) -> tuple[list[int], list[int]]:
+        """From each place of a text on: the fewest tokens that write the rest, and how long the first of them is."""
+        ids, longest, n = self.vocab.ids, self.vocab.longest, len(text)
+        fewest = [0] * n + [0]
+        step: list[int] = [0] * n
+        for at in range(n - 1, -1, -1):
+            fewest[at] = _NEVER
+            for size in range(1, min(longest, n - at) + 1):
+                if fewest[at + size] + 1 < fewest[at] and text[at : at + size] in ids:
+                    fewest[at], step[at] = fewest[at + size] + 1, size
+        return fewest, step
 
     def _tried(self, state: Any, left: int, budget: list[int]) -> bool:
         """All ways of a small vocabulary, where the bounds leave it open."""
