@@ -36,6 +36,7 @@ __all__ = [
     "set_threads",
     "threads",
     "top",
+    "zeros",
 ]
 
 
@@ -83,6 +84,14 @@ def threads() -> int:
 def set_threads(count: int) -> None:
     """Shares every later pass among `count` threads; ESPALIER_THREADS does so from the start. No pass may be running."""
     _kernels.set_threads(count)
+
+
+def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Zeroed memory, on large pages where the system has them: streams through it need not look up so many addresses."""
+    memory = torch.empty(shape, dtype=dtype)
+    if _kernels is not None:
+        _kernels.wish_large_pages(memory.data_ptr(), memory.nbytes)
+    return memory.zero_()
 
 
 def log_sum_exp(row: Tensor) -> float:

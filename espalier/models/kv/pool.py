@@ -48,6 +48,7 @@ class Pool:
     _free: list[int]
     keys: torch.Tensor
     values: torch.Tensor
+    _memories: tuple[Memory, ...]
     moved = 0
 
     def __init__(self, layers: int, width: int, dtype: torch.dtype, device: torch.device | str, limit: int) -> None:
