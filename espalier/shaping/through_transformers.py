@@ -16,6 +16,11 @@ from espalier.text.vocab import Vocab
 
 _TRUNCATIONS = ("TopK", "TopP", "MinP", "Typical", "Epsilon", "Eta", "TopH")
 _MOVES_BEST = ("Typical", "Eta")
+_REMEMBERS = {  # answers that depend on earlier calls, not on the tokens given: drafts and beams would mislead them
+    "SynthIDTextWatermarkLogitsProcessor": "es.shaping.watermark(key=…)",
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor": "es.shaping.guidance(lm.scorer, negative)",
+    "ClassifierFreeGuidanceLogitsProcessor": "es.shaping.guidance(lm.scorer, negative)",
+}
 
 
 def from_transformers(p: Callable[..., Any], stage: Stage | None = None) -> Shaper:
@@ -23,7 +28,8 @@ def from_transformers(p: Callable[..., Any], stage: Stage | None = None) -> Shap
 
     The stage is known for transformers' own (temperature, the truncations; all others change logits); say it for yours. A
     processor of logits that makes tokens impossible puts them far below here, so that no constraint is left empty.
-    Its cost is its own: most read the whole text at every token.
+    Its cost is its own: most read the whole text at every token. Raises `InvalidInput` for those that keep a state of their own
+    from call to call, or work on pairs of rows.
 
     >>> from transformers import MinPLogitsWarper
     >>> import espalier as es
@@ -39,6 +45,10 @@ def from_transformers(p: Callable[..., Any], stage: Stage | None = None) -> Shap
         raise InvalidInput("a list of processors has several stages; convert each: [from_transformers(p) for p in processors]")
     expect(stage, (Stage, type(None)), "stage", "es.Stage.LOGITS, Stage.TEMPERATURE or Stage.TRUNCATION")
     name = type(p).__name__
+    if name in _REMEMBERS:
+        raise InvalidInput(
+            f"{name} does not shape one row by its own text alone, so it cannot be forked; use {_REMEMBERS[name]}"
+        )
     if stage is None:
         truncates = name.endswith("LogitsWarper") and name.startswith(_TRUNCATIONS)
         stage = Stage.TEMPERATURE if name == "TemperatureLogitsWarper" else Stage.TRUNCATION if truncates else Stage.LOGITS

@@ -8,6 +8,7 @@ import transformers
 from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 
 import espalier as es
+from espalier import catalogue
 from espalier import shaping as s
 from espalier.models.families import Config
 from espalier.models.transformer import Transformer
@@ -96,11 +97,73 @@ def test_a_shaper_in_generate_gives_the_text_that_it_gives_here(name, rows, both
         assert row[width : width + len(x.written())] == x.written()
 
 
+MORE = {
+    "sequence bias": lambda: transformers.SequenceBiasLogitsProcessor(sequence_bias=[[[7, 5], 3.0], [[3], -2.0]]),
+    "bad words": lambda: transformers.NoBadWordsLogitsProcessor([[5, 7], [9]], eos_token_id=39),
+    "least new tokens": lambda: transformers.MinNewTokensLengthLogitsProcessor(3, 4, 39),
+    "decay": lambda: transformers.ExponentialDecayLengthPenalty((1, 1.5), [39], 3),
+    "suppressed": lambda: transformers.SuppressTokensLogitsProcessor([4, 5]),
+    "forced end": lambda: transformers.ForcedEOSTokenLogitsProcessor(7, 39),
+    "no infinity": lambda: transformers.InfNanRemoveLogitsProcessor(),
+    "top-h": lambda: transformers.TopHLogitsWarper(0.5),
+    "allowed by prefix": lambda: transformers.PrefixConstrainedLogitsProcessor(lambda _, ids: [int(ids[-1]) % 39, 38], 1),
+    "watermark": lambda: transformers.WatermarkLogitsProcessor(vocab_size=40, device="cpu"),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_any_processor_gives_its_own_row(name, both):
+    """In a tree of prefixes, against the processor called on each path alone."""
+    x = es.Prefix([1, 2, 1])
+    nodes = [x, x + 5, x + 5 + 7, x + 9, x + 5 + 7 + 3]
+    logits = both[1].forward(nodes, frozenset()).logits
+
+    def ask(scorer):
+        return (yield es.Ask(scorer, nodes))
+
+    [found] = es.run(ask(both[1] | s.from_transformers(MORE[name]())))
+    for i, node in enumerate(nodes):
+        after = MORE[name]()(torch.tensor([node.ids()]), logits[i : i + 1].clone())[0]
+        assert torch.allclose(found[i].probs(), torch.softmax(after, -1), atol=1e-6)
+
+
+KINDS = [entry.name for entry in catalogue.entries("shaper") if not entry.needs]
+
+
+@pytest.mark.parametrize("name", [*KINDS, "rpg", "mirostat 1", "self_terminating, monotone"])
+def test_a_shaper_of_any_kind_has_its_law_in_generate(name, both):
+    """Three texts side by side, reordered as beams are: each row is the one that the shaper gives here on that text."""
+    special = {
+        "rpg": lambda: s.rpg(es.regex("[a-z]*"), 0.3),
+        "mirostat 1": lambda: s.mirostat(2.0, version=1),
+        "self_terminating, monotone": lambda: s.self_terminating(0.1, monotone=True, relative=True),
+    }
+    make = special[name] if name in special else lambda: catalogue.find("shaper", name).typical()
+    process, prompt = s.to_transformers(make(), VOCAB), [5, 7, 5]
+    texts = [es.Prefix(prompt)] * 3
+    for step in range(5):
+        logits = both[1].forward(texts, frozenset()).logits
+        after = process(torch.tensor([x.ids() for x in texts]), logits.clone())
+        for i, x in enumerate(texts):
+            shaper = make().bound(VOCAB)
+            path = [x]
+            while path[-1] is not x.origin:
+                path.append(path[-1].parent)
+            for node in reversed(path):  # one row after the other, as plain decoding shapes them
+                [row] = both[1].forward([node], frozenset()).logits
+                row = row if shaper.stage is es.Stage.LOGITS else torch.log_softmax(row, -1)
+                expected = shaper(row[None], [node])[0]
+            assert torch.allclose(torch.softmax(after[i], -1), torch.softmax(expected, -1), atol=1e-5), (step, i)
+        best = [int(torch.softmax(after[i], -1).topk(2).indices[j]) for i, j in ((0, 0), (0, 1), (2 if step else 0, 0))]
+        texts = [texts[0] + best[0], texts[0] + best[1], texts[2] + best[2]]
+
+
 def test_what_is_no_processor_and_no_shaper_is_refused():
     for wrong in (
         lambda: s.from_transformers("top_k"),
         lambda: s.from_transformers(es.top_k(3)),
         lambda: s.from_transformers(LogitsProcessorList([transformers.TopKLogitsWarper(4)])),
+        lambda: s.from_transformers(transformers.ClassifierFreeGuidanceLogitsProcessor(1.5)),
         lambda: s.to_transformers(transformers.TopKLogitsWarper(4), VOCAB),
         lambda: s.to_transformers(s.end_decay(1, 1.2), Vocab([b"a"])),
     ):

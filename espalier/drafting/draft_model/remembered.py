@@ -60,12 +60,16 @@ class Remembered(Wrapper):
         return Rows(torch.stack([row[0] for row in found]), prefixes, extras)
 
     def _keep(self, x: Prefix, logits: Tensor, extras: dict[str, Tensor]) -> None:
+        if (old := self._kept.pop(x, None)) is not None:
+            self._used -= _size(*old)
         self._kept[x] = logits, extras
-        self._kept.move_to_end(x)
-        self._used = sum(row.nbytes + sum(e.nbytes for e in more.values()) for row, more in self._kept.values())
+        self._used += _size(logits, extras)
         while self._used > self._budget and len(self._kept) > 1:
-            _, (row, more) = self._kept.popitem(last=False)
-            self._used -= row.nbytes + sum(e.nbytes for e in more.values())
+            self._used -= _size(*self._kept.popitem(last=False)[1])
+
+
+def _size(logits: Tensor, extras: dict[str, Tensor]) -> int:
+    return logits.nbytes + sum(extra.nbytes for extra in extras.values())
 
 
 def known(scorer: Scorer) -> Scorer:
