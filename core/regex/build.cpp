@@ -186,6 +186,7 @@ Re Store::alt(std::vector<Re> v) {
     };
     within(kAll, [](Re) { return true; });
     within(text_, [&](Re r) { return nodes_[r].flags & kText; });
+    absorb(flat);
     if (flat.empty()) return kEmpty;
     if (flat.size() == 1) return flat[0];
     if (!merge_heads(flat) && !factor(flat)) return intern({.kind = Kind::Alt}, flat);
@@ -227,6 +228,7 @@ Re Store::both(std::vector<Re> v) {
     for (const Tag t : std::vector<Tag>(end_sets_[ends_of(probe, flat)])) tags.push_back(tag(t));
     return alt(std::move(tags));
   }
+  if (const std::optional<Re> r = distribute(flat)) return *r;
   // x·y & x'·z with byte sets in front = (x & x')·(y & z), as long as it lasts
   if (std::all_of(flat.begin(), flat.end(), [&](Re r) { return nodes_[split(r).first].kind == Kind::Bytes; })) {
     ByteSet common = set(split(flat[0]).first);

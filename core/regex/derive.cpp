@@ -50,6 +50,7 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
       break;
     case Kind::Not:
     case Kind::Repeat: refine(p, classes, n.a); break;
+    case Kind::Loop: refine(p, classes, loops_[n.a]); break;
     case Kind::Words: break;  // has a row of its own
     case Kind::Alt:
     case Kind::And:
@@ -218,6 +219,7 @@ Re Store::derive(Re r, std::uint8_t byte) {
       return cat(head, repeat(n.a, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1));
     }
     case Kind::Json: return derive_json(n, byte);
+    case Kind::Loop: return raw_step(loops_[n.a], byte);
     case Kind::Alt:
     case Kind::And:
     case Kind::Words: break;

@@ -106,7 +106,7 @@ class Reader {
     PatternPtr p = node(kind);
     std::vector<Re> plain;
     for (const PatternPtr& part : parts) {
-      p->looks |= part->looks;
+      p->behind |= part->behind && kind != Pattern::Kind::Both;  // its operands are texts of their own
       if (part->kind == Pattern::Kind::Plain) plain.push_back(part->plain);
     }
     if (plain.size() < parts.size()) {
@@ -127,7 +127,10 @@ class Reader {
   }
   PatternPtr set(Ranges r, bool negated = false) {
     if (flags_.ignore_case) r = unicode::ignore_case(r);
-    return plain(store_.codepoints(negated ? unicode::complement(r) : r));
+    if (negated) r = unicode::complement(r);
+    PatternPtr p = plain(store_.codepoints(r));
+    p->characters = std::move(r);
+    return p;
   }
 
   PatternPtr either() {
@@ -175,7 +178,6 @@ class Reader {
       if (!inner) fail("~ needs an expression after it");
       PatternPtr p = node(Pattern::Kind::Without);
       if (inner->kind == Pattern::Kind::Plain) return plain(store_.both({store_.text(), store_.negate(inner->plain)}));
-      p->looks = inner->looks;
       p->parts.push_back(std::move(inner));
       return p;
     }
@@ -183,7 +185,8 @@ class Reader {
     PatternPtr p = atom();
     if (!p) return p;
     for (std::uint32_t lo, hi; quantifier(lo, hi);) {
-      if (p->kind == Pattern::Kind::Look) fail("nothing to repeat: an anchor has no length", begin);
+      if (p->kind == Pattern::Kind::Look && text_[begin] != '(')
+        fail("nothing to repeat: an anchor has no length", begin);
       if (lo > hi) fail("a repeat with its bounds in the wrong order");
       if (peek() == '+' && !ecma_)
         fail(
@@ -192,10 +195,11 @@ class Reader {
       eat('?');  // lazy: the same texts
       if (p->kind == Pattern::Kind::Plain) {
         p->plain = store_.repeat(p->plain, lo, hi);
+        p->characters.clear();
         continue;
       }
       PatternPtr r = node(Pattern::Kind::Repeat);
-      r->lo = lo, r->hi = hi, r->looks = p->looks;
+      r->lo = lo, r->hi = hi, r->behind = p->behind;
       r->parts.push_back(std::move(p));
       p = std::move(r);
     }
@@ -244,7 +248,7 @@ class Reader {
   PatternPtr look(Look l) {
     PatternPtr p = node(Pattern::Kind::Look);
     p->look = l;
-    p->looks = true;
+    p->behind = l != Look::End && l != Look::LineEnd;
     return p;
   }
   PatternPtr atom();

@@ -12,6 +12,7 @@ Portable::Portable(Re root) {
   const Store& store = Store::get();
   std::unordered_map<Re, std::uint32_t> numbers;
   std::vector<std::pair<Re, bool>> todo{{root, false}};
+  std::vector<Re> loops;
   const auto below = [&](const Node& n) {
     std::vector<Re> out;
     if (n.kind == Kind::Alt || n.kind == Kind::And) out.assign(store.operands(n).begin(), store.operands(n).end());
@@ -19,7 +20,8 @@ Portable::Portable(Re root) {
     if (n.kind == Kind::Not || n.kind == Kind::Repeat || n.kind == Kind::Json) out = {n.a};
     return out;
   };
-  while (!todo.empty()) {
+  for (std::size_t done = 0; !todo.empty() || done < loops.size();) {
+    if (todo.empty()) todo.push_back({store.body(loops[done++]), false});
     const auto [r, ready] = todo.back();
     todo.pop_back();
     if (numbers.contains(r)) continue;
@@ -36,7 +38,10 @@ Portable::Portable(Re root) {
     if (n.kind == Kind::Words) part.words = store.listed(r);
     numbers[r] = static_cast<std::uint32_t>(parts_.size());
     parts_.push_back(std::move(part));
+    if (n.kind == Kind::Loop) loops.push_back(r);
   }
+  root_ = numbers.at(root);
+  for (const Re loop : loops) loops_.emplace_back(numbers.at(loop), numbers.at(store.body(loop)));
 }
 
 Re Portable::here() const {
@@ -48,7 +53,8 @@ Re Portable::here() const {
     for (const std::uint32_t at : part.operands) operands.push_back(made[at]);
     made.push_back(store.again(part.node, std::move(operands), part.set, part.words));
   }
-  return made.back();
+  for (const auto& [loop, body] : loops_) store.close(made[loop], made[body]);
+  return made[root_];
 }
 
 // A node that was in normal form in another store: only the order of operands depends on the store.
@@ -73,6 +79,7 @@ Re Store::again(Node n, std::vector<Re> operands, const ByteSet& set,
       r = intern({.kind = n.kind}, operands);
       break;
     case Kind::Cat: r = intern({.kind = n.kind, .a = operands[0], .b = operands[1]}); break;
+    case Kind::Loop: r = loop(n.b, n.flags & kText); break;
     default: r = intern({.kind = n.kind, .a = operands[0], .b = n.b, .lo = n.lo, .hi = n.hi});
   }
   nodes_[r].flags |= n.flags;  // what is known about the language is so in every store

@@ -19,7 +19,9 @@ class Portable {
     ByteSet set;
     std::vector<std::pair<std::string, Tag>> words;
   };
-  std::vector<Part> parts_;  // operands before what is made of them; the last is the whole
+  std::vector<Part> parts_;                                     // operands before what is made of them
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> loops_;  // and what each is
+  std::uint32_t root_ = 0;
 };
 
 }  // namespace espalier::re

@@ -68,7 +68,7 @@ bool marked(Re);  // some end carries a tag
 // `pattern`).
 Re parse(std::string_view pattern, bool search = false);
 
-void check(std::string_view pattern, bool search = false);  // reads it: throws what parse() throws about its text
+void check(std::string_view pattern, bool search = false);  // throws what parse() throws about its text
 
 Re step(Re, std::uint8_t byte);  // kEmpty if nothing can follow
 bool nullable(Re);               // the text may end here (with tag 0)

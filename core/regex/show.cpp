@@ -43,6 +43,7 @@ std::string Store::show(Re r, int depth) const {
     case Kind::Json: return "json" + (n.lo ? std::to_string(n.lo) : "") + "(" + show(n.a, depth - 1) + ")";
     case Kind::Alt: return r == codepoint_ ? "." : joined("|");
     case Kind::And: return joined("&");
+    case Kind::Loop: return "X" + std::to_string(n.a);
     case Kind::Words:
       return words_[word_lists_[n.a][0]].text.substr(n.b) +
              (word_lists_[n.a].size() > 1 ? "|… " + std::to_string(word_lists_[n.a].size()) : "");

@@ -70,6 +70,7 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
     case Kind::Repeat: return n.lo == 0 ? 1u : nodes_[n.a].ends;
     case Kind::Json: return n.lo == 0 ? nodes_[n.a].ends : 0;
     case Kind::Words: return words_ends(n);
+    case Kind::Loop: return n.b;
     case Kind::And: {
       std::uint32_t e = nodes_[operands[0]].ends;
       for (const Re r : operands.subspan(1)) e = product(e, nodes_[r].ends);
@@ -92,9 +93,11 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
   return e;
 }
 
-std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const {
-  std::uint8_t flags = 0;
-  const auto inherit = [&](Re r) { return static_cast<std::uint8_t>(nodes_[r].flags & (kCheck | kTagged | kCounted)); };
+std::uint16_t Store::flags_of(const Node& n, std::span<const Re> operands) const {
+  std::uint16_t flags = 0;
+  const auto inherit = [&](Re r) {
+    return static_cast<std::uint16_t>(nodes_[r].flags & (kCheck | kTagged | kCounted | kLooped));
+  };
   const auto text = [&](Re r) { return nodes_[r].flags & kText; };
   switch (n.kind) {
     case Kind::Empty: return kText | kDead | kFinite;
@@ -106,7 +109,8 @@ std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const 
     case Kind::Cat:
       flags = inherit(n.a) | inherit(n.b) | (nodes_[n.a].flags & nodes_[n.b].flags & (kText | kFinite));
       break;
-    case Kind::Not: flags = kCheck; break;
+    case Kind::Not: flags = kCheck | (nodes_[n.a].flags & kLooped); break;
+    case Kind::Loop: flags = kCheck | kLooped; break;
     case Kind::Repeat:
       flags = inherit(n.a) | text(n.a) | (n.lo >= 16 || (n.hi >= 16 && n.hi != kInf) ? kCounted : 0);
       break;
@@ -114,7 +118,7 @@ std::uint8_t Store::flags_of(const Node& n, std::span<const Re> operands) const 
     case Kind::Alt:
     case Kind::And: {
       const bool all = n.kind == Kind::Alt;
-      std::uint8_t known = all ? kText | kFinite : 0;
+      std::uint16_t known = all ? kText | kFinite : 0;
       for (const Re r : operands) {
         flags |= inherit(r);
         known = all ? known & nodes_[r].flags : known | (nodes_[r].flags & (kText | kFinite));

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -17,9 +18,9 @@
 
 namespace espalier::re {
 
-enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words };
+enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words, Loop };
 
-enum Flag : std::uint8_t {
+enum Flag : std::uint16_t {
   kText = 1,      // every string of the language is well-formed UTF-8 (known, not guessed)
   kCheck = 2,     // contains & or ~ or an escape: only a search tells whether the language is empty
   kTagged = 4,    // some end carries a tag
@@ -28,14 +29,15 @@ enum Flag : std::uint8_t {
   kCounted = 32,  // has a large count in it
   kClass = 64,    // every string is exactly one code point (known, not guessed)
   kFinite = 128,  // finitely many strings (known, not guessed)
+  kLooped = 256,  // contains a loop: kept as a choice of intersections, so that its derivatives are finitely many
 };
 
 struct Node {
   Kind kind;
-  std::uint8_t flags = 0;
+  std::uint16_t flags = 0;
   std::uint32_t ends = 0;      // index of the set of tags with which the text may end here
   std::uint32_t a = 0, b = 0;  // Cat: head, tail. Repeat, Not, Json: a. Bytes: a = set. Alt, And: operands [a, a + b).
-                               // Tag: a. Words: list, bytes read
+                               // Tag: a. Words: list, bytes read. Loop: number, whether it may end
   std::uint32_t lo = 0, hi = 0;  // Repeat: bounds. Json: phase and what was read of an escape
 };
 
@@ -64,6 +66,11 @@ class Store {
   Re tag(Tag);
   Re mark(Re r, Tag t) { return cat(r, tag(t)); }
   Re json(Re, std::uint32_t phase = 0, std::uint32_t read = 0);
+  // A language that is named before it is said what it is, so that it can be part of itself: X = ab | aX. Between its
+  // beginning and a place where it names itself there is at least one byte. `nullable`: whether it holds "".
+  Re loop(bool nullable, bool is_text);
+  void close(Re loop, Re body);
+  Re body(Re loop) const { return loops_[nodes_[loop].a]; }
   WordId word(std::string_view, Tag);
   Re words(std::vector<WordId>);
   bool within(Re lexeme, Re body, Re& out);
@@ -72,6 +79,7 @@ class Store {
   std::vector<std::pair<std::string, Tag>> listed(Re) const;
   Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>>);
   bool goes_on(Re);  // wherever it is, there is a longer text: known, not guessed
+  Re pattern(std::string_view, bool search);
   Re text() const { return text_; }
   Re codepoint() const { return codepoint_; }
   Re clamp(Re,
@@ -131,7 +139,7 @@ class Store {
   }
   const Row& row(Re r) { return rows_[r] ? *rows_[r] : make_row(r); }
   bool live(Re r) {
-    const std::uint8_t flags = nodes_[r].flags;
+    const std::uint16_t flags = nodes_[r].flags;
     return flags & kLive || (!(flags & kDead) && search(r));
   }
   const Node& node(Re r) const { return nodes_[r]; }
@@ -151,13 +159,15 @@ class Store {
   bool same(const Node&, std::span<const Re>, const Node&) const;
   std::uint32_t end_set(std::vector<Tag>);
   std::uint32_t ends_of(const Node&, std::span<const Re>);
-  std::uint8_t flags_of(const Node&, std::span<const Re>) const;
+  std::uint16_t flags_of(const Node&, std::span<const Re>) const;
   bool endless(std::span<const Re> operands) const;
   std::pair<Re, Re> split(Re r) const {
     return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon};
   }
   bool merge_heads(std::vector<Re>&);
   bool factor(std::vector<Re>&);
+  void absorb(std::vector<Re>&) const;
+  std::optional<Re> distribute(const std::vector<Re>&);
   Re measure(const std::vector<Re>&);
   const Row& make_row(Re);
   const Row* literal_row(Re);
@@ -171,7 +181,7 @@ class Store {
   std::span<const WordId> narrow(std::span<const WordId>, std::uint32_t depth, std::uint8_t byte) const;
   bool unlisted(Re body) const;
   std::uint32_t words_ends(const Node&);
-  std::uint8_t words_flags(const Node&) const;
+  std::uint16_t words_flags(const Node&) const;
   const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
   const ByteSet& alphabet(Re);
   Partition partition(Re, std::uint32_t& classes);
@@ -197,6 +207,7 @@ class Store {
   std::size_t targets_left_ = 0;
   Run<Re> pool_;
   Run<ByteSet> sets_;
+  Run<Re> loops_;  // what each is
   Index ids_, set_ids_;
   std::unordered_map<std::string_view, const std::uint8_t*> partitions_;
   std::deque<Partition> partition_pool_;
@@ -208,6 +219,7 @@ class Store {
   std::unordered_map<Re, std::vector<Re>> alternatives_;
   std::unordered_map<Re, ByteSet> alphabets_;
   std::unordered_map<Re, bool> goes_on_;
+  std::map<std::pair<std::string, bool>, Re> patterns_;  // those with loops in them: read again, they would be others
   struct Word {
     std::string text;
     Tag tag;

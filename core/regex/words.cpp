@@ -76,12 +76,12 @@ std::uint32_t Store::words_ends(const Node& n) {
   return end_set(std::move(tags));
 }
 
-std::uint8_t Store::words_flags(const Node& n) const {
-  std::uint8_t flags = kText | kFinite;
+std::uint16_t Store::words_flags(const Node& n) const {
+  std::uint16_t flags = kText | kFinite;
   for (const WordId w : word_lists_[n.a]) {
     const Word& word = words_[w];
     const bool inside = n.b < word.text.size() && (word.text[n.b] & 0xc0) == 0x80;
-    if (!word.text_only || inside) flags &= static_cast<std::uint8_t>(~kText);
+    if (!word.text_only || inside) flags &= static_cast<std::uint16_t>(~kText);
     if (word.tag) flags |= kTagged;
   }
   return flags;

@@ -13,16 +13,19 @@ def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -
     r"""The guide of all texts that match the whole pattern (with `search=True`: that contain a match).
 
     The dialect is documented in docs/constraints.md: Unicode classes and properties, groups, counted repeats (a count
-    costs nothing, 10,000 is fine), anchors, look-ahead outside repeats, and two extensions: `a&b` (both) and `~a` (any
-    well-formed UTF-8 text that is not in a). With `search=True` it is ECMA-262 as JSON Schema's `pattern` uses it, where
-    `&` and `~` are ordinary characters. Back-references, look-behind, atomic groups and possessive repeats are refused.
+    costs nothing, 10,000 is fine), anchors, look-ahead and look-behind anywhere, and two extensions: `a&b` (both) and `~a`
+    (any well-formed UTF-8 text that is not in a). With `search=True` it is ECMA-262 as JSON Schema's `pattern` uses it, where
+    `&` and `~` are ordinary characters. Back-references, atomic groups and possessive repeats are refused.
 
     Raises `InvalidInput` for a pattern that cannot be read, naming the offset; `LimitExceeded` past a limit.
-    Reference: J. Brzozowski, "Derivatives of regular expressions" (1964).
+    Reference: J. Brzozowski, "Derivatives of regular expressions" (1964); look-around: A. Morihata, "Translation of
+    regular expression with lookahead into finite state automaton" (2012).
 
     >>> code = regex(r"[A-Z]{2,10000}&~(.*SQL.*)")
     >>> code.matches(b"MYSQ"), code.matches(b"MYSQLX")
     (True, False)
+    >>> regex(r"/\*(\*(?!/)|[^*])*\*/").matches(b"/* a * b */")
+    True
     >>> regex(r"\bcat\b", search=True).matches(b"a cat!")
     True
     """

@@ -39,11 +39,6 @@ CHOSEN: dict[str, Any] = {
     "iso-ebnf-braces": "refused",
     "integer-value-is-int": "int",
     "integer-member-is-int": "{'n': 148}",
-    # Look-ahead inside a repeat without bound is refused when the guide is made, and said to be.
-    "c-comment": "refused",
-    "slug": "refused",
-    "slug-bad": "refused",
-    "lark-c-comment": "refused",
 }
 
 
