@@ -65,6 +65,7 @@ from .shaping import repetition as repetition
 from .shaping import temperature as temperature
 from .shaping import top_k as top_k
 from .shaping import top_p as top_p
+from .soft import Soft as Soft
 from .token_constraint import TokenConstraint as TokenConstraint
 
 __version__: str
@@ -97,6 +98,7 @@ __all__ = [
     "Schema",
     "Scorer",
     "Shaper",
+    "Soft",
     "Stage",
     "Stopping",
     "TokenConstraint",

@@ -13,7 +13,8 @@ class Extra(StrEnum):
     """What a pass can give besides logits; a member is equal to its name, so `want={"hidden"}` works too.
 
     HIDDEN [N, D]: the last residual stream, after the final norm. LAYERS [N, L + 1, D]: the residual stream before the
-    first and after every layer, not normed. ATTENTION [N, T]: attention to given positions, averaged over heads.
+    first and after every layer, not normed. ATTENTION [N, T]: attention to the positions of
+    what was given (up to each prefix's origin, 0 behind it), averaged over heads and layers.
 
     >>> Extra.HIDDEN == "hidden", sorted({Extra.LAYERS, "hidden"})
     (True, ['hidden', <Extra.LAYERS: 'layers'>])
@@ -32,8 +33,9 @@ class Capabilities:
     are none to speak of. `partial`: some of its layers alone are a model (`model.partial(layers)`). `lens`: hidden states of
     any layer become logits (`model.read(hidden)`). `rounded`: it has a copy of itself in fewer bits
     (`model.quantised(kv_bits)`). `trees`: a tree of prefixes costs one row per node. `invariant`: a row is the same to the
-    last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens. `chunked`: a prompt is read in
-    pieces (`model.prefill(x, rows)`).
+    last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens (`es.Soft`, `Ask(…, embeds=…)`), which
+    `model.embed(tokens)` makes. `gradients`: rows are differentiable in them, and in keys and values that are given.
+    `chunked`: a prompt is read in pieces (`model.prefill(x, rows)`).
 
     >>> import espalier as es
     >>> es.models.Table.random(vocab_size=4, depth=1, seed=0).capabilities.trees
@@ -49,6 +51,7 @@ class Capabilities:
     trees: bool = True
     invariant: bool = False
     embeddings: bool = False
+    gradients: bool = False
     chunked: bool = False
 
 

@@ -177,6 +177,8 @@ decoder  | beam        | decoders:Beam           | 3
 decoder  | best_first  | decoders:BestFirst      | 3
 decoder  | stochastic  | decoders:StochasticBeam | 3
 decoder  | lattice     | decoders:Lattice        | 200
+decoder  | markov      | decoders:Markov         | 2, 16
+decoder  | superposed  | decoders:Superposed     | 3, alpha=0
 decoder  | smc         | decoders:SMC            | 8
 decoder  | best_of     | decoders:BestOf         | 4
 decoder  | adadec      | decoders:AdaDec         | 0.9, beams=2, ahead=2

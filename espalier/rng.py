@@ -66,6 +66,10 @@ class Rng:
         """A number in (0, 1). For draws that are not a choice among outcomes; `testing.exact_law` cannot replay them."""
         return (float(self._bits.random()) + 2.0**-54) / (1 + 2.0**-53)
 
+    def normal(self, *shape: int) -> Tensor:
+        """Independent standard normal numbers (float32). As for `uniform`, `testing.exact_law` cannot replay them."""
+        return torch.from_numpy(self._bits.standard_normal(shape, dtype=np.float32))
+
     def split(self) -> Rng:
         """A new, independent source; the n-th split of an equal source is equal."""
         return Rng(self._seeds.spawn(1)[0])

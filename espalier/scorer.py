@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from espalier.capabilities import Capabilities
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix, Query
 from espalier.shaper import Shaper, Stage, shaped, stage_of
+from espalier.soft import embedded
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
 if TYPE_CHECKING:
     from threading import RLock
+
+    from torch import Tensor
 
     from espalier.rows import Limit, Rows
     from espalier.text.vocab import Vocab
@@ -28,6 +31,8 @@ class Ask:
 
     Yield one from a decoder and get a `Rows` back; yield a tuple of asks to have them answered in the same turn.
     `want` may name extras (`es.Extra`): HIDDEN, the last hidden state [N, D], or LAYERS, all of them [N, L + 1, D].
+    `embeds`: for each prefix input embeddings [n, D] that are read behind it; the rows are those that follow them, and the
+    prefixes become `es.Soft` ones, from which a decoder may go on. Raises `InvalidInput` for a model that takes none.
 
     >>> import espalier as es
     >>> def likeliest(scorer, x):  # a decoder of your own
@@ -41,6 +46,17 @@ class Ask:
     scorer: Scorer
     prefixes: Sequence[Query]
     want: frozenset[str] = frozenset()
+    embeds: Sequence[Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.embeds is not None:
+            model = leaf(self.scorer)
+            require(
+                model is None or model.capabilities.embeddings,
+                f"{type(model).__name__} takes tokens alone, no embeddings; load a model whose capabilities are embeddings",
+            )
+            object.__setattr__(self, "prefixes", embedded(self.prefixes, self.embeds))
+            object.__setattr__(self, "embeds", None)
 
 
 Answer: TypeAlias = Generator["Ask | tuple[Ask, ...]", Any, "Rows"]
@@ -181,6 +197,19 @@ class Wrapper(Scorer):
 
     def may_end(self, prefix: Prefix) -> bool:
         return self.inner.may_end(prefix)
+
+
+def leaf(scorer: Scorer) -> Model | None:
+    """The model under shapers and constraints; None if there is none, or more than one.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=1, seed=0)
+    >>> leaf(model | es.top_k(2)) is model
+    True
+    """
+    while isinstance(scorer, Wrapper):
+        scorer = scorer.inner
+    return scorer if isinstance(scorer, Model) else None
 
 
 class Shaped(Wrapper):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers
 
 import espalier as es
+from espalier.bench.passes import random_weights
+from espalier.models.families import Config
+from espalier.models.transformer import Transformer
 from espalier.text.tokenizer import Tokenizer
 
 END = "<end>"
@@ -41,3 +45,13 @@ def random_lm(seed: int = 0, depth: int = 2, merged: Sequence[str] = ()) -> es.L
     table = es.models.Table.random(tok.vocab.size, depth, seed)
     model = es.models.Table(tok.vocab.size, depth, lambda context: table.row(context) + likely)
     return es.LanguageModel(model, tok, "toy")
+
+
+def transformer(eager: bool = True, vocab_size: int = 23, seed: int = 0, **options: Any) -> Transformer:
+    """A random transformer of two layers, whose attention and rows are far from flat."""
+    sizes = {"hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = {"model_type": "llama", "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "max_position_embeddings": 1024, **sizes}
+    config |= {"vocab_size": vocab_size, "tie_word_embeddings": True}
+    torch.manual_seed(seed)
+    weights = {name: torch.randn_like(w) * 0.3 for name, w in random_weights(config, torch.float32, "cpu").items()}
+    return Transformer.from_weights(Config.from_hf(config), weights, eager=eager, **options)

@@ -10,6 +10,7 @@ from espalier.decoders.beams import (
     Conditional,
     Hypothesis,
     Lattice,
+    Markov,
     NeuroLogic,
     Span,
     StochasticBeam,
@@ -23,6 +24,7 @@ from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import FastCoT, glance
 from espalier.decoders.plain import Sample, Speculate
 from espalier.decoders.sample import sample
+from espalier.decoders.soft import Adapted, Langevin, NGrams, Superposed, energies, optimise_hidden
 from espalier.decoders.speculation import speculate
 from espalier.decoders.steps import (
     MCTS,
@@ -57,6 +59,7 @@ __all__ = [
     "ASAp",
     "AStar",
     "AdaDec",
+    "Adapted",
     "Adaptive",
     "Answered",
     "Awrs",
@@ -75,9 +78,12 @@ __all__ = [
     "Found",
     "Hypothesis",
     "Infill",
+    "Langevin",
     "Lattice",
     "LiteSearch",
     "Local",
+    "Markov",
+    "NGrams",
     "NeuroLogic",
     "Phi",
     "Progress",
@@ -90,13 +96,16 @@ __all__ = [
     "Speculate",
     "Steps",
     "StochasticBeam",
+    "Superposed",
     "WaitK",
     "Weighted",
     "beam",
     "choose",
     "diver",
+    "energies",
     "extract",
     "glance",
+    "optimise_hidden",
     "queue",
     "sample",
     "speculate",

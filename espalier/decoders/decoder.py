@@ -10,7 +10,8 @@ from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder
-from espalier.scorer import Scorer
+from espalier.scorer import Constrained, Scorer
+from espalier.shaper import Stage
 from espalier.stop import Stop
 
 
@@ -41,6 +42,25 @@ class Decoding(Protocol):
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng, /) -> Decoder[list[Weighted]]:
         """The decoder for one text."""
+
+
+def without_constraint(scorer: Scorer, who: str) -> Scorer:
+    """The scorer without its constraints, for decoders that ask about runs of tokens that nobody wrote as a whole.
+
+    Raises `InvalidInput` for temperature or truncation, which have no place in what `who` computes.
+
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=1, seed=0)
+    >>> without_constraint(model, "a beam") is model
+    True
+    """
+    if scorer.stage > Stage.CONSTRAINT:
+        raise InvalidInput(
+            f"{who} looks at log-probabilities as they are; leave out {scorer.stage.says}, or use es.decoders.Beam"
+        )
+    while isinstance(scorer, Constrained):
+        scorer = scorer.inner
+    return scorer
 
 
 def finds(result: object, x: Prefix) -> list[Weighted]:

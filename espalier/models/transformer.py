@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -10,17 +11,18 @@ import torch
 from torch import Tensor
 
 from espalier.capabilities import Capabilities, Extra
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, require
 from espalier.models.executors import native
 from espalier.models.executors.cuda import Captured
 from espalier.models.executors.eager import Eager, Executor
+from espalier.models.executors.soft_rows import Given, joined, to_given
 from espalier.models.executors.torch_threads import one_thread
 from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
 from espalier.models.kv.borrowing import borrow, refresh
-from espalier.models.kv.layout import Pass
-from espalier.models.kv.planning import row_costs
+from espalier.models.kv.layout import Pass, Plan
+from espalier.models.kv.planning import row_costs, slots_of
 from espalier.models.kv.store import KV
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -29,6 +31,7 @@ from espalier.scorer import Model
 __all__ = ["Eager", "Executor", "Transformer"]
 
 EXTRAS: frozenset[str] = frozenset({Extra.HIDDEN, Extra.LAYERS})
+ATTENTIVE = EXTRAS | {Extra.ATTENTION}
 DTYPES = {
     "fp32": torch.float32,
     "float32": torch.float32,
@@ -75,13 +78,15 @@ class Transformer(Model):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            extras=EXTRAS,
+            extras=ATTENTIVE if isinstance(self.executor, Eager) else EXTRAS,
             hidden=getattr(self.config, "hidden", None),
             layers=self.executor.layers,
             partial=True,
             lens=True,
             rounded=isinstance(self.executor, native.Engine),
             invariant=self.invariant,
+            embeddings=isinstance(self.executor, Eager | native.Engine),
+            gradients=isinstance(self.executor, Eager),
             chunked=True,
         )
 
@@ -157,17 +162,25 @@ class Transformer(Model):
         return self.kv.limit
 
     def _forward(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
-        if unknown := want - EXTRAS:
-            raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(EXTRAS)}")
+        if unknown := want - self.extras:
+            raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(self.extras)}")
         self._borrow([*prefixes, *(x for x, _ in ahead)])
         plan = self.kv.plan(prefixes, ahead=ahead)
-        taps = "layers" in want
         try:
-            parts = [self._run(p, taps) for p in plan.passes(self._chunk)]
+            given = Given.of(plan, prefixes, Extra.ATTENTION in want, self.capabilities)
+            with torch.set_grad_enabled(given is not None and given.gradients):
+                rows = self._answered(plan, prefixes, want, given)
         except BaseException:
             self.kv.abandon(plan)
             raise
         self.kv.commit(plan)
+        return rows
+
+    def _answered(self, plan: Plan, prefixes: Sequence[Prefix], want: frozenset[str], given: Given | None) -> Rows:
+        taps, noted = "layers" in want, list[Tensor]() if Extra.ATTENTION in want else None
+        chunk = plan.rows if given is not None and given.gradients else self._chunk  # gradients do not cross passes
+        more = () if given is None else (given, noted)
+        parts = [self._run(p, taps, *more) for p in plan.passes(chunk)]
         if not plan.asked:
             return Rows(torch.empty(0, self.vocab_size), [])
         hidden = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts])
@@ -175,29 +188,61 @@ class Transformer(Model):
         extras = {"hidden": hidden} if "hidden" in want else {}
         if taps:
             extras["layers"] = torch.cat([tapped for _, tapped in parts if tapped is not None])
+        if noted:
+            extras["attention"] = joined(noted)
         rank = {row: i for i, row in enumerate(sorted(set(plan.asked)))}
         order = [rank[row] for row in plan.asked]
         if order != list(range(len(logits))):
             logits = logits[order]
             extras = {name: tensor[order] for name, tensor in extras.items()}
+        if noted:
+            extras["attention"] = to_given(extras["attention"], prefixes)
         return Rows(logits, prefixes, extras)
 
-    def _run(self, rows: Pass, taps: bool) -> tuple[Tensor, Tensor | None]:
+    def _run(
+        self, rows: Pass, taps: bool, given: Given | None = None, noted: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if given is not None:
+            rows = given.tokens(rows)
         if (highest := int(rows.tokens.view(np.uint32).max())) >= self.config.vocab_size:
             raise InvalidInput(
                 f"token {np.uint32(highest).astype(np.int32)} is not in the vocabulary of {self.config.vocab_size} tokens"
             )
-        return self.executor.run(rows, self.kv.keys, self.kv.values, taps)
+        if given is None:
+            return self.executor.run(rows, self.kv.keys, self.kv.values, taps)
+        soft = given.rows(rows, noted is not None)
+        run: Any = self.executor.run  # of an executor that reads embeddings
+        found: tuple[Tensor, Tensor | None] = run(rows, self.kv.keys, self.kv.values, taps, soft)
+        if noted is not None and soft.told is not None:
+            noted.append(soft.told)
+        return found
 
     def prefill(self, x: Prefix, rows: int) -> int:
         """Computes at most `rows` more tokens of `x`, a long prompt in pieces; returns how many are missing then."""
         self.forward_beside([], frozenset(), [(x, rows)])
         return self.kv.missing(x)
 
+    def embed(self, tokens: Sequence[int]) -> Tensor:
+        """The input embeddings [n, D] of some tokens, as `es.Soft` and `Ask(…, embeds=…)` take them; float32, a copy."""
+        require(self.capabilities.embeddings, f"{type(self.executor).__name__} does not show its input embeddings")
+        return self.embedding[torch.as_tensor(list(tokens), dtype=torch.long)].float()
+
+    @property
+    def embedding(self) -> Tensor:
+        """The input embeddings of all tokens [V, D]; not to be written to."""
+        weights: Tensor = self.executor.embedding  # type: ignore[attr-defined]
+        return weights
+
+    def cached(self, x: Prefix) -> tuple[Tensor, Tensor]:
+        """The keys and values [L, T, width] of a prefix that was asked about, copied: what `es.Soft(cache=…)` takes."""
+        slots = torch.from_numpy(slots_of(self.kv, x)).long()
+        return self.kv.keys[:, slots].float(), self.kv.values[:, slots].float()
+
     def read(self, hidden: Tensor, norm: bool = True) -> Tensor:
         """Float32 logits [n, V] of rows [n, D] of the residual stream, say extras["layers"][:, l] (the logit lens), through
         the final norm unless `norm` is False."""
-        return self.executor.read(hidden, norm=norm)
+        with torch.set_grad_enabled(hidden.requires_grad):
+            return self.executor.read(hidden, norm=norm)
 
     def partial(self, layers: Sequence[int]) -> Transformer:
         """The model that runs only these layers, in this order, with the same weights and a KV of its own."""

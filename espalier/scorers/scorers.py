@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from espalier.decoders.beams.hypothesis import checked
-from espalier.errors import require
+from espalier.errors import InvalidInput, require
 from espalier.scorers.sandbox import passes
 
 if TYPE_CHECKING:
@@ -70,10 +70,12 @@ def model_logp(lm: LanguageModel, prompt: Any = None, mean: bool = False) -> Sco
     return score
 
 
-def reward(hf_model: Any, tokenizer: Any, batch: int = 16) -> Scoring:
+def reward(hf_model: Any, tokenizer: Any = None, batch: int = 16) -> Scoring:
     """The first logit of a transformers classifier (a reward model) for each text.
 
-    >>> reward(None, None)([])
+    `tokenizer`: the one that was saved beside the model, found by the model's name, unless it is given.
+
+    >>> reward(None)([])
     []
     """
 
@@ -82,6 +84,9 @@ def reward(hf_model: Any, tokenizer: Any, batch: int = 16) -> Scoring:
 
         values: list[float] = []
         texts = [text_of(c) for c in candidates]
+        nonlocal tokenizer
+        if tokenizer is None and texts:
+            tokenizer = _saved_beside(hf_model)
         for at in range(0, len(texts), batch):
             inputs = tokenizer(texts[at : at + batch], return_tensors="pt", padding=True, truncation=True)
             with torch.no_grad():
@@ -89,6 +94,18 @@ def reward(hf_model: Any, tokenizer: Any, batch: int = 16) -> Scoring:
         return values
 
     return score
+
+
+def _saved_beside(hf_model: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    name = getattr(hf_model, "name_or_path", "")
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"no tokenizer was found by the name of the reward model, {name!r}; give reward(model, tokenizer)"
+        ) from error
 
 
 def calibrated(score: Scoring, reference_samples: Sequence[Any]) -> Scoring:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from layered import Layers
-from toys import random_lm
+from toys import random_lm, transformer
 
 import espalier as es
 from espalier import catalogue
@@ -22,6 +22,8 @@ VOCAB = Vocab([b"a", b"b", b"ab", b"c", None], end=[4])
 MODEL = es.models.Table.random(vocab_size=5, depth=2, seed=1, vocab=VOCAB)
 LAYERED = Layers.random(5, [1.5, 0.8, 1.0], seed=2)
 LAYERED.vocab = VOCAB
+EMBEDDING = transformer(vocab_size=5)
+EMBEDDING.vocab = VOCAB
 X = es.Prefix([0, 1])
 
 
@@ -143,9 +145,10 @@ def test_a_verifier_keeps_what_it_guarantees(entry: catalogue.Entry) -> None:
 @pytest.mark.parametrize("entry", entries("decoder"))
 def test_a_decoder_finds_texts_that_the_guide_allows(entry: catalogue.Entry) -> None:
     decoder, guide = entry.typical(MODEL), es.regex("(a|b|c){2}")
+    scorer = EMBEDDING if entry.name == "superposed" else MODEL
     assert isinstance(decoder, Decoding)
     stop = es.stop.end(VOCAB.end) | es.stop.budget(6)
-    [result] = es.run(decoder(MODEL * guide, X, stop, es.Rng(0)))
+    [result] = es.run(decoder(scorer * guide, X, stop, es.Rng(0)))
     found = finds(result, X)
     assert found
     for each in found:

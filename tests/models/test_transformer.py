@@ -120,8 +120,8 @@ def test_what_cannot_work_is_refused_and_leaves_the_pool_as_it_was() -> None:
         model.forward([Prefix()], frozenset())
     with pytest.raises(ContextOverflow, match="512"):
         model.forward([Prefix([1] * 513)], frozenset())
-    with pytest.raises(InvalidInput, match="attention"):
-        model.forward([Prefix([1])], frozenset({"attention"}))
+    with pytest.raises(InvalidInput, match="cannot give"):
+        model.forward([Prefix([1])], frozenset({"thoughts"}))
     with pytest.raises(InvalidInput, match="vocabulary"):
         model.forward([Prefix([97])], frozenset())
     with pytest.raises(InvalidInput, match="layers"):

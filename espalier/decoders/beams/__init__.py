@@ -7,6 +7,7 @@ from espalier.decoders.beams.conditional import Conditional
 from espalier.decoders.beams.extract import Span, extract
 from espalier.decoders.beams.hypothesis import Hypothesis
 from espalier.decoders.beams.lattice import Lattice
+from espalier.decoders.beams.markov import Markov
 from espalier.decoders.beams.neurologic import NeuroLogic
 from espalier.decoders.beams.stochastic import StochasticBeam
 
@@ -17,6 +18,7 @@ __all__ = [
     "Conditional",
     "Hypothesis",
     "Lattice",
+    "Markov",
     "NeuroLogic",
     "Span",
     "StochasticBeam",

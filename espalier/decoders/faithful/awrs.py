@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -94,12 +94,25 @@ def _failures(success: float, rng: Rng) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """A row without its constraint [V], and the probabilities of the allowed tokens with their sum, if there is a mask."""
+    """A row without its constraint [V], and the probabilities of the allowed tokens with their sum, if there is a mask.
+    `proposal`: what tokens are drawn from instead, with weight / proposal as the weight of the draw."""
 
     row: Row
     logp: Tensor
     weights: Tensor | None = None
     total: float = 1.0
+    proposal: Tensor | None = None
+
+    def exploring(self, share: float, most: int = 64) -> Opened:
+        """The same with this share of the draws spread evenly over the allowed tokens, where these are few (`most`). The
+        weight of a draw is at most 1 / (1 − share) of what it was, and a rare token that much is valid behind is not missed."""
+        if self.weights is None or self.total <= 0 or not share:
+            return self
+        possible = self.weights > 0
+        if not 1 < int(possible.sum()) <= most:
+            return self
+        even = possible.double() / possible.sum()
+        return replace(self, proposal=(1 - share) * self.weights / self.total + share * even)
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,9 @@ class Awrs:
         if opened.weights is not None:
             if opened.total <= 0:
                 return Drawn(None, -math.inf, 0)
+            if opened.proposal is not None:
+                token = rng.categorical(opened.proposal)
+                return Drawn(token, math.log(float(opened.weights[token] / opened.proposal[token])), 0)
             return Drawn(rng.categorical(opened.weights), math.log(opened.total), 0)
         make = recursive if self.estimator == "recursive" else geometric
         return make(opened.logp, opened.row.allowed, rng)

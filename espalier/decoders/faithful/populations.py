@@ -35,10 +35,24 @@ class Populations:
         self.bounds = Bounds(x)
         self.exhausted = False
         self.length = 0  # steps made
+        limit = getattr(ends.stop, "most", None)
+        require(
+            not smc.rejuvenate or limit is not None,
+            "moves are made at lengths that are known before, so they need a length limit: stop | es.stop.budget(64)",
+        )
+        self._limit = limit or 0
 
     def advance(self) -> Decoder[None]:
-        """Steps until no particle goes on or the budget ends; then texts that are not finished have weight 0."""
-        while not self.exhausted and any(p.live for island in self.islands for p in island):
+        """Steps until no particle goes on or the budget ends; then texts that are not finished have weight 0.
+
+        Moves are made at lengths that are known before, whatever the weights are and whether anything still goes on: a choice
+        that looked at the weights would bias what comes after it.
+        """
+        while not self.exhausted and (self._goes_on() or (self.smc.rejuvenate and self.length < self._limit)):
+            if not self._goes_on():
+                self.length += 1
+                yield from self._rejuvenate_all()
+                continue
             self.islands = [self._cloned(island) for island in self.islands]
             flat = [p for island in self.islands for p in island]
             moved = yield from self._step(flat)
@@ -48,8 +62,12 @@ class Populations:
             sizes = [len(island) for island in self.islands]
             at = iter(moved)
             self.islands = [[next(at) for _ in range(size)] for size in sizes]
-            yield from self._resample()
+            self._resample()
+            yield from self._rejuvenate_all()
         self.islands = [[p if p.over else p.dead() for p in island] for island in self.islands]
+
+    def _goes_on(self) -> bool:
+        return any(p.live for island in self.islands for p in island)
 
     def pooled(self) -> list[Particle]:
         """All particles; a weight is its share of the estimate of the mass, so islands pool by their mean weights."""
@@ -122,12 +140,14 @@ class Populations:
 
     def _open(self, row: Row) -> Opened:
         opened = self.smc.propose.open(row, self.ends.closing(row.prefix))
-        if self.smc.power == 1.0 or self.smc.target == "global":
+        if self.smc.target == "global":
             return opened
+        if self.smc.power == 1.0:
+            return opened.exploring(self.smc.explore)
         require(opened.weights is not None, "power needs the mask of the constraint, which this one does not have")
         assert opened.weights is not None
         powered = opened.weights**self.smc.power
-        return Opened(row, opened.logp, powered, float(powered.sum()))
+        return Opened(row, opened.logp, powered, float(powered.sum())).exploring(self.smc.explore)
 
     def _draw(self, opened: Opened) -> Drawn:
         if self.smc.target == "global":
@@ -179,7 +199,7 @@ class Populations:
             moved[i] = Particle(p.prefix, p.ancestor, p.log_weight + value - p.twist, value, p.steps, p.over)
         return moved
 
-    def _resample(self) -> Decoder[None]:
+    def _resample(self) -> None:
         n = self.smc.particles
         for k, island in enumerate(self.islands):
             weights = shares(island)
@@ -194,14 +214,20 @@ class Populations:
             mean = log_mean(island, n)
             places = SCHEMES[self.smc.resample](weights, n, self.rng)
             self.islands[k] = [island[i].weighing(mean) for i in places]
-            for _ in range(self.smc.rejuvenate):
-                yield from self._rejuvenate(k)
+
+    def _rejuvenate_all(self) -> Decoder[None]:
+        """The moves that are due at this length: at 1, 2, 4, …, and at the length limit."""
+        due = self.length == self._limit or self.length & (self.length - 1) == 0
+        for _ in range(self.smc.rejuvenate if due else 0):
+            for k in range(len(self.islands)):
+                if not self.exhausted:
+                    yield from self._rejuvenate(k)
 
     def _rejuvenate(self, k: int) -> Decoder[None]:
         """One Metropolis–Hastings move of each particle of an island: written anew from a random place, up to this length."""
         island = self.islands[k]
         cut = self.rng.categorical(torch.ones(self.length))
-        at = [i for i, p in enumerate(island) if len(p.steps) > cut]
+        at = [i for i, p in enumerate(island) if len(p.steps) > cut and p.log_weight > -math.inf]
         fresh = [Particle(_above(island[i].prefix, cut), island[i].ancestor) for i in at]
         if self.smc.twist:
             fresh = [Particle(p.prefix, p.ancestor, 0.0, 0.0) for p in fresh]

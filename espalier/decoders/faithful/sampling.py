@@ -37,6 +37,7 @@ Method = Literal["auto", "cars", "ars", "asap", "smc", "reject", "local"]
 _ATTEMPTS: dict[str, type[Rejecting]] = {"cars": CARS, "ars": ARS, "asap": ASAp, "reject": Reject, "local": Local}
 _EXACT = ("cars", "ars", "reject")
 _PARTICLES, _ISLANDS, _TRIES, _PATIENCE = 64, 4, 20_000, 64
+_EXPLORE = 0.1  # of the draws of particles, so that rare beginnings are seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class _Call:
 
     def _smc(self) -> Decoder[Faithful]:
         particles = max(_PARTICLES, self.n)
-        smc = SMC(particles, islands=_ISLANDS, target=self.target)
+        smc = SMC(particles, islands=_ISLANDS, target=self.target, explore=_EXPLORE)
         populations = smc.populations(self.scorer, self.x, self.stop, self.rng.split(), self.spent)
         yield from populations.advance()
         alive = [p for p in populations.pooled() if p.log_weight > -math.inf]

@@ -35,9 +35,11 @@ class SMC:
 
     `twist(prefixes)`: a log-potential of each prefix; the target is p · exp(twist) at each length and at the end, so give 0
     for finished texts if it only looks ahead; −inf kills. `power`: p(v | x) to this power (over whole texts). `islands`:
-    separate populations, pooled by their mean weights. `rejuvenate`: Metropolis–Hastings moves after each resampling, which
-    write a text anew from a random place (each keeps the target; when they are made depends on the weights, so the mean
-    weight is then biased, by less the more particles: argued, not tested).
+    separate populations, pooled by their mean weights. `rejuvenate`: Metropolis–Hastings moves of every particle at
+    lengths 1, 2, 4, … and the limit, which write a text anew from a random place. Each keeps the target, and when they are
+    made does not depend on the weights, so the mean weight stays unbiased (after each *resampling* it would not).
+    `explore`: this share of the draws is spread evenly over the allowed tokens, where these are few (64), and weighted for it:
+    a rare beginning behind which most of the valid mass lies is then seen.
     `propose`: `Awrs()` where the constraint can only be checked. resample="steer" makes `branch` children of each particle
     and keeps the best without replacement. target="global": the target is the product of p(v) over the tokens that
     temperature and truncation keep, normalised over whole texts.
@@ -64,6 +66,7 @@ class SMC:
     propose: Awrs = field(default_factory=Awrs)
     power: float = 1.0
     branch: int = 2
+    explore: float = 0.0
     budget: Budget | int | None = None
 
     samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
@@ -73,6 +76,7 @@ class SMC:
             require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
         require(0 <= self.ess <= 1, f"ess={self.ess}: a share of the particles, between 0 and 1")
         require(self.rejuvenate >= 0, f"rejuvenate={self.rejuvenate}: a number of moves, 0 for none")
+        require(0 <= self.explore < 1, f"explore={self.explore}: a share of the draws, from 0 to below 1")
         require(self.power > 0, f"power={self.power}: a power above 0; 1 is the model itself")
         require(
             self.target in ("finished", "prefix", "global"), f"target={self.target!r}; use 'finished', 'prefix' or 'global'"

@@ -101,7 +101,7 @@ class Rebase(Search):
 
     The root gets `width` steps; a finished text lowers the width; the others get, best first, the ceiling of what is left times
     their share of exp(score / temperature). Guarantee: a heuristic; the shares sum to the width. `depth` steps and
-    `tokens` of a whole path bound it. Wu et al. 2024 (arXiv 2408.00724).
+    `tokens` of a whole path bound it: a path that reaches one of them is not gone on with. Wu et al. 2024 (arXiv 2408.00724).
 
     >>> import espalier as es
     >>> model, steps = es.models.Table.random(vocab_size=4, depth=2, seed=0), es.decoders.Steps(tokens=1)
@@ -126,7 +126,7 @@ class Rebase(Search):
         left = self.width
         for _ in range(self.depth):
             parents = [parent for parent, count in shares for _ in range(count)]
-            children = yield from space.expand(parents)
+            children = yield from space.expand(parents, within=self.tokens)
             scores = space.evaluate(children)
             left -= sum(c.over for c in children)
             open_ = [(c, s) for c, s in zip(children, scores, strict=True) if not c.over and len(c.tokens) < self.tokens]

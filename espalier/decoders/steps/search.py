@@ -67,7 +67,7 @@ class Search(ABC):
             yield from self.grow(space)
         except Exhausted:
             return space.found("budget")
-        return space.found("done")
+        return space.found("budget" if space.short else "done")
 
     def run(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Found:
         """What the search finds; the best so far if it is interrupted (Ctrl-C)."""

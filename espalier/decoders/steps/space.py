@@ -50,6 +50,7 @@ class Space:
         self.root = Candidate("", (), 0.0, None, 0, x)
         self.finished: dict[tuple[int, ...], tuple[float, Candidate]] = {}
         self.partial: tuple[float, Candidate] | None = None
+        self.short = False  # whether the budget has cut something
         self._scores: dict[tuple[int, ...], float] = {}
         self._children: dict[tuple[Prefix, int], Prefix] = {}
         self._rows: OrderedDict[Prefix, Row] = OrderedDict()
@@ -96,10 +97,17 @@ class Space:
         return Candidate(text, written, c.logp + logp, c, c.step + 1, prefix, over)
 
     def expand(
-        self, parents: Sequence[Candidate], *, greedy: bool = False, whole: bool = False, at_most: int | None = None
+        self,
+        parents: Sequence[Candidate],
+        *,
+        greedy: bool = False,
+        whole: bool = False,
+        at_most: int | None = None,
+        within: int | None = None,
     ) -> Decoder[list[Candidate]]:
         """One more step of each parent (a parent that is given twice is continued twice), drawn or greedy, all in shared
-        passes; with `whole` the rest of the text is one step. A way that turns out to be dead is left out."""
+        passes; with `whole` the rest of the text is one step. `at_most` tokens are written, or as many as make `within` of the
+        whole text. A way that turns out to be dead is left out."""
         ways = [_Way(parent, parent.prefix) for parent in parents]
         live = [way for way in ways if not way.parent.over]
         while live := self._affordable(live):
@@ -114,8 +122,10 @@ class Space:
                 way.tokens.append(token)
                 way.logp += row.logp(token)
                 cut = at_most is not None and len(way.tokens) >= at_most
+                cut |= within is not None and len(way.parent.tokens) + len(way.tokens) >= within
                 way.done = cut or self._complete(way, whole)
             live = [way for way in live if not way.dead and not way.done]
+        self.short |= any(way.short for way in ways)
         if any(way.short for way in ways) and not any(way.done for way in ways):
             raise Exhausted
         return [self.step(way.parent, way.tokens, way.logp) for way in ways if way.done]

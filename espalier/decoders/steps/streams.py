@@ -143,8 +143,9 @@ class Infill:
 
     `sentinels` are the tokens (suffix, middle, end of text). While the most probable token has at least `tau` the prefix is
     written on; below that the suffix sentinel is written, then `begin` (how a suffix starts, such as "return"), then the
-    suffix up to the stop, then the middle sentinel, then the middle up to the end of text. The result is prefix + middle +
-    suffix in reading order. With tau=0 it is plain greedy decoding. Zheng et al. 2023 (arXiv 2311.17972).
+    suffix up to the stop, or to where the model ends it, then the middle sentinel, then the middle up to the end of text. The
+    result is prefix + middle + suffix in reading order. With tau=0 it is plain greedy decoding. Zheng et al. 2023 (arXiv
+    2311.17972).
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=6, depth=2, seed=0)
@@ -177,18 +178,18 @@ class Infill:
             return [Weighted(y)]
         prefix = y.written()
         z = _extended(y, [suffix_mark, *self.begin])
-        suffix = yield from self._part(scorer, z, stop, over)
-        middle = yield from self._part(scorer, _extended(z, [*suffix, middle_mark]), stop, over)
+        suffix = yield from self._part(scorer, z, stop, (over, middle_mark))
+        middle = yield from self._part(scorer, _extended(z, [*suffix, middle_mark]), stop, (over,))
         return [Weighted(_extended(x, [*prefix, *middle, *self.begin, *suffix]))]
 
-    def _part(self, scorer: Scorer, y: Prefix, stop: Stop, over: int) -> Decoder[list[int]]:
-        """Greedy tokens up to the end of text, or until the stop says so of the part alone."""
+    def _part(self, scorer: Scorer, y: Prefix, stop: Stop, ends: Sequence[int]) -> Decoder[list[int]]:
+        """Greedy tokens up to one that ends the part, or until the stop says so of the part alone."""
         start = y.given([])
         z = start
         while stop(z) is None:
             [row] = yield Ask(scorer, [z])
-            token, _ = _best(row.probs(), self.sentinels[:2])
-            if token == over:
+            token, _ = _best(row.probs(), [mark for mark in self.sentinels if mark not in ends])
+            if token in ends:
                 break
             z = z + token
         return z.written()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from espalier.models.executors.soft_rows import SoftRows
 from espalier.models.executors.weights import Ends, Layer
 from espalier.models.families import Config
 from espalier.models.kv.layout import Pass
@@ -27,7 +28,8 @@ class Executor(Protocol):
 
     def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
         """For the rows in `rows.out` the residual stream after the final norm [n, D] and, with `taps`, before the first
-        and after every layer [n, L + 1, D]; writes the keys and values of all rows."""
+        and after every layer [n, L + 1, D]; writes the keys and values of all rows. An executor with an `embedding` [V, D]
+        takes `soft` besides: a `SoftRows`, what is given for tokens."""
         ...
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
@@ -83,32 +85,53 @@ class Eager:
         self.kv_dtype = ends.embed.dtype
         self._frequencies = {rope: rope.frequencies(config.head_dim).to(self.device) for rope in set(config.ropes)}
 
-    @torch.no_grad()
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        return self.compute(Inputs.of(rows).to(self.device), keys, values, taps)
+    @property
+    def embedding(self) -> Tensor:
+        """The input embeddings of all tokens [V, D]."""
+        return self._ends.embed
 
-    def compute(self, rows: Inputs, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        """What `run` returns, from tensors alone: nothing here looks at a value, so the pass can be captured and replayed."""
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        with torch.set_grad_enabled(soft is not None and soft.gradients):
+            return self.compute(Inputs.of(rows).to(self.device), keys, values, taps, soft)
+
+    def compute(
+        self, rows: Inputs, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `run` returns, from tensors alone: without `soft` nothing here looks at a value, so the pass can be captured."""
         config = self.config
         masks = {window: _window(rows.back, window) for window in set(config.windows)}
         turns = {}
         for rope, frequencies in self._frequencies.items():
             angles = rows.positions[:, None, None] * frequencies
             turns[rope] = (angles.cos() * rope.scale, angles.sin() * rope.scale)
-        x = F.embedding(rows.tokens, self._ends.embed).float() * config.embed_scale
+        x = F.embedding(rows.tokens, self._ends.embed).float()
+        x = (x if soft is None else soft.embedded(x)) * config.embed_scale
+        columns = (rows.seen == rows.slots[:, None]).int().argmax(1) if soft is not None and soft.gradients else rows.slots
         tapped = [x[rows.out]] if taps else []
         for index, (kind, layer) in enumerate(zip(self._kinds, self._layers, strict=True)):
             h = _rms_norm(x, layer.norm, config.eps)
             q, k, v = self._project(layer, h, turns[config.ropes[kind]])
-            keys[index, rows.slots] = k.flatten(1).to(keys.dtype)
-            values[index, rows.slots] = v.flatten(1).to(values.dtype)
-            h = self._attend(q, keys[index, rows.seen], values[index, rows.seen], masks[config.windows[kind]])
+            k, v = k.flatten(1), v.flatten(1)
+            if soft is not None:
+                k, v = soft.kept(index, k, v)
+            keys[index, rows.slots] = k.detach().to(keys.dtype)
+            values[index, rows.slots] = v.detach().to(values.dtype)
+            seen = keys[index, rows.seen], values[index, rows.seen]
+            if soft is not None:
+                seen = soft.fresh(seen[0], columns, k), soft.fresh(seen[1], columns, v)
+            h, weights = self._attend(q, *seen, masks[config.windows[kind]])
+            if soft is not None and soft.attention:
+                soft.note(weights.mean((0, 1))[rows.out])
             x = x + _post_norm(_linear(h, layer.out, layer.out_bias), layer.out_norm, config.eps)
             gate, up = _linear(_rms_norm(x, layer.mlp_norm, config.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
             h = (F.gelu(gate, approximate="tanh") if config.gelu else F.silu(gate)) * up
             x = x + _post_norm(_linear(h, layer.down, layer.down_bias), layer.down_norm, config.eps)
             if taps:
                 tapped.append(x[rows.out])
+        if soft is not None and soft.attention:
+            soft.tell(rows.back[rows.out], rows.positions[rows.out])
         return _rms_norm(x[rows.out], self._ends.norm, config.eps), torch.stack(tapped, 1) if taps else None
 
     def _project(self, layer: Layer, h: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,8 +143,8 @@ class Eager:
             q, k = _rms_norm(q, layer.q_norm, c.eps), _rms_norm(k, layer.k_norm, c.eps)
         return _turn(q, *turn), _turn(k, *turn), v
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """[R, heads head_dim]: each row's mix of the values [U, width] that its row of `mask` [R, U] lets it see."""
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """[R, heads head_dim]: each row's mix of the values [U, width] that its row of `mask` [R, U] lets it see; weights."""
         c, rows = self.config, len(q)
         group = c.heads // c.kv_heads
         q = q.to(k.dtype).view(rows, c.kv_heads, group, c.head_dim).permute(1, 2, 0, 3)
@@ -131,9 +154,8 @@ class Eager:
         if c.attention_cap:
             scores = (scores / c.attention_cap).tanh() * c.attention_cap
         weights = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-        return (weights.to(v.dtype) @ v).permute(2, 0, 1, 3).reshape(rows, -1)
+        return (weights.to(v.dtype) @ v).permute(2, 0, 1, 3).reshape(rows, -1), weights
 
-    @torch.no_grad()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
         if norm:
             hidden = _rms_norm(hidden.float(), self._ends.norm, self.config.eps)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from espalier.errors import InvalidInput
 from espalier.models.executors.packing import KINDS, PackedLayer, pack, packed_layer
+from espalier.models.executors.soft_rows import SoftRows
 from espalier.models.executors.weights import Ends, Layer
 from espalier.models.families import Config
 from espalier.models.kv.layout import Pass
@@ -184,9 +185,18 @@ class Engine:
         self._engine = _kernels.Engine(sizes, numbers, c.gelu, packed, ropes, norm, self._head)
         self.layers = len(packed)
 
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+    @property
+    def embedding(self) -> Tensor:
+        """The input embeddings of all tokens [V, D]."""
+        return self._embed
+
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         c, answered = self.config, len(rows.out)
         embedded = F.embedding(torch.from_numpy(rows.tokens), self._embed).float()
+        if soft is not None:
+            embedded = soft.embedded(embedded)
         if c.embed_scale != 1.0:
             embedded *= c.embed_scale
         if keys.dtype == torch.bfloat16:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from espalier.errors import require
 from espalier.models.kv.layout import Plan
 from espalier.models.kv.pool import Slots
 from espalier.prefix import Prefix
@@ -14,7 +15,7 @@ from espalier.prefix import Prefix
 if TYPE_CHECKING:
     from espalier.models.kv.store import KV
 
-__all__ = ["held", "lacking", "planned", "row_costs"]
+__all__ = ["held", "lacking", "planned", "row_costs", "slots_of"]
 
 Chain: TypeAlias = tuple[Slots, list[Prefix]]  # a remembered path, and the nodes below it
 
@@ -74,3 +75,11 @@ def held(kv: KV, roots: Sequence[Prefix]) -> int:
     with kv._moving, kv._changes:
         runs = [run.slots for root in roots if (run := kv._run(root)) is not None]
         return len(np.unique(np.concatenate(runs))) if runs else 0
+
+
+def slots_of(kv: KV, x: Prefix) -> Slots:
+    """The slots of all tokens of a prefix. Raises InvalidInput if some have no keys and values."""
+    with kv._moving, kv._changes:
+        found = [run.slots for node in x.path() if (run := kv._run(node)) is not None]
+        require(sum(map(len, found)) == len(x), f"{x!r} has no keys and values; ask about it first")
+        return np.concatenate(found)

@@ -15,6 +15,7 @@ from espalier.models.kv.layout import Plan
 from espalier.models.kv.planning import lacking, planned
 from espalier.models.kv.pool import Changes, Pool, Run, Slots, coldest, longest_path
 from espalier.prefix import Prefix
+from espalier.soft import Soft
 
 __all__ = ["KV"]
 
@@ -202,7 +203,7 @@ class KV:
 
     def _have(self, node: Prefix) -> int:
         run = self._run(node)
-        if run is None and node.parent is None:
+        if run is None and node.parent is None and not isinstance(node, Soft):
             run = self._adopt(node)
         return 0 if run is None else len(run.slots)
 
@@ -231,7 +232,8 @@ class KV:
         parent = self._above(node)
         forgotten = self._forgotten  # the callback must not keep the pool alive; deque.append is atomic in any thread
         ref = weakref.ref(node, lambda _: forgotten.append(key))
-        run = Run(key, ref, parent, node.tokens[0], slots, self._turn)
+        first = -1 if isinstance(node, Soft) else node.tokens[0]  # nobody shares what its tokens only stand for
+        run = Run(key, ref, parent, first, slots, self._turn)
         self._runs[key] = run
         self._children.setdefault((parent, run.first), []).append(key)
         return run

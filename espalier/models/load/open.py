@@ -129,16 +129,17 @@ def load(
     context: int | None = None,
     lora: str | os.PathLike[str] | None = None,
     cache_mb: float = 256,
+    eager: bool = False,
 ) -> LanguageModel:
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
     The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
-    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); "auto" takes the
-    fastest of them that keeps every bit of the checkpoint, and says on stderr which that is. `device` is "cpu" or "cuda"
-    (the default if there is one). `context` is the longest text, prompt and output together; left out it is what the model's
-    positions and their scaling give. `lora` is the folder of an adapter, which is merged into the
-    weights. `cache_mb` bounds the keys and values that are kept for requests that begin alike (0 keeps none). What the
-    executor does not know runs through transformers, where that is installed.
+    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); "auto" takes the fastest of
+    them that keeps every bit of the checkpoint, and says on stderr which that is. `device` is "cpu" or "cuda" (the default if
+    there is one). `context` is the longest text, prompt and output together; left out it is what the model's positions and
+    their scaling give. `lora` is the folder of an adapter, which is merged into the weights. `cache_mb` bounds the keys and
+    values that are kept for requests that begin alike (0 keeps none). `eager` asks for the plain torch executor, which is
+    slower and gives attention and gradients too. What ours does not know runs through transformers, where that is installed.
 
     Raises `LoadError` if the weights cannot be had or read, `InvalidInput` for an impossible dtype or device.
 
@@ -164,14 +165,16 @@ def load(
     if number is None:
         number, why = fitting(weights.tensors, place)
         say(f"{title} runs in {str(number).removeprefix('torch.')}: {why}")
-    model = _model(weights, title, number, place, context)
+    model = _model(weights, title, number, place, context, eager)
     tokenizer = weights.tokenizer
     if weights.folder is not None and model.vocab_size != tokenizer.vocab.size:  # a config that leaves out what is the default
         tokenizer = Tokenizer.from_folder(weights.folder, end=weights.ends, size=model.vocab_size)
     return LanguageModel(model, tokenizer, title, cache_mb)
 
 
-def _model(weights: Weights, title: str, dtype: torch.dtype, device: torch.device, context: int | None) -> Transformer | Paths:
+def _model(
+    weights: Weights, title: str, dtype: torch.dtype, device: torch.device, context: int | None, eager: bool = False
+) -> Transformer | Paths:
     """The model of these weights: by our executor where it knows all that the configuration says, else by transformers."""
     from espalier.models.families import Config, NotOurs
     from espalier.models.transformer import Transformer
@@ -188,9 +191,10 @@ def _model(weights: Weights, title: str, dtype: torch.dtype, device: torch.devic
                 raise
             strange = error
         else:
-            if device.type == "cpu" and native.runs(config):
+            if device.type == "cpu" and native.runs(config) and not eager:
                 return Transformer(*packed.engine(config, weights, dtype, title))
-            return Transformer.from_weights(config, all_floating(weights.tensors, title), dtype=dtype, device=device)
+            tensors = all_floating(weights.tensors, title)
+            return Transformer.from_weights(config, tensors, dtype=dtype, device=device, eager=eager)
     if weights.folder is None:
         raise LoadError(f"{title} is stored in a way that only transformers knows; load its Hugging Face folder")
     try:

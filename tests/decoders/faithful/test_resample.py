@@ -85,3 +85,29 @@ def test_a_tiny_allowed_mass_does_not_kill(make):
     assert all(d.token == 2 for d in estimates)
     if make is recursive:
         assert all(d.log_weight == pytest.approx(math.log(1e-9), abs=1e-6) for d in estimates)
+
+
+def by_complement(logp, allowed, rng):
+    """Wrong: the untested mass as 1 minus what was refused, in floating point."""
+    left, refused = logp.exp().clone(), 0.0
+    while bool((left > 0).any()):
+        token = rng.categorical(left)
+        own = float(left[token])
+        left[token] = 0.0
+        if allowed(token):
+            untested = 1.0 - refused
+            following = rng.categorical(left) if bool((left > 0).any()) else None
+            whole = following is None or allowed(following)
+            return token, untested if whole else own
+        refused += own
+    return None, 0.0
+
+
+def test_one_minus_what_was_refused_is_caught():
+    """E[weight] of an allowed mass of 1e-17 behind 64 refused tokens: the sum of what is left has it, the complement not."""
+    tiny = 1e-17
+    logp = torch.tensor([1 / 64] * 64 + [tiny], dtype=torch.float64).log()
+    right = [math.exp(recursive(logp, lambda v: v == 64, Rng(seed)).log_weight) for seed in range(20)]
+    assert right == pytest.approx([tiny] * 20, rel=1e-6)
+    wrong = [by_complement(logp, lambda v: v == 64, Rng(seed))[1] for seed in range(20)]
+    assert not all(w == pytest.approx(tiny, rel=0.5) for w in wrong)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import espalier as es
-from decoders.faithful.cases import CASES, Case, X, distance, law_of_first
+from decoders.faithful.cases import CASES, Case, X, case, distance, law_of_first
 from espalier.decoders import SMC, Awrs
 from espalier.decoders.faithful.awrs import Drawn
 from espalier.decoders.faithful.particles import Particle
@@ -51,6 +51,7 @@ SETTINGS = {
     "residual": {"ess": 1.0, "resample": "residual"},
     "steer": {"resample": "steer"},
     "never": {"ess": 0.0},
+    "exploring": {"ess": 0.9, "explore": 0.3},
 }
 
 
@@ -85,6 +86,62 @@ def test_a_move_keeps_the_target(name, tilt):
         for p, new in outcomes(lambda rng, text=text: moved(rng, text)):
             after[new] += mass * p
     assert after == pytest.approx(target, rel=1e-6)
+
+
+class MovesAfterResampling(Populations):
+    """Wrong: whether anything moves depends on the weights."""
+
+    def _resample(self):
+        before = list(self.islands)
+        super()._resample()
+        self.resampled = any(a is not b for a, b in zip(before, self.islands, strict=True))
+
+    def _rejuvenate_all(self):
+        if getattr(self, "resampled", False):
+            yield from super()._rejuvenate_all()
+
+
+def short() -> Case:
+    """The model prefers the letter behind which less is valid."""
+
+    def row(context):
+        rows = {0: [0, 0.7, 0.3, 0], 1: [0, 0.5, 0.2, 0.3]}
+        return rows.get(context[-1], [0, 0.05, 0.05, 0.9])
+
+    return case(["a$", "b$"], row, 1, 2, "^ab$")
+
+
+def uneven() -> Case:
+    """Texts of two lengths, so that weights differ after the first letter already."""
+
+    def row(context):
+        rows = {0: [0, 0.8, 0.2, 0], 1: [0, 0, 0.6, 0.4]}
+        return rows.get(context[-1], [0, 0.1, 0, 0.9])
+
+    return case(["ab$", "b$"], row, 1, 3, "^ab$")
+
+
+MOVING = [(short, 0.0, "systematic"), (short, 0.95, "systematic"), (short, 0.95, "steer"), (uneven, 0.95, "residual")]
+
+
+@pytest.mark.parametrize(("make", "ess", "resample"), MOVING, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_moves_leave_every_expected_weight(make, ess, resample):
+    made = make()
+    mass = masses(SMC(2, ess=ess, resample=resample, rejuvenate=1, guide=made.law), made.model, made.stop)
+    assert mass == pytest.approx(true_masses(made), rel=1e-9)
+
+
+def test_moves_that_look_at_the_weights_are_caught(monkeypatch):
+    made = short()
+    monkeypatch.setattr("espalier.decoders.faithful.smc.Populations", MovesAfterResampling)
+    mass = masses(SMC(2, ess=0.95, rejuvenate=1, guide=made.law), made.model, made.stop)
+    assert mass != pytest.approx(true_masses(made), rel=0.03)
+
+
+def test_moves_need_a_length_limit():
+    made = short()
+    with pytest.raises(InvalidInput, match="length limit"):
+        es.run(SMC(2, rejuvenate=1, guide=made.law)(made.model, X, es.stop.end([made.end]), es.Rng(0)))
 
 
 def particle_of(made: Case, text, tilt):
@@ -194,7 +251,15 @@ def test_many_particles_are_near_and_know_their_error():
 
 def test_bad_input_is_one_clear_message():
     model, stop = es.models.Table.random(3, 1, seed=0), es.stop.end([2]) | es.stop.budget(3)
-    for wrong in ({"particles": 0}, {"ess": 2}, {"resample": "often"}, {"target": "all"}, {"islands": 0}, {"rejuvenate": -1}):
+    for wrong in (
+        {"particles": 0},
+        {"ess": 2},
+        {"resample": "often"},
+        {"target": "all"},
+        {"islands": 0},
+        {"rejuvenate": -1},
+        {"explore": 1.0},
+    ):
         with pytest.raises(InvalidInput):
             SMC(**{"particles": 4, **wrong})
     with pytest.raises(InvalidInput, match="twist gave 1 values"):
