@@ -55,7 +55,7 @@ class SMC:
     (8, 2)
     """
 
-    particles: int
+    particles: int = 64
     ess: float = 0.5
     resample: Resample = "systematic"
     twist: Twist | None = None

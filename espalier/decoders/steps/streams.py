@@ -17,14 +17,16 @@ from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
 from espalier.stop import Stop
+from espalier.stop import end as ended
 
 
 @dataclass(frozen=True)
 class WaitK:
     """Writing while reading: the t-th token is written when k + t − 1 tokens of the source have been read, or all of them.
 
-    `write(scorer, source, prompt, stop)` is the decoder: `prompt(read)` makes the prefix that the model sees of what was read
-    (source first, then what was written). Greedy. Guarantee: a token depends on no later part of the source; with k ≥ the
+    As a decoder it takes the prompt's tokens for the source; `prompt(read)` makes the prefix that the model sees of what was read
+    (the tokens alone, unless given), behind which stands what was written. `write(scorer, source, prompt, stop)` gives the
+    tokens and how much had been read for each. Greedy. Guarantee: a token depends on no later part of the source; with k ≥ the
     length of the source it is plain decoding. Works with any model; those trained with such masks do well. Elbayad et al. 2020
     (arXiv 2005.08595).
 
@@ -37,9 +39,15 @@ class WaitK:
     """
 
     k: int
+    prompt: Callable[[Sequence[int]], Prefix] | None = None
 
     def __post_init__(self) -> None:
         require(self.k >= 1, f"k={self.k}: at least one token must be read before writing")
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        check_parts(scorer, x, stop, rng)
+        written, _ = yield from self.write(scorer, x.ids(), self.prompt or Prefix, stop)
+        return [Weighted(_extended(x, written))]
 
     def write(
         self, scorer: Scorer, source: Sequence[int], prompt: Callable[[Sequence[int]], Prefix], stop: Stop
@@ -64,7 +72,8 @@ class Commit:
     """Streaming commits: after each chunk of input the text is decoded again from what is committed, and more is committed:
     the tokens that stay the greedy choice under the new input, or those that all beams share.
 
-    `prompts` are the prefixes after each chunk, the last one with all of the input. Guarantee: what is committed is always a
+    As a decoder it takes its prompt for the only chunk. `follow(scorer, prompts, stop, rng)` takes the prefixes after each chunk,
+    the last one with all of the input, and gives what is committed after each. Guarantee: what is committed is always a
     prefix of the result, and one chunk is plain decoding. "CarelessWhisper" 2025 (arXiv 2508.12301).
 
     >>> import espalier as es
@@ -80,6 +89,11 @@ class Commit:
     def __post_init__(self) -> None:
         require(self.agree in ("greedy", "beams"), f"agree={self.agree!r}; use 'greedy' or 'beams'")
         require(self.width >= 1, f"width={self.width}: at least one beam is needed")
+
+    def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
+        check_parts(scorer, x, stop, rng)
+        told = yield from self.follow(scorer, [x], stop, rng)
+        return [Weighted(_extended(x, told[-1]))]
 
     def follow(self, scorer: Scorer, prompts: Sequence[Prefix], stop: Stop, rng: Rng) -> Decoder[list[list[int]]]:
         """What is committed after each chunk; after the last one, the whole text."""
@@ -112,29 +126,44 @@ class Commit:
 
 
 def queue(
-    scorer: Scorer, tokens: Sequence[int], stop: Stop, rng: Rng, *, window: int = 2, rounds: int = 1000
+    scorer: Scorer,
+    tokens: Sequence[int],
+    window: int = 2,
+    rounds: int | None = None,
+    *,
+    stop: Stop | None = None,
+    rng: Rng | None = None,
 ) -> Decoder[list[int]]:
-    """What is left of a queue of tokens: each round reads its first `window`, writes what the scorer says after them (up to
-    the stop, whose own end token is left out) at its end, and drops the first. Ends when fewer than `window` are left.
+    """The queue of tokens after `rounds` rounds: each reads the first `window`, writes what the scorer says after them (up to
+    the stop, whose own end token is left out) at the end, and drops the first. Ends earlier when fewer than `window` are left.
 
-    With a scorer that plays a rule table this is a Lag system, which can compute anything. Schuurmans et al. 2024
-    (arXiv 2410.03170). Raises `LimitExceeded` after `rounds`.
+    `stop` is the end tokens of the scorer's vocabulary unless given. With a scorer that plays a rule table this is a Lag system,
+    which can compute anything. Schuurmans et al. 2024 (arXiv 2410.03170). Raises `LimitExceeded` if it has not ended after
+    1000 rounds and no number was given.
 
     >>> import torch, espalier as es
     >>> ends = es.models.Table(3, 0, lambda context: torch.tensor([0.0, 0.0, 9.0]))  # says nothing
-    >>> [left] = es.run(queue(ends, [0, 1, 1, 0], es.stop.end([2]), es.Rng(0)))
-    >>> left
-    [0]
+    >>> es.run(queue(ends, [0, 1, 1, 0], stop=es.stop.end([2])), queue(ends, [0, 1, 1, 0], 2, 1, stop=es.stop.end([2])))
+    [[0], [1, 1, 0]]
     """
-    require(window >= 1 and rounds >= 1, "window and rounds are at least 1")
-    line = list(tokens)
-    for _ in range(rounds):
+    require(window >= 1 and (rounds is None or rounds >= 1), "window and rounds are at least 1")
+    if stop is None:
+        require(
+            scorer.vocab is not None and bool(scorer.vocab.end),
+            "nothing says where what the scorer writes ends: its vocabulary has no end token; give stop=es.stop.end([2])",
+        )
+        assert scorer.vocab is not None
+        stop = ended(scorer.vocab.end)
+    line, rng = list(tokens), rng if rng is not None else Rng(0)
+    for _ in range(1000 if rounds is None else rounds):
         if len(line) < window:
             return line
         x = yield from sample(scorer, Prefix(line[:window]), stop, rng)
         said = x.written()
         line = [*line[1:], *(said[:-1] if said and stop(x) == "stop" else said)]
-    raise LimitExceeded(f"the queue still has {len(line)} tokens after {rounds} rounds; allow more, or it never ends")
+    if rounds is None and len(line) >= window:
+        raise LimitExceeded(f"the queue still has {len(line)} tokens after 1000 rounds; allow more, or it never ends")
+    return line
 
 
 @dataclass(frozen=True)

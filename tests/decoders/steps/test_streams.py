@@ -77,19 +77,28 @@ def lag(tokens, rounds):
 
 
 def test_a_queue_is_a_lag_system():
-    machine = es.models.Table(3, 5, rules)
+    machine, stop = es.models.Table(3, 5, rules), es.stop.end([END])
     for start in ([0, 1], [1, 0, 1], [0, 0, 1, 1], [1, 1, 1]):
-        expected = lag(start, 200)
+        expected = lag(start, 1000)
         if len(expected) < 2:
-            [left] = es.run(queue(machine, start, es.stop.end([END]), es.Rng(0)))
+            [left] = es.run(queue(machine, start, stop=stop))
             assert left == expected
         else:
             with pytest.raises(LimitExceeded, match="never ends"):
-                es.run(queue(machine, start, es.stop.end([END]), es.Rng(0), rounds=50))
-        for rounds in (1, 2, 3):
-            if len(lag(start, rounds)) >= 2:
-                with pytest.raises(LimitExceeded, match=f"still has {len(lag(start, rounds))} tokens"):
-                    es.run(queue(machine, start, es.stop.end([END]), es.Rng(0), rounds=rounds))
+                es.run(queue(machine, start, stop=stop))
+        for rounds in range(1, 12):
+            assert es.run(queue(machine, start, 2, rounds, stop=stop)) == [lag(start, rounds)], "step by step"
+    with pytest.raises(InvalidInput, match="no end token"):
+        es.run(queue(machine, [0, 1]))
+
+
+def test_streams_are_decoders_of_one_chunk():
+    x = es.Prefix([1, 2, 3])
+    [greedy] = es.run(es.sample(MODEL | es.temperature(0), x, STOP, es.Rng(0)))
+    for decoder in (WaitK(3), Commit(), Commit("beams", width=1)):
+        [[found]] = es.run(decoder(MODEL, x, STOP, es.Rng(0)))
+        assert found.prefix.written() == greedy.written()
+        assert found.prefix.origin is x
 
 
 SUF, MID, EOT = 3, 4, 5
