@@ -24,11 +24,11 @@ from espalier.stop import end as ended
 class WaitK:
     """Writing while reading: the t-th token is written when k + t − 1 tokens of the source have been read, or all of them.
 
-    As a decoder it takes the prompt's tokens for the source; `prompt(read)` makes the prefix that the model sees of what was read
-    (the tokens alone, unless given), behind which stands what was written. `write(scorer, source, prompt, stop)` gives the
-    tokens and how much had been read for each. Greedy. Guarantee: a token depends on no later part of the source; with k ≥ the
-    length of the source it is plain decoding. Works with any model; those trained with such masks do well. Elbayad et al. 2020
-    (arXiv 2005.08595).
+    As a decoder it takes the prompt's tokens for the source; `prompt(read)` makes the prefix that the model sees of what was
+    read (the tokens alone, unless given), behind which stands what was written. `write(scorer, source, prompt, stop)` gives
+    the tokens and how much had been read for each. Greedy. Guarantee: a token depends on no later part of the source; with k ≥
+    the length of the source it is plain decoding. Works with any model; those trained with such masks do well. Elbayad et al.
+    2020 (arXiv 2005.08595).
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=4, depth=3, seed=0)
@@ -72,8 +72,8 @@ class Commit:
     """Streaming commits: after each chunk of input the text is decoded again from what is committed, and more is committed:
     the tokens that stay the greedy choice under the new input, or those that all beams share.
 
-    As a decoder it takes its prompt for the only chunk. `follow(scorer, prompts, stop, rng)` takes the prefixes after each chunk,
-    the last one with all of the input, and gives what is committed after each. Guarantee: what is committed is always a
+    As a decoder it takes its prompt for the only chunk. `follow(scorer, prompts, stop, rng)` takes the prefixes after each
+    chunk, the last one with all of the input, and gives what is committed after each. Guarantee: what is committed is always a
     prefix of the result, and one chunk is plain decoding. "CarelessWhisper" 2025 (arXiv 2508.12301).
 
     >>> import espalier as es
@@ -137,9 +137,9 @@ def queue(
     """The queue of tokens after `rounds` rounds: each reads the first `window`, writes what the scorer says after them (up to
     the stop, whose own end token is left out) at the end, and drops the first. Ends earlier when fewer than `window` are left.
 
-    `stop` is the end tokens of the scorer's vocabulary unless given. With a scorer that plays a rule table this is a Lag system,
-    which can compute anything. Schuurmans et al. 2024 (arXiv 2410.03170). Raises `LimitExceeded` if it has not ended after
-    1000 rounds and no number was given.
+    `stop` is the end tokens of the scorer's vocabulary unless given. With a scorer that plays a rule table this is a Lag
+    system, which can compute anything. Schuurmans et al. 2024 (arXiv 2410.03170). Raises `LimitExceeded` if it has not ended
+    after 1000 rounds and no number was given.
 
     >>> import torch, espalier as es
     >>> ends = es.models.Table(3, 0, lambda context: torch.tensor([0.0, 0.0, 9.0]))  # says nothing
