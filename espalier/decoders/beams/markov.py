@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from espalier.decoders.beams.beam import longest
-from espalier.decoders.decoder import Weighted, without_constraint
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts, without_constraint
 from espalier.errors import Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.decoders.beams.beam import longest
-from espalier.decoders.decoder import Weighted
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.soft.energies import Energy, SoftText, Tokens
 from espalier.decoders.soft.models import embedding_model
 from espalier.errors import InvalidInput, Unsatisfiable, expect, require

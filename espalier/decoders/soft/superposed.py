@@ -11,8 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from espalier.decoders.decoder import Weighted, without_constraint
-from espalier.decoders.sample import check_parts
+from espalier.decoders.decoder import Weighted, check_parts, without_constraint
 from espalier.decoders.soft.models import embedding_model
 from espalier.errors import Unsatisfiable, expect, require
 from espalier.prefix import Prefix
