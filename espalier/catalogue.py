@@ -1,4 +1,4 @@
-"""The catalogue: every name that people type (drafters, verifiers, shapers, decoders), with an example of each.
+"""The catalogue: every name that people type (drafters, verifiers, policies, shapers, decoders), with an example of each.
 
 One line makes a method reachable from `lm.generate`, from the command line and from the law tests. Nothing is imported before
 it is asked for.
@@ -6,97 +6,12 @@ it is asked for.
 
 from __future__ import annotations
 
-import ast
 import difflib
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
+from espalier.catalogue_entry import Entry, Kind
 from espalier.errors import InvalidInput
-
-Kind = Literal["drafter", "verifier", "shaper", "decoder"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One name: its kind, the callable behind it ("module:name"), example arguments as people type them, and what it needs.
-
-    `needs`: what nobody can type, the first arguments in this order: "model", the target, "vocab_size", its number of tokens,
-    "lm", a language model (or a scorer), "prompt", "guide", and others that only code can give.
-
-    >>> find("shaper", "top_p").make("0.9").p
-    0.9
-    >>> find("shaper", "contrast").needs
-    ('model', 'amateur')
-    """
-
-    kind: Kind
-    name: str
-    where: str
-    example: str = ""
-    needs: tuple[str, ...] = ()
-
-    @property
-    def callable(self) -> Callable[..., Any]:
-        """What is behind the name."""
-        module, _, attribute = self.where.partition(":")
-        made: Callable[..., Any] = getattr(import_module(module), attribute)
-        return made
-
-    @property
-    def arguments(self) -> str:
-        """The arguments that may be typed, with their defaults, as in a signature."""
-        parameters = list(inspect.signature(self.callable).parameters.values())[len(self.needs) :]
-        return ", ".join(str(p).split(":")[0] + ("" if p.default is p.empty else f"={p.default!r}") for p in parameters)
-
-    def make(self, arguments: str = "", model: Any = None, **objects: Any) -> Any:
-        """The object for arguments as people type them: "8", "0.8, base=1.75". Raises `InvalidInput` for others.
-
-        `model` and `objects` are what it may need; a bare word among the arguments that is the name of one stands for it.
-        """
-        if model is not None:
-            objects = {"lm": model, "vocab_size": model.vocab_size} | objects | {"model": model}
-        positional, named = _read(self, arguments, objects)
-        if missing := [name for name in self.needs if objects.get(name) is None]:
-            raise InvalidInput(self._missing(missing))
-        positional = [objects[name] for name in self.needs] + positional
-        try:
-            inspect.signature(self.callable).bind(*positional, **named)
-        except TypeError as error:
-            raise InvalidInput(f"{self.name}:{arguments}: {error}; its arguments are ({self.arguments})") from error
-        return self.callable(*positional, **named)
-
-    def _missing(self, missing: list[str]) -> str:
-        if missing == ["guide"]:
-            return f"{self.kind} {self.name!r} follows the guide of a request, and this one has none; give regex= or grammar="
-        if "model" in missing or "lm" in missing or "vocab_size" in missing:
-            return f"{self.kind} {self.name!r} needs the model it works on; pass it where a model is at hand"
-        module, _, attribute = self.where.removeprefix("espalier.").partition(":")
-        return (
-            f"{self.kind} {self.name!r} needs {' and '.join(missing)}, which cannot be typed; build it: "
-            f"scorer=es.{module}.{attribute}({', '.join(self.needs)}, {self.arguments})"
-        )
-
-    def typical(self, model: Any = None, **objects: Any) -> Any:
-        """The object for the example arguments."""
-        return self.make(self.example, model, **objects)
-
-
-def _read(entry: Entry, arguments: str, objects: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    try:
-        call = ast.parse(f"f({arguments})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        return [_value(a, objects) for a in call.args], {str(k.arg): _value(k.value, objects) for k in call.keywords}
-    except (SyntaxError, ValueError, AssertionError) as error:
-        raise InvalidInput(
-            f"{entry.name}:{arguments}: the arguments are written as in a call, such as {entry.name}:{entry.example or '8'}"
-        ) from error
-
-
-def _value(node: ast.expr, objects: Mapping[str, Any]) -> Any:
-    return objects.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
 
 
 def _entries() -> Iterator[Entry]:
@@ -116,18 +31,67 @@ drafter  | cache       | drafting:NGramCache
 drafter  | cascade     | drafting.compose:lookup_then_recycling
 drafter  | fuse        | drafting.compose:lookup_and_recycling
 drafter  | lookahead   | drafting:Lookahead
-drafter  | quantised   | drafting:quantised      |            | model
 drafter  | jacobi      | drafting:Jacobi
+drafter  | gauss_seidel | drafting:gauss_seidel
+drafter  | hybrid      | drafting:hybrid
+drafter  | speculative_jacobi | drafting:SpeculativeJacobi
+drafter  | aggressive  | drafting:Aggressive
 drafter  | hierarchy   | drafting:Hierarchy
 drafter  | aded        | drafting:ADED
 drafter  | dresd       | drafting:DReSD
 drafter  | stand       | drafting:STAND          |            | vocab_size
+drafter  | quantised   | drafting:quantised      |            | model
+drafter  | skip_layers | drafting:skip_layers    | (1,)       | model
+drafter  | early_exit  | drafting:early_exit     | 1          | model
+drafter  | swift       | drafting:SWIFT          |            | model
+drafter  | del         | drafting:DEL            |            | model
+drafter  | rest        | drafting:REST           | nodes=4, tokens=2, shortest=1 | store
+drafter  | forced      | drafting:Forced         |            | guide, vocab
+drafter  | draft_model | drafting:DraftModel     | tokens=2   | draft
+drafter  | pearl       | drafting:Pearl          | tokens=2   | draft
+drafter  | retokenised | drafting:Retokenised    | tokens=2   | foreign, vocab
+drafter  | staged      | drafting:Staged         | tokens=2   | middle, drafter, verifier
+drafter  | rasd        | drafting:RASD           | tokens=2, top=2 | draft, retrieve
+drafter  | graft       | drafting:Graft          | nodes=5, width=2, depth=2 | draft, retrieve
+drafter  | propd       | drafting:ProPD          | top=1      | drafter, early
+drafter  | bandit      | drafting:BanditDrafter  | most=2     | drafters
+drafter  | tetris      | drafting:Tetris         |            | draft, capacity, tree
 verifier | sample_match| verification:SampleMatch
 verifier | greedy_match| verification:GreedyMatch
 verifier | rejection   | verification:Rejection
+verifier | recursive   | verification:Recursive
+verifier | multi_candidate | verification:MultiCandidate
 verifier | block       | verification:Block
 verifier | kseq        | verification:KSeq
 verifier | typical     | verification:Typical
+verifier | lenient     | verification:Lenient    | 0.4
+verifier | ensemble    | verification:Ensemble   | 0.4
+verifier | reflective  | verification:Reflective | (0, 1), weight=0.5
+verifier | judge       | verification:Judge      |            | weight
+length   | constant    | drafting:Constant       | 2
+length   | heuristic   | drafting:Heuristic      | 1, most=2
+length   | confidence  | drafting:Confidence     | 0.6, most=2
+length   | adaptive_confidence | drafting:AdaptiveConfidence | 0.5, most=2
+length   | fitted_confidence | drafting:FittedConfidence | most=2
+length   | svip        | drafting:SVIP           | threshold=0.36, most=2
+length   | ddd         | drafting:DDD            | depths=(1,), width=2, most=2
+length   | thompson    | drafting:Thompson       | 1.0, 1.0, most=2
+length   | bandit      | drafting:BanditLength   | (0, 1, 2)
+length   | bass        | drafting:BASS           | start=2, most=2
+length   | goodput     | drafting:Goodput        | most=2     | verify_cost
+length   | specdecpp   | drafting:SpecDecPP      | least=1, most=2 | acceptance
+length   | disco       | drafting:DISCO          | most=2     | acceptance
+length   | adaeagle    | drafting:AdaEAGLE       | most=2, first=1 | predict
+tree     | chain       | drafting:Chain          | 2
+tree     | chains      | drafting:Chains         | 2, 2
+tree     | k_config    | drafting:KConfig        | (2, 1)
+tree     | template    | drafting:Template       | ((0,), (1,), (0, 0))
+tree     | stochastic_beam | drafting:StochasticBeam | 2, 2
+tree     | dyspec      | drafting:DySpec         | nodes=2
+tree     | sequoia     | drafting:Sequoia        | nodes=3, depth=2, acceptance=(0.6, 0.5)
+tree     | beam        | drafting:Beam           | width=2, depth=2, nodes=3
+tree     | opt_tree    | drafting:OptTree        | nodes=3, depth=3, delta=0.0
+tree     | siblings    | drafting:Siblings       | ((0.5, 1), (0.0, 2)), most=2
 shaper   | temperature | shaping:temperature     | 0.7
 shaper   | top_k       | shaping:top_k           | 3
 shaper   | top_p       | shaping:top_p           | 0.9
@@ -185,19 +149,19 @@ decoder  | adadec      | decoders:AdaDec         | 0.9, beams=2, ahead=2
 """
 
 
-def names(kind: Kind) -> list[str]:
-    """The names of a kind, in the order of the catalogue.
+def names(kind: Kind, typed: bool = False) -> list[str]:
+    """The names of a kind, in the order of the catalogue; `typed`: of those that need nothing but a model besides.
 
-    >>> "beam" in names("decoder"), names("drafter")[0]
-    (True, 'auto')
+    >>> "beam" in names("decoder"), names("drafter")[0], "rest" in names("drafter"), "rest" in names("drafter", typed=True)
+    (True, 'auto', True, False)
     """
-    return [entry.name for entry in entries(kind)]
+    return [entry.name for entry in entries(kind) if entry.typed or not typed]
 
 
 def entries(kind: Kind | None = None) -> list[Entry]:
     """All entries of a kind, or all.
 
-    >>> {entry.kind for entry in entries()} == {"drafter", "verifier", "shaper", "decoder"}
+    >>> {entry.kind for entry in entries()} == {"drafter", "verifier", "length", "tree", "shaper", "decoder"}
     True
     """
     return [entry for entry in ENTRIES if kind in (None, entry.kind)]

@@ -89,9 +89,9 @@ def load_questions(path: Path, limit: int | None, room: int, lm: LanguageModel, 
 
 def systems(lm: LanguageModel, drafters: Sequence[str], theirs: Any = None) -> list[Peer]:
     """Our plain decoding first, then our drafters, new ones, then transformers: plain, with prompt lookup, with early exit."""
-    wrong = sorted(set(drafters) - set(catalogue.names("drafter")))
+    wrong = sorted(set(drafters) - set(catalogue.names("drafter", typed=True)))
     require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(catalogue.names('drafter'))}")
-    made = {name: catalogue.find("drafter", name).make(model=lm.model) for name in drafters}
+    made = {name: catalogue.find("drafter", name).typical(lm.model) for name in drafters}
     all_: list[Peer] = [Ours(PLAIN, lm), *(Ours(f"espalier {name}", lm, drafter) for name, drafter in made.items())]
     if theirs is not None:
         all_ += [

@@ -97,7 +97,7 @@ def speculation(
     require(tokens >= 2 and runs >= 1 and limit >= 0, "--tokens must be at least 2, --runs at least 1, --limit at least 0")
     require(start >= 0 and seconds > 0, "--start must be at least 0, --seconds more than 0")
     names = [name.strip() for name in drafter.split(",")]
-    wrong = sorted(set(names) - set(catalogue.names("drafter")))
+    wrong = sorted(set(names) - set(catalogue.names("drafter", typed=True)))
     require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(catalogue.names('drafter'))}")
     folder, lm = locate(model), load(model, dtype=dtype)
     speculation_bench(

@@ -21,6 +21,6 @@ def test_greedy_text_is_plain_decodings(dtype):
         pytest.skip("without the native kernels rows depend on what else is in a pass")
     prompts = [ids for _, ids in load_questions(OWN, 1, 512, lm)][:2]
     plain = [Ours("plain", lm).continue_greedily(ids, 16) for ids in prompts]
-    for name in catalogue.names("drafter"):
-        peer = Ours(name, lm, catalogue.find("drafter", name).make(model=lm.model))
+    for name in catalogue.names("drafter", typed=True):
+        peer = Ours(name, lm, catalogue.find("drafter", name).typical(lm.model))
         assert [peer.continue_greedily(ids, 16) for ids in prompts] == plain, name
