@@ -9,6 +9,7 @@ from torch.nn.functional import cosine_similarity
 
 import espalier as es
 from espalier import shaping as s
+from espalier.shaping.repeats.contrastive import Directions
 
 V = 6
 MODEL = Layers.random(V, [1.0, 0.7, 0.9], seed=3)
@@ -145,3 +146,15 @@ def test_what_a_model_does_not_give_is_refused_when_built():
     ):
         with pytest.raises(es.InvalidInput):
             wrong()
+
+
+def test_directions_of_many_positions_are_few_blocks_in_order():
+    vectors = torch.randn(1000, 8, generator=torch.Generator().manual_seed(2))
+    state, fork = Directions(), None
+    for i, vector in enumerate(vectors):
+        fork = state if i == 640 else fork
+        state = state + vector
+    expected = torch.nn.functional.normalize(vectors[:3], dim=-1) @ torch.nn.functional.normalize(vectors, dim=-1).T
+    assert torch.allclose(state.cosines(vectors[:3]), expected, atol=1e-6)
+    assert torch.allclose(fork.cosines(vectors[:3]), expected[:, :640], atol=1e-6)  # older states stay what they are
+    assert len(state.blocks) <= 5

@@ -24,7 +24,7 @@ HIDDEN = frozenset({Extra.HIDDEN})
 
 @dataclass(frozen=True, slots=True)
 class Directions:
-    """Vectors of length 1, one per position: whole blocks, and those since."""
+    """Vectors of length 1, one per position: blocks of doubling sizes, O(log T) of them, and those since."""
 
     blocks: tuple[Tensor, ...] = ()
     recent: tuple[Tensor, ...] = ()
@@ -33,12 +33,16 @@ class Directions:
         recent = (*self.recent, unit(hidden))
         if len(recent) < _BLOCK:
             return Directions(self.blocks, recent)
-        return Directions((*self.blocks, torch.stack(recent)), ())
+        block, blocks = torch.stack(recent), list(self.blocks)
+        while blocks and len(blocks[-1]) == len(block):
+            block = torch.cat([blocks.pop(), block])
+        return Directions((*blocks, block), ())
 
     def cosines(self, hidden: Tensor) -> Tensor:
         """[k, T]: of some vectors [k, D] with all positions."""
         parts = [*self.blocks, torch.stack(self.recent)] if self.recent else list(self.blocks)
-        return torch.cat([unit(hidden) @ part.T for part in parts], -1)
+        directions = unit(hidden)
+        return torch.cat([part @ directions.T for part in parts]).T  # the tall one first: twice as fast
 
 
 def unit(hidden: Tensor) -> Tensor:
