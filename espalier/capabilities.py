@@ -35,7 +35,9 @@ class Capabilities:
     (`model.quantised(kv_bits)`). `trees`: a tree of prefixes costs one row per node. `invariant`: a row is the same to the
     last bit whatever else is in the pass. `embeddings`: takes embeddings for tokens (`es.Soft`, `Ask(…, embeds=…)`), which
     `model.embed(tokens)` makes. `gradients`: rows are differentiable in them, and in keys and values that are given.
-    `chunked`: a prompt is read in pieces (`model.prefill(x, rows)`).
+    `chunked`: a prompt is read in pieces (`model.prefill(x, rows)`). `shared`: parts read its keys and values where they lie
+    (`model.sharing(layers)`); `sublayers`: attention and MLP of a layer may be left out apart; `exits`: it goes on from where
+    an early exit has come to (`model.exit(layer)`).
 
     >>> import espalier as es
     >>> es.models.Table.random(vocab_size=4, depth=1, seed=0).capabilities.trees
@@ -53,6 +55,9 @@ class Capabilities:
     embeddings: bool = False
     gradients: bool = False
     chunked: bool = False
+    shared: bool = False
+    sublayers: bool = False
+    exits: bool = False
 
 
 def check_rows(rows: Any, name: str, count: int, vocab_size: int) -> None:

@@ -34,7 +34,8 @@ namespace {
 // norms: input, query, key, after attention, before and after the feed-forward block; matrices: qkv, out, gate_up,
 // down.
 std::shared_ptr<PackedLayer> layer(const std::vector<std::optional<Floats>>& norms,
-                                   const std::vector<std::shared_ptr<Packed>>& matrices, int rope, int window) {
+                                   const std::vector<std::shared_ptr<Packed>>& matrices, int rope, int window,
+                                   int place, bool attends, bool feeds) {
   check(norms.size() == 6 && norms[0] && norms[4] && matrices.size() == 4,
         "a layer has six norms (four optional) and four matrices");
   auto made = std::make_shared<PackedLayer>();
@@ -49,6 +50,9 @@ std::shared_ptr<PackedLayer> layer(const std::vector<std::optional<Floats>>& nor
   made->layer.down = matrices[3]->matrix();
   made->layer.rope = rope;
   made->layer.window = window;
+  made->layer.place = place;
+  made->layer.attends = attends;
+  made->layer.feeds = feeds;
   return made;
 }
 
@@ -117,7 +121,8 @@ void bind_weights(nb::module_& m) {
       .def_prop_ro("nbytes", &Packed::nbytes);
   m.attr("LAYOUT") = layout_number;
   nb::class_<PackedLayer>(m, "Layer");
-  m.def("layer", &layer, "norms"_a, "matrices"_a, "rope"_a, "window"_a);
+  m.def("layer", &layer, "norms"_a, "matrices"_a, "rope"_a, "window"_a, "place"_a = -1, "attends"_a = true,
+        "feeds"_a = true);
 }
 
 }  // namespace espalier::kernels

@@ -40,7 +40,11 @@ class Engine {
     check(shape_.head_dim % 16 == 0, "head_dim must be a multiple of 16");
     for (const auto& [frequencies, scale] : ropes)
       ropes_.push_back({frequencies_.emplace_back(norm(frequencies))->floats(), scale});
-    for (const auto& each : layers_) pointers_.push_back(&each->layer);
+    for (const auto& each : layers_) {
+      pointers_.push_back(&each->layer);
+      const auto place = static_cast<std::size_t>(each->layer.place);
+      deepest_ = std::max(deepest_, each->layer.place < 0 ? pointers_.size() : place + 1);
+    }
     kind_ = head_->matrix().kind;
   }
 
@@ -67,7 +71,8 @@ class Engine {
     pass.taps = taps ? taps->data() : nullptr;
     check(keys.itemsize() == 4 || keys.itemsize() == 2 || keys.itemsize() == 1,
           "keys and values are float32, bfloat16 or 4 bits");
-    check(keys.shape(0) == layers_.size() && values.shape(2) == keys.shape(2) && values.itemsize() == keys.itemsize() &&
+    check(keys.shape(0) >= deepest_ && values.shape(0) == keys.shape(0) && values.shape(1) == keys.shape(1) &&
+              values.shape(2) == keys.shape(2) && values.itemsize() == keys.itemsize() &&
               keys.shape(2) * keys.itemsize() == kept_bytes(pass.kept, shape_.kv_heads * shape_.head_dim),
           "keys have another shape than the model");
     std::vector<const std::int32_t*> of_row(static_cast<std::size_t>(pass.rows));
@@ -147,6 +152,7 @@ class Engine {
   std::shared_ptr<Buffer> final_norm_;
   std::shared_ptr<Packed> head_;
   Kind kind_;
+  std::size_t deepest_ = 0;  // how many layers of keys and values there must be
   std::mutex mutex_;
   Buffer x_, delta_, qkv_, mixed_, fed_, turns_, attending_, states_, parts_, tiles_, scales_, offsets_;
 };

@@ -62,30 +62,20 @@ struct Step {
     tap(0);
     for (int l = 0; l < pass.layers; ++l) {
       const Layer& layer = *pass.layer[l];
-      const std::size_t size = pass.capacity * kept_bytes(kept, key) * l;
-      void* keys = static_cast<std::byte*>(pass.keys) + size;
-      void* values = static_cast<std::byte*>(pass.values) + size;
       const Tiles normed = tiles_for(scratch, kind, pass.rows, hidden);
-      each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
-      multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
-      each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
-      each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
-      const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
+      if (layer.attends) attend<kept>(layer, l, normed);
       each(team, thread, pass.rows, [&](int row) {
-        if (scratch.stretches > 1) merge_parts(layer, row);
-        put(heads, row, mixed(row));
+        if (layer.attends) add(row, layer.out_norm);
+        if (layer.feeds) norm_into(normed, row, layer.mlp_norm);
       });
-      multiply(layer.out, layer.gate_up, heads, scratch.delta, hidden);
-      each(team, thread, pass.rows, [&](int row) {
-        add(row, layer.out_norm);
-        norm_into(normed, row, layer.mlp_norm);
-      });
-      feed(layer, normed);
-      const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
-      each(team, thread, pass.rows,
-           [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
-      multiply(layer.down, pass.layer[l + 1 < pass.layers ? l + 1 : l]->qkv, fed, scratch.delta, hidden);
-      each(team, thread, pass.rows, [&](int row) { add(row, layer.down_norm); });
+      if (layer.feeds) {
+        feed(layer, normed);
+        const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
+        each(team, thread, pass.rows,
+             [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
+        multiply(layer.down, opening(l + 1 < pass.layers ? l + 1 : l), fed, scratch.delta, hidden);
+        each(team, thread, pass.rows, [&](int row) { add(row, layer.down_norm); });
+      }
       tap(l + 1);
     }
     each(team, thread, pass.answered, [&](int i) {
@@ -94,6 +84,28 @@ struct Step {
       __builtin_memcpy(pass.hidden + static_cast<std::size_t>(i) * shape.hidden, row, sizeof(float) * shape.hidden);
     });
   }
+
+  // The first half of layer `l`, up to what it adds to the residual stream.
+  template <Kept kept>
+  void attend(const Layer& layer, int l, const Tiles& normed) {
+    const std::size_t place = static_cast<std::size_t>(layer.place < 0 ? l : layer.place);
+    void* keys = static_cast<std::byte*>(pass.keys) + pass.capacity * kept_bytes(kept, key) * place;
+    void* values = static_cast<std::byte*>(pass.values) + pass.capacity * kept_bytes(kept, key) * place;
+    each(team, thread, pass.rows, [&](int row) { norm_into(normed, row, layer.norm); });
+    multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
+    each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
+    each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
+    const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
+    each(team, thread, pass.rows, [&](int row) {
+      if (scratch.stretches > 1) merge_parts(layer, row);
+      put(heads, row, mixed(row));
+    });
+    multiply(layer.out, layer.feeds ? layer.gate_up : opening(l + 1 < pass.layers ? l + 1 : l), heads, scratch.delta,
+             hidden);
+  }
+
+  // The first matrix that layer `l` reads.
+  const Matrix& opening(int l) const { return pass.layer[l]->attends ? pass.layer[l]->qkv : pass.layer[l]->gate_up; }
 
   // The residual stream is padded with zeros: they add nothing to the sum of squares, so the mean is over the true
   // width.

@@ -54,9 +54,11 @@ struct Matrix {
 struct Layer {
   const float *norm = nullptr, *q_norm = nullptr, *k_norm = nullptr, *out_norm = nullptr, *mlp_norm = nullptr,
               *down_norm = nullptr;
-  Matrix qkv, out, gate_up, down;  // gate_up: each panel holds 16 gates and the 16 ups that belong to them
-  int rope = 0;                    // which of the model's rotary embeddings
-  int window = 0;                  // how many positions a row sees, itself included; 0 = all
+  Matrix qkv, out, gate_up, down;     // gate_up: each panel holds 16 gates and the 16 ups that belong to them
+  int rope = 0;                       // which of the model's rotary embeddings
+  int window = 0;                     // how many positions a row sees, itself included; 0 = all
+  int place = -1;                     // where its keys and values are kept; -1 = at its own number
+  bool attends = true, feeds = true;  // which of its two halves are run
 };
 
 struct Rope {

@@ -15,8 +15,9 @@ import numpy as np
 import espalier as es
 from espalier.bench.report import median, show
 from espalier.models.executors import native
+from espalier.models.executors.choice import DTYPES
 from espalier.models.executors.packing import KINDS
-from espalier.models.transformer import DTYPES, Transformer
+from espalier.models.transformer import Transformer
 
 MEMORY = 64 << 20  # floats that are read from end to end: more than any cache holds
 PROMPTS = (128, 750)

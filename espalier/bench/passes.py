@@ -15,8 +15,9 @@ from espalier.bench.decoding import NODES
 from espalier.bench.peers import generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import require
+from espalier.models.executors.choice import DTYPES
 from espalier.models.families import Config
-from espalier.models.transformer import DTYPES, Transformer
+from espalier.models.transformer import Transformer
 
 SHAPES: dict[str, dict[str, int]] = {  # hidden, intermediate, layers, heads, kv heads, vocabulary
     "135m": {"hidden": 576, "ff": 1536, "layers": 30, "heads": 9, "kv": 3, "vocab": 49152},

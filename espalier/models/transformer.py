@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -13,17 +13,20 @@ from torch import Tensor
 from espalier.capabilities import Capabilities, Extra
 from espalier.errors import InvalidInput, require
 from espalier.models.executors import native
-from espalier.models.executors.cuda import Captured
+from espalier.models.executors.choice import executor_of
 from espalier.models.executors.eager import Eager, Executor
 from espalier.models.executors.soft_rows import Given, joined, to_given
+from espalier.models.executors.sublayers import Sublayers, chosen
 from espalier.models.executors.torch_threads import one_thread
-from espalier.models.executors.weights import Ends, read_ends, read_layers, untied
+from espalier.models.exits import Exit, staged
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
-from espalier.models.kv.borrowing import borrow, refresh
+from espalier.models.kv.borrowing import borrow
 from espalier.models.kv.layout import Pass, Plan
 from espalier.models.kv.planning import row_costs, slots_of
+from espalier.models.kv.pool import FULL
 from espalier.models.kv.store import KV
+from espalier.models.kv.tail import Tail
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Model
@@ -32,16 +35,6 @@ __all__ = ["Eager", "Executor", "Transformer"]
 
 EXTRAS: frozenset[str] = frozenset({Extra.HIDDEN, Extra.LAYERS})
 ATTENTIVE = EXTRAS | {Extra.ATTENTION}
-DTYPES = {
-    "fp32": torch.float32,
-    "float32": torch.float32,
-    "bf16": torch.bfloat16,
-    "bfloat16": torch.bfloat16,
-    "fp16": torch.float16,
-    "float16": torch.float16,
-    "int8": torch.int8,
-    "int4": torch.quint4x2,
-}
 
 
 class Transformer(Model):
@@ -57,7 +50,9 @@ class Transformer(Model):
     eager reference guarantees the same up to rounding.
     """
 
-    def __init__(self, config: Sizes, executor: Executor, budget: int = 4 << 30, chunk: int = 256) -> None:
+    def __init__(
+        self, config: Sizes, executor: Executor, budget: int = 4 << 30, chunk: int = 256, kv: KV | None = None
+    ) -> None:
         self.config = config
         self.vocab_size, self.context = config.vocab_size, config.context
         self.executor = executor
@@ -65,10 +60,10 @@ class Transformer(Model):
         self._budget, self._chunk = budget, chunk
         width = config.kv_heads * config.head_dim
         width = fourbit.width(width) if executor.kv_dtype == torch.uint8 else width
-        self.kv = KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
+        self.kv = kv or KV(executor.layers, width, executor.kv_dtype, executor.device, budget, config.context)
         self._lender: Transformer | None = None
-        self._lent: list[int] = []  # of a part: the layers that the lender has of it
-        self._copied = WeakSet[Prefix]()
+        self._whole: Transformer | None = None  # of a part that reads this model's keys and values where they lie
+        self._stages: dict[tuple[int, int], Executor] = {}
 
     @property
     def device(self) -> torch.device:
@@ -88,6 +83,9 @@ class Transformer(Model):
             embeddings=isinstance(self.executor, Eager | native.Engine),
             gradients=isinstance(self.executor, Eager),
             chunked=True,
+            shared=True,
+            sublayers=self.executor.stages,
+            exits=self.executor.stages and self._whole is None,
         )
 
     @property
@@ -115,42 +113,25 @@ class Transformer(Model):
         `dtype` is float32, bfloat16, float16, int8 (weights in 8 bits with a scale per 64 inputs) or int4 (a scale and a least
         per 32 inputs; those of a checkpoint in groups of 32 are kept); the last two on the native kernels only.
         """
-        kind = DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-        if kind is None or kind not in DTYPES.values():
-            raise InvalidInput(f"dtype {dtype!r} is not known; write one of {', '.join(DTYPES)} or the torch dtype")
-        if graphs and torch.device(device).type != "cuda":
-            raise InvalidInput(f"graphs=True captures passes on CUDA, but the device is {device}; leave it out")
-        fast = torch.device(device).type == "cpu" and native.runs(config) and not eager
-        if kind in (torch.int8, torch.quint4x2) and not fast:
-            raise InvalidInput(
-                "int8 and int4 weights run on the native CPU kernels only (device='cpu', eager=False, espalier._kernels built)"
-            )
-        config = untied(config, tensors)
-        ends = read_ends(config, tensors)
-        if fast:
-            return cls(config, native.Engine(config, read_layers(config, tensors), ends, kind), budget, chunk)
-        embed, head = ends.embed.to(device, kind), ends.head.to(device, kind)
-        bias = None if ends.head_bias is None else ends.head_bias.to(device, kind)
-        moved = Ends(embed, ends.norm.to(device), embed if config.tied else head, bias)
-        layers = [layer.to(kind, device) for layer in read_layers(config, tensors)]
-        executor = Eager(config, layers, moved)
-        return cls(config, Captured(executor) if graphs else executor, budget, chunk)
+        config, executor = executor_of(config, tensors, dtype, device, eager=eager, graphs=graphs)
+        return cls(config, executor, budget, chunk)
 
     def forward(self, prefixes: Sequence[Prefix], want: frozenset[str] = frozenset()) -> Rows:
         return self.forward_beside(prefixes, want, ())
 
     def forward_beside(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
         with self.passing, torch.no_grad():  # two passes at once would write into slots that the other one moves
-            return self._forward(prefixes, want, ahead)
+            return self.answers(prefixes, want, ahead)
+
+    @property
+    def passing(self) -> RLock:
+        return super().passing if self._whole is None else self._whole.passing
 
     def _borrow(self, prefixes: Sequence[Prefix]) -> None:
         if self._lender is not None:
             with one_thread():
                 for x in prefixes:
-                    if self._lent:
-                        refresh(self.kv, self._lender.kv, x, self._lent, self._copied)
-                    else:
-                        borrow(self.kv, self._lender.kv, x)
+                    borrow(self.kv, self._lender.kv, x)
 
     def costs(self, prefixes: Sequence[Prefix]) -> list[int]:
         with self.passing:
@@ -161,13 +142,17 @@ class Transformer(Model):
     def room(self) -> int:
         return self.kv.limit
 
-    def _forward(self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]]) -> Rows:
+    def answers(
+        self, prefixes: Sequence[Prefix], want: frozenset[str], ahead: Sequence[tuple[Prefix, int]], depth: int = FULL
+    ) -> Rows:
+        """The rows after `depth` layers; for whoever holds `passing`."""
         if unknown := want - self.extras:
             raise InvalidInput(f"this model cannot give {sorted(unknown)}; it can give {sorted(self.extras)}")
         self._borrow([*prefixes, *(x for x, _ in ahead)])
-        plan = self.kv.plan(prefixes, ahead=ahead)
+        plan = self.kv.plan(prefixes, ahead=ahead, depth=depth)
         try:
             given = Given.of(plan, prefixes, Extra.ATTENTION in want, self.capabilities)
+            require(given is None or depth == FULL, "an early exit reads tokens alone and tells nothing of attention")
             with torch.set_grad_enabled(given is not None and given.gradients):
                 rows = self._answered(plan, prefixes, want, given)
         except BaseException:
@@ -177,38 +162,33 @@ class Transformer(Model):
         return rows
 
     def _answered(self, plan: Plan, prefixes: Sequence[Prefix], want: frozenset[str], given: Given | None) -> Rows:
-        taps, noted = "layers" in want, list[Tensor]() if Extra.ATTENTION in want else None
+        taps, noted, exits = "layers" in want, list[Tensor]() if Extra.ATTENTION in want else None, plan.depth < FULL
         chunk = plan.rows if given is not None and given.gradients else self._chunk  # gradients do not cross passes
         more = () if given is None else (given, noted)
-        parts = [self._run(p, taps, *more) for p in plan.passes(chunk)]
+        parts = [self._exited(p, plan.depth) if exits else self._run(p, taps, *more) for p in plan.passes(chunk)]
+        tapped = torch.cat([part for _, part in parts if part is not None]) if taps or exits else None
+        plan.states = tapped if exits else None  # of all rows: what the model goes on from
         if not plan.asked:
             return Rows(torch.empty(0, self.vocab_size), [])
         hidden = parts[0][0] if len(parts) == 1 else torch.cat([part for part, _ in parts])
-        logits = self.executor.read(hidden, norm=False)
-        extras = {"hidden": hidden} if "hidden" in want else {}
-        if taps:
-            extras["layers"] = torch.cat([tapped for _, tapped in parts if tapped is not None])
-        if noted:
-            extras["attention"] = joined(noted)
-        rank = {row: i for i, row in enumerate(sorted(set(plan.asked)))}
+        rank = {row: row if exits else i for i, row in enumerate(sorted(set(plan.asked)))}
         order = [rank[row] for row in plan.asked]
-        if order != list(range(len(logits))):
-            logits = logits[order]
-            extras = {name: tensor[order] for name, tensor in extras.items()}
+        if order != list(range(len(hidden))):
+            hidden, tapped = hidden[order], None if tapped is None else tapped[order]
+        extras = ({"hidden": hidden} if "hidden" in want else {}) | ({"layers": tapped} if taps and tapped is not None else {})
         if noted:
-            extras["attention"] = to_given(extras["attention"], prefixes)
-        return Rows(logits, prefixes, extras)
+            extras["attention"] = to_given(joined(noted)[order], prefixes)
+        return Rows(self.executor.read(hidden, norm=False), prefixes, extras)
 
     def _run(
         self, rows: Pass, taps: bool, given: Given | None = None, noted: list[Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         if given is not None:
             rows = given.tokens(rows)
-        if (highest := int(rows.tokens.view(np.uint32).max())) >= self.config.vocab_size:
-            raise InvalidInput(
-                f"token {np.uint32(highest).astype(np.int32)} is not in the vocabulary of {self.config.vocab_size} tokens"
-            )
+        self._known(rows)
         if given is None:
+            if rows.states:
+                return staged(self, rows, self.executor.layers, False, taps)
             return self.executor.run(rows, self.kv.keys, self.kv.values, taps)
         soft = given.rows(rows, noted is not None)
         run: Any = self.executor.run  # of an executor that reads embeddings
@@ -216,6 +196,22 @@ class Transformer(Model):
         if noted is not None and soft.told is not None:
             noted.append(soft.told)
         return found
+
+    def _exited(self, rows: Pass, depth: int) -> tuple[Tensor, Tensor | None]:
+        self._known(rows)
+        return staged(self, rows, depth, True, True)
+
+    def _known(self, rows: Pass) -> None:
+        if (highest := int(rows.tokens.view(np.uint32).max())) >= self.config.vocab_size:
+            raise InvalidInput(
+                f"token {np.uint32(highest).astype(np.int32)} is not in the vocabulary of {self.config.vocab_size} tokens"
+            )
+
+    def between(self, first: int, last: int) -> Executor:
+        """The executor of the layers from `first` to `last`, made once."""
+        if (first, last) not in self._stages:
+            self._stages[first, last] = self.executor.partial(range(first, last))
+        return self._stages[first, last]
 
     def prefill(self, x: Prefix, rows: int) -> int:
         """Computes at most `rows` more tokens of `x`, a long prompt in pieces; returns how many are missing then."""
@@ -250,14 +246,27 @@ class Transformer(Model):
             raise InvalidInput(f"layers {list(layers)} must be a non-empty choice from 0 … {self.executor.layers - 1}")
         return self.on(self.executor.partial(layers))
 
-    def sharing(self, layers: Sequence[int]) -> Transformer:
-        """The part of these layers that reads this model's keys and values of all that this model has read.
+    def sharing(self, layers: Iterable[int | Sublayers]) -> Transformer:
+        """The part of these layers, or halves of layers, that reads this model's keys and values where this model has read.
 
-        What a row is asked for, and what was drafted below it, is the part's own until this model has read it: a scratch tail.
+        They stay where they lie: what a row is asked for, and what was drafted below it, has slots of the part's own in the
+        same pool until this model has read it (a scratch tail, `kv.used`), and there is no other store.
         """
-        part = self.partial(layers)
-        part._lender, part._lent = self, list(layers)
+        whole = self if self._whole is None else self._whole
+        executor = whole.executor.within(chosen(whole.executor.layers, layers))
+        part = Transformer(self.config, executor, self._budget, self._chunk, Tail(whole.kv))
+        part.vocab, part._whole = self.vocab, whole
         return part
+
+    def exit(self, layer: int) -> Exit:
+        """The model's first layers as a model; the whole goes on from what they have computed (`models.exits.Exit`)."""
+        if not self.capabilities.exits:
+            raise InvalidInput(
+                "this model cannot go on from the middle of its layers (it is a part, or another library's code runs it); "
+                f"write partial(range({layer})), a part with keys and values of its own"
+            )
+        require(1 <= layer < self.executor.layers, f"layer={layer}: an exit is after 1 … {self.executor.layers - 1} layers")
+        return Exit(self, layer)
 
     def quantised(self, kv_bits: int = 16) -> Transformer:
         """The model with its weights rounded to int8, its keys and values to bfloat16 or to 4 bits (`kv_bits`).
@@ -273,8 +282,8 @@ class Transformer(Model):
 
     @property
     def borrows(self) -> bool:
-        """Whether this is a copy of a model, rounded or in part, that copies the keys and values of that one."""
-        return self._lender is not None
+        """Whether this is a copy of a model, rounded or in part, that goes on from the keys and values of that one."""
+        return self._lender is not None or self._whole is not None
 
     def on(self, executor: Executor) -> Transformer:
         """The same model on another executor, with keys and values of its own."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from espalier.errors import InvalidInput, require
 from espalier.models.executors.eager import Eager, Executor
 from espalier.models.executors.native import Engine
+from espalier.models.executors.sublayers import Sublayers
 from espalier.models.kv.layout import Pass
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
@@ -62,11 +63,13 @@ class Scattered:
 
     def __init__(self, few: Executor, keep: Tensor, vocab_size: int) -> None:
         self.few, self.keep, self.vocab_size = few, keep, vocab_size
-        self.layers, self.kv_dtype, self.device = few.layers, few.kv_dtype, few.device
+        self.layers, self.kv_dtype, self.device, self.stages = few.layers, few.kv_dtype, few.device, few.stages
         self.kind = f"{getattr(few, 'kind', few.kv_dtype)}, {len(keep)} tokens"
 
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        return self.few.run(rows, keys, values, taps)
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        return self.few.run(rows, keys, values, taps, start=start)
 
     @torch.no_grad()
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
@@ -75,6 +78,9 @@ class Scattered:
 
     def partial(self, layers: Sequence[int]) -> Scattered:
         return Scattered(self.few.partial(layers), self.keep, self.vocab_size)
+
+    def within(self, layers: Sequence[Sublayers]) -> Scattered:
+        return Scattered(self.few.within(layers), self.keep, self.vocab_size)
 
 
 def trimmed(model: Transformer, keep: Iterable[int]) -> Transformer:

@@ -13,7 +13,8 @@ from espalier.drafting.draft_model.draft_model import DraftModel, in_place_of_mo
 from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.drafting.lengths.confidence import Confidence, FittedConfidence
 from espalier.drafting.lengths.heuristic import Both
-from espalier.drafting.self_draft.skip_layers import depth, part
+from espalier.drafting.self_draft.quantised import Afterwards
+from espalier.drafting.self_draft.skip_layers import depth, first_layers
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -25,15 +26,16 @@ def early_exit(model: Model, layer: int, tree: TreePolicy | None = None, length:
     """The drafter that is the first `layer` layers of `model` with its final norm and head.
 
     By default a chain of most probable tokens with Kangaroo's stop: at most six, as long as the most probable token has 0.6.
-    Works best with models trained for it. Elhoushi et al. 2024, "LayerSkip" (arXiv 2404.16710); Liu et al. 2024, "Kangaroo"
-    (arXiv 2404.18911), without its trained adapter.
+    The target goes on from what the exit has computed, so each drafted token passes each layer once and there is one cache
+    (tested by `test_the_target_goes_on_from_the_exit`). Works best with models trained for it. Elhoushi et al. 2024,
+    "LayerSkip" (arXiv 2404.16710); Liu et al. 2024, "Kangaroo" (arXiv 2404.18911), without its trained adapter.
 
     >>> lm.generate("Hi", drafter=early_exit(lm.model, 8))  # doctest: +SKIP
     """
     require(1 <= layer < depth(model), f"layer={layer}: after 1 … {depth(model) - 1} of the {depth(model)} layers")
-    return DraftModel(
-        part(model, range(layer)), tree=tree or Chain(kind="deterministic"), length=length or Confidence(0.6, most=6)
-    )
+    policy = length or Confidence(0.6, most=6)
+    policy = Afterwards(policy) if model.capabilities.exits else policy
+    return DraftModel(first_layers(model, layer), tree=tree or Chain(kind="deterministic"), length=policy)
 
 
 class Lens(Protocol):
@@ -49,7 +51,8 @@ class DEL(Drafter):
     would have drafted. Its agreement with the text, a moving average a_l (`keep` of the old one per token), gives the tokens
     per layer computed: (1 - a^(k+1)) / (1 - a) / (k l + L); the exit l of `exits` and the length k ≤ `most` with the largest
     are used, none if k = 0. Within a round drafting also stops at a token less probable than a threshold fitted per layer.
-    The choice looks at settled text only. Entezari Zarch et al. 2025, "DEL" (arXiv 2504.05598).
+    The choice looks at settled text only; the target goes on from where an exit has come to, in one cache.
+    Entezari Zarch et al. 2025, "DEL" (arXiv 2504.05598).
 
     Reading costs one row of the head per exit and token of text, so `exits` should be few; by default an eighth, a quarter
     and a half of the layers.
@@ -101,7 +104,7 @@ class DEL(Drafter):
             self._length = None
             return Draft(x)
         if layer not in self._parts:
-            self._parts[layer] = part(self.model, range(layer))
+            self._parts[layer] = first_layers(self.model, layer)
         self._length = Both(Constant(k), self.thresholds[layer].begin(x))
         spoken = in_place_of_model(self._target, self._parts[layer], self.kind)
         return (yield from grow(spoken, x, self.tree, self._length, rng))

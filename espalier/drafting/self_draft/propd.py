@@ -18,9 +18,10 @@ from espalier.scorer import Ask, Scorer
 class ProPD(Drafter):
     """Another drafter's deterministic drafts without the tokens that `early` does not have among its `top` after their parent.
 
-    `early` is the target's first few layers with its head (`model.partial(range(3))`). The rule looks at neither the target's
-    rows nor its random numbers, so whatever is exact for deterministic drafts stays exact. Zhong et al. 2024, "ProPD" (arXiv
-    2402.13485); there the early layers' states are reused by the full pass, here only the choice is.
+    `early` is the target's first few layers with its head, `lm.model.exit(3)`: they are the first part of its pass, which
+    goes on from them for the tokens that are kept (tested by `test_pruning_by_an_exit_computes_no_layer_twice`). The rule looks
+    at neither the target's rows nor its random numbers, so whatever is exact for deterministic drafts stays exact. Zhong et al.
+    2024, "ProPD" (arXiv 2402.13485).
 
     >>> import espalier as es
     >>> small, big = (es.models.Table.random(vocab_size=4, depth=d, seed=0) for d in (1, 2))

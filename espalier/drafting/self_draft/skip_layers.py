@@ -15,11 +15,19 @@ from espalier.drafting.growth import Chain, LengthPolicy, TreePolicy
 from espalier.drafting.lengths.confidence import AdaptiveConfidence
 from espalier.drafting.self_draft.quantised import Afterwards
 from espalier.errors import InvalidInput, require
+from espalier.models.executors.sublayers import Skipped, Sublayers, left
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.scorer import Model
 
-Skip: TypeAlias = frozenset[int]
+Skip: TypeAlias = frozenset[Skipped]
+
+
+class Shared(Protocol):
+    """A model whose parts read its own keys and values where they lie."""
+
+    def sharing(self, layers: Iterable[int | Sublayers]) -> Model: ...
+    def exit(self, layer: int) -> Model: ...
 
 
 class Layered(Protocol):
@@ -50,32 +58,61 @@ def part(model: Model, layers: Iterable[int]) -> Model:
     return small
 
 
-def without(model: Model, skip: Iterable[int]) -> Model:
-    """The model without these layers; where it can, it reads the keys and values of the whole one for settled tokens."""
-    skip, count = set(skip), depth(model)
-    require(all(0 <= layer < count for layer in skip), f"skip={sorted(skip)}: the layers are 0 … {count - 1}")
-    share = getattr(model, "sharing", None)
-    if share is None or not skip or len(skip) == count:
-        return part(model, set(range(count)) - skip)
-    small = cast(Model, share(sorted(set(range(count)) - skip)))
+def first_layers(model: Model, layer: int) -> Model:
+    """The first `layer` layers with the head; the whole model goes on from what they computed, where it can."""
+    if not model.capabilities.exits:
+        return part(model, range(layer))
+    return cast(Shared, model).exit(layer)
+
+
+def without(model: Model, skip: Iterable[Skipped]) -> Model:
+    """The model without these layers or halves of layers, (5, "attention") and (5, "mlp").
+
+    Where it can, it reads the keys and values of the whole one for settled tokens. Raises InvalidInput for halves where a model
+    cannot leave them out.
+    """
+    skip, count, able = set(skip), depth(model), model.capabilities
+    kept = left(count, skip)
+    if able.shared and skip and (able.sublayers or all(each.whole for each in kept)):
+        small: Model = cast(Shared, model).sharing(kept)
+    elif all(each.whole for each in kept):
+        return part(model, [each.layer for each in kept])
+    else:
+        raise InvalidInput(
+            f"{type(model).__name__} cannot leave out attention or MLP of a layer alone; skip whole layers, by their numbers"
+        )
     small.vocab = model.vocab
     return small
 
 
+def units(model: Model, apart: bool | None = None) -> list[Skipped]:
+    """What may be skipped: attention and MLP of all layers but the first and the last, apart where the model can.
+
+    `apart` False: whole layers. True: InvalidInput where the model cannot.
+    """
+    inner, able = range(1, depth(model) - 1), model.capabilities.sublayers
+    if apart and not able:
+        raise InvalidInput(
+            f"{type(model).__name__} cannot leave out attention or MLP of a layer alone; write apart=False, or nothing"
+        )
+    halves: list[Skipped] = [(layer, half) for layer in inner for half in ("attention", "mlp")]
+    return halves if able and apart is not False else list(inner)
+
+
 def skip_layers(
     model: Model,
-    skip: Iterable[int],
+    skip: Iterable[Skipped],
     tree: TreePolicy | None = None,
     length: LengthPolicy | None = None,
 ) -> DraftModel:
-    """The drafter that is `model` without the layers `skip`, which may come from `best_skip`.
+    """The drafter that is `model` without `skip`, which may come from `best_skip`: layers, or halves of them (5, "attention").
 
     By default a chain of most probable tokens, as long as the adaptive confidence of Draft & Verify says. For drawn drafts
     give `tree=Chain(kind="with replacement")`. The layers that are left read the target's keys and values for settled tokens
-    (tested by `test_skipped_layers_read_the_targets_keys_and_values`). Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168);
-    there attention and MLP are skipped apart, here whole layers.
+    where they lie and keep drafted ones in a scratch tail, so there is no second cache (tested by
+    `test_skipped_layers_read_the_targets_keys_and_values`). Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168).
 
-    >>> lm.generate("Hi", drafter=skip_layers(lm.model, {5, 6, 11}))  # doctest: +SKIP
+    >>> lm.generate("Hi", drafter=skip_layers(lm.model, {5, 6, (11, "attention")}))  # doctest: +SKIP
     """
     small, policy = without(model, skip), length or AdaptiveConfidence(0.8)
     policy = Afterwards(policy) if getattr(small, "borrows", False) else policy
@@ -100,11 +137,12 @@ def speed(acceptance: float, cost: float, most: int = 12) -> tuple[float, int]:
 
 
 class SkipSearch:
-    """Trials of skip sets on sample texts. The first and the last layer are kept.
+    """Trials of skip sets on sample texts. The first and the last layer are kept; attention and MLP of the others are skipped
+    apart where the model can (`apart`).
 
     A trial is one pass of the part over the samples: with `greedy` its acceptance is the share of positions where both say
     the same token first, else the mean of Σ min(p, q). `cost(kept layers)` is the time of a draft pass over that of a pass
-    of the whole model; in proportion to the layers unless measured.
+    of the whole model, in proportion to the layers unless measured; a half is half a layer.
     """
 
     def __init__(
@@ -112,14 +150,15 @@ class SkipSearch:
         model: Model,
         samples: Iterable[Sequence[int]],
         greedy: bool = True,
-        cost: Callable[[int], float] | None = None,
+        cost: Callable[[float], float] | None = None,
         most: int = 12,
+        apart: bool | None = None,
     ) -> None:
         self.model, self.greedy, self.most, self.layers = model, greedy, most, depth(model)
         self.cost = cost if cost is not None else lambda kept: kept / self.layers
         self.prefixes = [x for sample in samples for x in chain(sample)]
         require(bool(self.prefixes), "no sample has two tokens; a skip set is judged on the model's own texts")
-        self.inner = list(range(1, self.layers - 1))
+        self.inner = units(model, apart)
         self.trials: dict[Skip, Trial] = {}
         self._target = self._rows(model)
 
@@ -128,7 +167,7 @@ class SkipSearch:
         asked = self.prefixes if model is self.model else asked
         return torch.log_softmax(model.forward(asked, frozenset()).logits.double(), -1)
 
-    def trial(self, skip: Iterable[int]) -> Trial:
+    def trial(self, skip: Iterable[Skipped]) -> Trial:
         """The trial of a set; each set is tried once."""
         skip = frozenset(skip)
         if skip not in self.trials:
@@ -139,7 +178,13 @@ class SkipSearch:
                 else torch.minimum(q, self._target).exp().sum(-1)
             )
             acceptance = float(agree.mean())
-            self.trials[skip] = Trial(skip, acceptance, speed(acceptance, self.cost(self.layers - len(skip)), self.most)[0])
+            self.trials[skip] = Trial(
+                skip,
+                acceptance,
+                speed(
+                    acceptance, self.cost(self.layers - sum(0.5 if isinstance(each, tuple) else 1 for each in skip)), self.most
+                )[0],
+            )
         return self.trials[skip]
 
     def best(self) -> Trial:
@@ -175,9 +220,12 @@ def best_skip(
     trials: int = 200,
     rng: Rng | None = None,
     greedy: bool = True,
-    cost: Callable[[int], float] | None = None,
+    cost: Callable[[float], float] | None = None,
+    apart: bool | None = None,
 ) -> Trial:
     """The fastest set of layers to skip that a search of this many trials finds on sample texts (lists of tokens).
+
+    Where the model can, attention and MLP of a layer are skipped apart (`apart`; False: whole layers only).
 
     Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168).
 
@@ -185,7 +233,7 @@ def best_skip(
     """
     require(method in ("bayes", "greedy"), f"method={method!r}: 'bayes' or 'greedy'")
     require(trials >= 1, f"trials={trials}: at least one")
-    search = SkipSearch(model, samples, greedy, cost)
+    search = SkipSearch(model, samples, greedy, cost, apart=apart)
     return search.by_bayes(trials, rng or Rng(0)) if method == "bayes" else search.by_greed(trials)
 
 
@@ -198,12 +246,12 @@ def chain(tokens: Sequence[int]) -> list[Prefix]:
     return prefixes
 
 
-def random_skip(inner: Sequence[int], rng: Rng, ratio: float | None = None) -> Skip:
+def random_skip(inner: Sequence[Skipped], rng: Rng, ratio: float | None = None) -> Skip:
     """A random set of inner layers: each with one random probability, or `ratio` of them."""
     if ratio is None:
         share = (rng.categorical(torch.ones(9)) + 1) / 10
         return frozenset(layer for layer in inner if rng.flip(share))
-    weights, chosen = torch.ones(len(inner)), list[int]()
+    weights, chosen = torch.ones(len(inner)), list[Skipped]()
     for _ in range(round(ratio * len(inner))):
         at = rng.categorical(weights)
         weights[at] = 0
@@ -211,7 +259,7 @@ def random_skip(inner: Sequence[int], rng: Rng, ratio: float | None = None) -> S
     return frozenset(chosen)
 
 
-def neighbours(skip: Skip, inner: Iterable[int]) -> Iterable[Skip]:
+def neighbours(skip: Skip, inner: Iterable[Skipped]) -> Iterable[Skip]:
     """The sets that differ in one layer."""
     return (skip ^ {layer} for layer in inner)
 
@@ -225,8 +273,8 @@ def most_promising(options: Sequence[Skip], known: dict[Skip, float], layers: in
     mean, spread = y.mean(), y.std(correction=0).clamp(min=1e-9)
     y = (y - mean) / spread
     tried, new = (_bits(sets, layers) for sets in (list(known), options))
-    kernel = torch.exp(-torch.cdist(tried, tried, p=1) / (layers * scale)) + 1e-4 * torch.eye(len(y), dtype=torch.float64)
-    cross = torch.exp(-torch.cdist(new, tried, p=1) / (layers * scale))
+    kernel = torch.exp(-torch.cdist(tried, tried, p=1) / (2 * layers * scale)) + 1e-4 * torch.eye(len(y), dtype=torch.float64)
+    cross = torch.exp(-torch.cdist(new, tried, p=1) / (2 * layers * scale))
     solved = torch.linalg.solve(kernel, torch.cat([y[:, None], cross.T], 1))
     mu, sigma = cross @ solved[:, 0], (1 - (cross * solved[:, 1:].T).sum(1)).clamp(min=1e-12).sqrt()
     z = (mu - y.max()) / sigma
@@ -235,7 +283,9 @@ def most_promising(options: Sequence[Skip], known: dict[Skip, float], layers: in
 
 
 def _bits(sets: Sequence[Skip], layers: int) -> Tensor:
-    bits = torch.zeros(len(sets), layers, dtype=torch.float64)
+    bits = torch.zeros(len(sets), layers, 2, dtype=torch.float64)
     for row, skip in enumerate(sets):
-        bits[row, list(skip)] = 1
-    return bits
+        for each in skip:
+            layer, halves = (each[0], int(each[1] == "mlp")) if isinstance(each, tuple) else (each, slice(None))
+            bits[row, layer, halves] = 1
+    return bits.flatten(1)

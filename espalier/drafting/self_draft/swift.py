@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from copy import copy
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
 from espalier.drafting.growth import LengthPolicy, TreePolicy, grow
 from espalier.drafting.lengths.confidence import Confidence
-from espalier.drafting.self_draft.skip_layers import Skip, depth, most_promising, random_skip, without
+from espalier.drafting.self_draft.skip_layers import Skip, depth, most_promising, random_skip, units, without
 from espalier.drafting.trees.side_leaves import Siblings
 from espalier.errors import require
+from espalier.models.executors.sublayers import Skipped
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
@@ -21,6 +23,9 @@ from espalier.scorer import Ask, Model, Scorer
 
 class SWIFT(Drafter):
     """Drafts by the model without some of its inner layers, and looks for a better choice of them as it goes.
+
+    Attention and MLP of a layer are left out apart where the model can (`apart`). What is left reads the model's own keys and
+    values of settled tokens where they lie (tested by `test_swift_searches_halves_of_layers_on_one_cache`).
 
     Once `window` tokens are written, every `every`-th round tries a set of `ratio` of the inner layers: random ones, and
     every `bayes`-th the one with the largest expected improvement. A trial is one pass of the part over the last `window`
@@ -44,6 +49,7 @@ class SWIFT(Drafter):
         enough: float = 0.93,
         trials: int = 1000,
         patience: int = 300,
+        apart: bool | None = None,
     ) -> None:
         layers = depth(model)
         require(layers >= 3, f"the model has {layers} layers; the first and the last are kept, so none is left to skip")
@@ -51,7 +57,7 @@ class SWIFT(Drafter):
         require(min(window, every, bayes) >= 1 and context >= 1, "window, context, every and bayes are at least 1")
         self.tree, self.length = tree or Siblings(), length or Confidence(0.8, most=25)
         self.kind, self.want = self.tree.kind, self.length.reads
-        self.choice = _Choice(model, layers, ratio, enough, trials, patience)
+        self.choice = _Choice(model, units(model, apart), ratio, enough, trials, patience)
         self.window, self.context, self.every, self.bayes = window, context, every, bayes
         self._rounds = 0
         self._target: Scorer = model
@@ -76,14 +82,19 @@ class SWIFT(Drafter):
 
     def _trial(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, None]:
         skip = self.choice.next(rng, by_bayes=(len(self.choice.scores) + 1) % self.bayes == 0)
-        ids = x.tail(self.window + self.context)
-        at = len(ids) - self.window
-        prefixes = [Prefix(ids[:at])]
-        for token in ids[at:-1]:
-            prefixes.append(prefixes[-1] + token)
-        rows = yield Ask(without(self.choice.model, skip), prefixes)
+        trial = without(self.choice.model, skip)
+        ids, prefixes = x.tail(self.window + 1), list[Prefix]()
+        if getattr(trial, "borrows", False):  # each position behind what the model itself has read
+            above = [node for node in islice(x.up(), 1, self.window + 1) if node.parent and len(node.tokens) == 1]
+            prefixes = [cast(Prefix, node.parent) + node.last for node in above[::-1]]
+        if len(prefixes) < self.window:
+            given = x.tail(self.window + self.context)
+            prefixes = [Prefix(given[: -self.window])]
+            for token in given[-self.window : -1]:
+                prefixes.append(prefixes[-1] + token)
+        rows = yield Ask(trial, prefixes)
         said = rows.logits.argmax(-1).tolist()
-        self.choice.learn(skip, sum(a == b for a, b in zip(said, ids[at:], strict=True)) / self.window)
+        self.choice.learn(skip, sum(a == b for a, b in zip(said, ids[-self.window :], strict=True)) / self.window)
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self.tree.observe(x, draft, rows)
@@ -93,10 +104,10 @@ class SWIFT(Drafter):
 class _Choice:
     """The best skip set so far and all that were tried, shared by the requests. Starts with evenly spread layers, untried."""
 
-    def __init__(self, model: Model, layers: int, ratio: float, enough: float, trials: int, patience: int) -> None:
-        self.model, self.layers, self.ratio = model, layers, ratio
+    def __init__(self, model: Model, inner: list[Skipped], ratio: float, enough: float, trials: int, patience: int) -> None:
+        self.model, self.layers, self.ratio = model, depth(model), ratio
         self.enough, self.trials, self.patience = enough, trials, patience
-        self.inner = list(range(1, layers - 1))
+        self.inner = inner
         count = round(ratio * len(self.inner))
         self.skip: Skip = frozenset(self.inner[i * len(self.inner) // count] for i in range(count)) if count else frozenset()
         self.part = without(model, self.skip)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.models.executors.eager import Eager, Inputs
+from espalier.models.executors.sublayers import Sublayers
 from espalier.models.kv.layout import Pass
 
 __all__ = ["Captured"]
@@ -36,6 +37,8 @@ class Captured:
     Numbers are the reference's up to the rounding of other matrix shapes.
     """
 
+    stages = True
+
     def __init__(self, eager: Eager) -> None:
         self.eager = eager
         self.layers, self.kv_dtype, self.device = eager.layers, eager.kv_dtype, eager.device
@@ -43,9 +46,11 @@ class Captured:
         self._recordings: OrderedDict[tuple[int, ...], Recording] = OrderedDict()
 
     @torch.no_grad()
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
-        if len(rows.tokens) > ROWS:
-            return self.eager.run(rows, keys, values, taps)
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if len(rows.tokens) > ROWS or start is not None:
+            return self.eager.run(rows, keys, values, taps, start=start)
         inputs = padded(Inputs.of(rows))
         key = (len(inputs.tokens), len(inputs.seen), len(inputs.out), keys.data_ptr(), int(taps))
         recording = self._recordings.get(key)
@@ -77,6 +82,9 @@ class Captured:
 
     def partial(self, layers: Sequence[int]) -> Captured:
         return Captured(self.eager.partial(layers))
+
+    def within(self, layers: Sequence[Sublayers]) -> Captured:
+        return Captured(self.eager.within(layers))
 
 
 def padded(inputs: Inputs) -> Inputs:

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from espalier.models.executors.soft_rows import SoftRows
+from espalier.models.executors.sublayers import Sublayers
 from espalier.models.executors.weights import Ends, Layer
 from espalier.models.families import Config
 from espalier.models.kv.layout import Pass
+from espalier.models.rope import Rope
 
 __all__ = ["Eager", "Executor", "Inputs", "visible"]
 
@@ -25,11 +27,15 @@ class Executor(Protocol):
     layers: int
     kv_dtype: torch.dtype
     device: torch.device
+    stages: bool  # whether it goes on from a residual stream, and runs halves of layers
 
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, *, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """For the rows in `rows.out` the residual stream after the final norm [n, D] and, with `taps`, before the first
-        and after every layer [n, L + 1, D]; writes the keys and values of all rows. An executor with an `embedding` [V, D]
-        takes `soft` besides: a `SoftRows`, what is given for tokens."""
+        and after every layer [n, L + 1, D]; writes the keys and values of all rows. `start` [R, D]: the residual stream to
+        begin with, in place of embedded tokens. An executor with an `embedding` [V, D] takes `soft` besides: a `SoftRows`, what
+        is given for tokens."""
         ...
 
     def read(self, hidden: Tensor, norm: bool) -> Tensor:
@@ -37,7 +43,11 @@ class Executor(Protocol):
         ...
 
     def partial(self, layers: Sequence[int]) -> Executor:
-        """An executor of these layers only; weights are shared."""
+        """An executor of these layers only, with keys and values of as many layers; weights are shared."""
+        ...
+
+    def within(self, layers: Sequence[Sublayers]) -> Executor:
+        """An executor of these sublayers only, on the keys and values of all layers; weights are shared."""
         ...
 
 
@@ -75,11 +85,21 @@ class Eager:
     The residual stream, norms, softmax and logits are float32; matrices and what they multiply are in the dtype of the model.
     """
 
-    def __init__(self, config: Config, layers: Sequence[Layer], ends: Ends, kinds: Sequence[int] | None = None) -> None:
+    stages = True
+
+    def __init__(
+        self,
+        config: Config,
+        layers: Sequence[Layer],
+        ends: Ends,
+        kinds: Sequence[int] | None = None,
+        places: Sequence[Sublayers] | None = None,
+    ) -> None:
         self.config = config
         self._layers = layers
         self._ends = ends
         self._kinds = list(range(config.layers)) if kinds is None else list(kinds)
+        self._places = [Sublayers(at) for at in range(len(layers))] if places is None else list(places)
         self.layers = len(layers)
         self.device = ends.embed.device
         self.kv_dtype = ends.embed.dtype
@@ -91,13 +111,13 @@ class Eager:
         return self._ends.embed
 
     def run(
-        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None, start: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         with torch.set_grad_enabled(soft is not None and soft.gradients):
-            return self.compute(Inputs.of(rows).to(self.device), keys, values, taps, soft)
+            return self.compute(Inputs.of(rows).to(self.device), keys, values, taps, soft, start)
 
     def compute(
-        self, rows: Inputs, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+        self, rows: Inputs, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None, start: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """What `run` returns, from tensors alone: without `soft` nothing here looks at a value, so the pass can be captured."""
         config = self.config
@@ -107,32 +127,51 @@ class Eager:
             angles = rows.positions[:, None, None] * frequencies
             turns[rope] = (angles.cos() * rope.scale, angles.sin() * rope.scale)
         x = F.embedding(rows.tokens, self._ends.embed).float()
-        x = (x if soft is None else soft.embedded(x)) * config.embed_scale
+        x = (x if soft is None else soft.embedded(x)) * config.embed_scale if start is None else start
         columns = (rows.seen == rows.slots[:, None]).int().argmax(1) if soft is not None and soft.gradients else rows.slots
         tapped = [x[rows.out]] if taps else []
-        for index, (kind, layer) in enumerate(zip(self._kinds, self._layers, strict=True)):
-            h = _rms_norm(x, layer.norm, config.eps)
-            q, k, v = self._project(layer, h, turns[config.ropes[kind]])
-            k, v = k.flatten(1), v.flatten(1)
-            if soft is not None:
-                k, v = soft.kept(index, k, v)
-            keys[index, rows.slots] = k.detach().to(keys.dtype)
-            values[index, rows.slots] = v.detach().to(values.dtype)
-            seen = keys[index, rows.seen], values[index, rows.seen]
-            if soft is not None:
-                seen = soft.fresh(seen[0], columns, k), soft.fresh(seen[1], columns, v)
-            h, weights = self._attend(q, *seen, masks[config.windows[kind]])
-            if soft is not None and soft.attention:
-                soft.note(weights.mean((0, 1))[rows.out])
-            x = x + _post_norm(_linear(h, layer.out, layer.out_bias), layer.out_norm, config.eps)
-            gate, up = _linear(_rms_norm(x, layer.mlp_norm, config.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
-            h = (F.gelu(gate, approximate="tanh") if config.gelu else F.silu(gate)) * up
-            x = x + _post_norm(_linear(h, layer.down, layer.down_bias), layer.down_norm, config.eps)
+        for place, kind, layer in zip(self._places, self._kinds, self._layers, strict=True):
+            if place.attends:
+                x = x + self._mixed(layer, kind, place.layer, x, turns, masks, keys, values, rows, columns, soft)
+            if place.feeds:
+                gate, up = _linear(_rms_norm(x, layer.mlp_norm, config.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
+                h = (F.gelu(gate, approximate="tanh") if config.gelu else F.silu(gate)) * up
+                x = x + _post_norm(_linear(h, layer.down, layer.down_bias), layer.down_norm, config.eps)
             if taps:
                 tapped.append(x[rows.out])
         if soft is not None and soft.attention:
             soft.tell(rows.back[rows.out], rows.positions[rows.out])
         return _rms_norm(x[rows.out], self._ends.norm, config.eps), torch.stack(tapped, 1) if taps else None
+
+    def _mixed(
+        self,
+        layer: Layer,
+        kind: int,
+        at: int,
+        x: Tensor,
+        turns: dict[Rope, tuple[Tensor, Tensor]],
+        masks: dict[int | None, Tensor],
+        keys: Tensor,
+        values: Tensor,
+        rows: Inputs,
+        columns: Tensor,
+        soft: SoftRows | None,
+    ) -> Tensor:
+        """What a layer's attention adds to the residual stream; its keys and values are written at `at`."""
+        config = self.config
+        q, k, v = self._project(layer, _rms_norm(x, layer.norm, config.eps), turns[config.ropes[kind]])
+        k, v = k.flatten(1), v.flatten(1)
+        if soft is not None:
+            k, v = soft.kept(at, k, v)
+        keys[at, rows.slots] = k.detach().to(keys.dtype)
+        values[at, rows.slots] = v.detach().to(values.dtype)
+        seen = keys[at, rows.seen], values[at, rows.seen]
+        if soft is not None:
+            seen = soft.fresh(seen[0], columns, k), soft.fresh(seen[1], columns, v)
+        h, weights = self._attend(q, *seen, masks[config.windows[kind]])
+        if soft is not None and soft.attention:
+            soft.note(weights.mean((0, 1))[rows.out])
+        return _post_norm(_linear(h, layer.out, layer.out_bias), layer.out_norm, config.eps)
 
     def _project(self, layer: Layer, h: Tensor, turn: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Queries [R, heads, head_dim], keys and values [R, kv_heads, head_dim], normed and turned."""
@@ -167,11 +206,15 @@ class Eager:
         """The executor whose head has these rows only."""
         bias = None if self._ends.head_bias is None else self._ends.head_bias[keep]
         ends = replace(self._ends, head=self._ends.head[keep], head_bias=bias)
-        return Eager(self.config, self._layers, ends, self._kinds)
+        return Eager(self.config, self._layers, ends, self._kinds, self._places)
 
     def partial(self, layers: Sequence[int]) -> Eager:
         kinds = [self._kinds[layer] for layer in layers]
         return Eager(self.config, [self._layers[layer] for layer in layers], self._ends, kinds)
+
+    def within(self, layers: Sequence[Sublayers]) -> Eager:
+        kinds = [self._kinds[each.layer] for each in layers]
+        return Eager(self.config, [self._layers[each.layer] for each in layers], self._ends, kinds, layers)
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

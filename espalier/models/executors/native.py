@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from espalier.errors import InvalidInput
 from espalier.models.executors.packing import KINDS, PackedLayer, pack, packed_layer
 from espalier.models.executors.soft_rows import SoftRows
+from espalier.models.executors.sublayers import Sublayers
 from espalier.models.executors.weights import Ends, Layer
 from espalier.models.families import Config
 from espalier.models.kv.layout import Pass
@@ -147,6 +148,7 @@ class Engine:
     """
 
     device = torch.device("cpu")
+    stages = True
 
     def __init__(self, config: Config, layers: Iterable[Layer], ends: Ends, dtype: torch.dtype) -> None:
         kind = KINDS[dtype]
@@ -166,6 +168,7 @@ class Engine:
         self._embed, self._norm, self._head, self._layers = embed, norm, head, layers
         self._ropes = list(dict.fromkeys(config.ropes))
         self._chosen = list(range(len(layers)))  # which of the model's layers these are
+        self._halves: list[Sublayers] | None = None  # what is run of them, and where their keys and values are; None: in order
         self._rounded: tuple[Any, list[PackedLayer]] | None = None  # head and layers in int8, once they were asked for
         self._build()
 
@@ -181,7 +184,11 @@ class Engine:
         ropes = [(rope.frequencies(c.head_dim).numpy(), rope.scale) for rope in self._ropes]
         norm = self._norm.numpy()
         places = [(self._ropes.index(c.ropes[layer]), c.windows[layer] or 0) for layer in self._chosen]
-        packed = [_kernels.layer(*layer, *place) for layer, place in zip(self._layers, places, strict=True)]
+        halves = self._halves or [Sublayers(-1)] * len(places)  # -1: keys and values are kept in the order of the layers
+        packed = [
+            _kernels.layer(norms, matrices, rope, window, half.layer, half.attends, half.feeds)
+            for (norms, matrices), (rope, window), half in zip(self._layers, places, halves, strict=True)
+        ]
         self._engine = _kernels.Engine(sizes, numbers, c.gelu, packed, ropes, norm, self._head)
         self.layers = len(packed)
 
@@ -191,13 +198,13 @@ class Engine:
         return self._embed
 
     def run(
-        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, soft: SoftRows | None = None, start: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         c, answered = self.config, len(rows.out)
-        embedded = F.embedding(torch.from_numpy(rows.tokens), self._embed).float()
+        embedded = F.embedding(torch.from_numpy(rows.tokens), self._embed).float() if start is None else start.contiguous()
         if soft is not None:
             embedded = soft.embedded(embedded)
-        if c.embed_scale != 1.0:
+        if c.embed_scale != 1.0 and start is None:
             embedded *= c.embed_scale
         if keys.dtype == torch.bfloat16:
             keys, values = keys.view(torch.int16), values.view(torch.int16)
@@ -235,7 +242,14 @@ class Engine:
     def partial(self, layers: Sequence[int]) -> Engine:
         part = copy(self)
         part._layers, part._rounded = [self._layers[layer] for layer in layers], None
-        part._chosen = [self._chosen[layer] for layer in layers]
+        part._chosen, part._halves = [self._chosen[layer] for layer in layers], None
+        part._build()
+        return part
+
+    def within(self, layers: Sequence[Sublayers]) -> Engine:
+        part = copy(self)
+        part._layers, part._rounded = [self._layers[each.layer] for each in layers], None
+        part._chosen, part._halves = [self._chosen[each.layer] for each in layers], list(layers)
         part._build()
         return part
 
@@ -249,6 +263,7 @@ class Engine:
         if self.kind in ("int8", "int4") and kv_bits == 16:
             raise InvalidInput(f"the weights are {self.kind} already; only keys and values are left to be rounded: kv_bits=4")
         rough = copy(self)
+        rough._halves = None
         rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
         if self.kind not in ("int8", "int4"):
             if self._rounded is None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from espalier.errors import InvalidInput, LoadError
 from espalier.models.executors.eager import visible
+from espalier.models.executors.sublayers import Sublayers
 from espalier.models.executors.transformers_attention import NAME, Turn, current, register
 from espalier.models.kv.layout import Pass
 from espalier.models.transformer import Transformer
@@ -43,11 +44,14 @@ class HuggingFace:
     Guarantee: what `from_transformers` checked against the model's own attention, up to rounding.
     """
 
+    stages = False
+
     def __init__(self, model: Any, kinds: Sequence[int] | None = None, widest: int = 0) -> None:
         self._model, self._base = model, model.base_model
         self._config = model.config.get_text_config()
         self._parent, self._name, self._stack = _stack(self._base, int(self._config.num_hidden_layers))
         self._kinds = list(range(len(self._stack))) if kinds is None else list(kinds)
+        self._places = {kind: index for index, kind in enumerate(self._kinds)}
         self.layers = len(self._kinds)
         self.device: torch.device = model.device
         self.kv_dtype: torch.dtype = model.dtype
@@ -64,7 +68,11 @@ class HuggingFace:
         return Sizes(int(self._config.vocab_size), context, self.widest)
 
     @torch.no_grad()
-    def run(self, rows: Pass, keys: Tensor, values: Tensor, taps: bool) -> tuple[Tensor, Tensor | None]:
+    def run(
+        self, rows: Pass, keys: Tensor, values: Tensor, taps: bool, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if start is not None:
+            raise InvalidInput(f"{type(self._model).__name__} runs from its tokens on; only the library's own executors go on")
         columns, distance = visible(rows)
         at = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in vars(rows).items()}
         places = np.zeros(len(columns), np.int64)
@@ -74,7 +82,7 @@ class HuggingFace:
             positions=at["positions"],
             columns=torch.from_numpy(places).to(self.device),
             sees=torch.from_numpy(where).to(self.device),
-            place={kind: index for index, kind in enumerate(self._kinds)},
+            place=self._places,
             slots=at["slots"],
             seen=torch.from_numpy(columns).to(self.device),
             keys=keys,
@@ -108,6 +116,16 @@ class HuggingFace:
     def partial(self, layers: Sequence[int]) -> HuggingFace:
         part = HuggingFace(self._model, [self._kinds[layer] for layer in layers], self.widest)
         part._norm, part._output, part._lock = self._norm, self._output, self._lock
+        return part
+
+    def within(self, layers: Sequence[Sublayers]) -> HuggingFace:
+        if not all(each.whole for each in layers):
+            raise InvalidInput(
+                f"attention and MLP of {type(self._model).__name__} cannot be skipped apart: its own code runs its layers; "
+                "skip whole layers, or load a family that espalier runs itself"
+            )
+        part = self.partial([each.layer for each in layers])
+        part._places = {self._kinds[each.layer]: each.layer for each in layers}
         return part
 
     def _pass(self, turn: Turn, tokens: Tensor) -> Tensor:

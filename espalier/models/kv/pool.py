@@ -14,15 +14,20 @@ from espalier.models.kv import fourbit
 from espalier.models.kv.memory import Memory
 from espalier.prefix import Prefix
 
-__all__ = ["Pool", "Run", "Slots", "common"]
+__all__ = ["FULL", "Pool", "Run", "Slots", "common"]
 
 Slots = npt.NDArray[np.int32]
 SMALLEST = 256  # slots for which memory is always held
+FULL = 1 << 30  # the depth of what all layers have computed
 
 
 @dataclass(eq=False, slots=True)
 class Run:
-    """The slots of one prefix node: of its first `len(slots)` tokens (fewer than it has while it is being prefilled)."""
+    """The slots of one prefix node: of its first `len(slots)` tokens (fewer than it has while it is being prefilled).
+
+    `states` [n, d + 1, D]: the residual stream before the first and after each of the d layers that an exit has computed of
+    these tokens; None when all layers have.
+    """
 
     key: int
     prefix: weakref.ref[Prefix]
@@ -31,6 +36,12 @@ class Run:
     slots: Slots
     used: int
     path: Slots | None = None  # slots of all ancestors and of this node; kept for what was asked last
+    states: torch.Tensor | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many layers have keys and values in these slots."""
+        return FULL if self.states is None else self.states.shape[1] - 1
 
 
 class Pool:
@@ -99,13 +110,6 @@ class Pool:
         for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
             copied = yours.index_select(1, of.to(yours.device))
             mine.index_copy_(1, to.to(mine.device), (fourbit.pack(copied) if mine.dtype == torch.uint8 else copied).to(mine))
-
-    def copy_layers(self, slots: Slots, other: Pool, theirs: Slots, layers: Sequence[int]) -> None:
-        """Copies slots of another pool of the same width and dtype, of whose layers this one keeps these."""
-        to, of = (torch.from_numpy(each.astype(np.int64)).to(self.keys.device) for each in (slots, theirs))
-        for mine, yours in ((self.keys, other.keys), (self.values, other.values)):
-            for at, layer in enumerate(layers):
-                mine[at].index_copy_(0, to, yours[layer].index_select(0, of))
 
     def fitting(self, count: int) -> int:
         """The capacity for `count` slots in use: a power of two (or the limit), so that it rarely changes."""
@@ -178,7 +182,7 @@ def longest_path(
         for key in children.get((parent, tokens[depth]), ()):
             run = runs[key]
             node = run.prefix()
-            if node is None:
+            if node is None or run.states is not None:
                 continue
             same = common(node.tokens[: len(run.slots)], tokens[depth:])
             below = [*slots, run.slots[:same]]

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.kv.layout import Plan
-from espalier.models.kv.planning import lacking, planned
-from espalier.models.kv.pool import Changes, Pool, Run, Slots, coldest, longest_path
+from espalier.models.kv.planning import check_length, lacking, no_room, planned
+from espalier.models.kv.pool import FULL, Changes, Pool, Run, Slots, coldest, longest_path
 from espalier.prefix import Prefix
 from espalier.soft import Soft
 
@@ -56,6 +55,10 @@ class KV:
         self._runs: dict[int, Run] = {}
         self._children: dict[tuple[int, int], list[int]] = {}  # (parent, first token) -> nodes; 0 is the parent of roots
         self._forgotten: deque[int] = deque()
+        self._tails, self._orphans = (
+            weakref.WeakSet[KV](),
+            deque[dict[int, Run]](),
+        )  # of drafts that read this, and of gone ones
         self._salts, self._tops = weakref.WeakKeyDictionary[Prefix, int](), dict[str, int]()
         self._remembered, self._turn = list[Run](), 0
         self._open: Plan | None = None  # what is being computed now: until it is settled, slots stay where they are
@@ -100,15 +103,18 @@ class KV:
         """The bytes held now."""
         return self.capacity * self.bytes_per_token
 
-    def plan(self, prefixes: Sequence[Prefix], rows: int | None = None, ahead: Sequence[tuple[Prefix, int]] = ()) -> Plan:
+    def plan(
+        self, prefixes: Sequence[Prefix], rows: int | None = None, ahead: Sequence[tuple[Prefix, int]] = (), depth: int = FULL
+    ) -> Plan:
         """What must be computed to answer for `prefixes`, and `ahead`: the next so many rows of others, unanswered. With
-        `rows`, only the first so many rows of `prefixes` themselves, unanswered too.
+        `rows`, only the first so many rows of `prefixes` themselves, unanswered too; with `depth`, only so many layers.
 
         Raises InvalidInput for an empty prefix, ContextOverflow for one longer than the context, LimitExceeded when the
         budget does not hold what is asked at once.
         """
         with self._moving, self._changes:
-            self._release(self._open)  # there is one if an interrupt came between a plan and its end
+            for kv in self._family():
+                kv._release(kv._open)  # there is one if an interrupt came between a plan and its end
             self._collect()
             self._turn += 1
             if rows is not None:
@@ -116,10 +122,10 @@ class KV:
             every = [*prefixes, *(x for x, _ in ahead)]
             chains = [self._chain(x) for x in every]
             missing = min(lacking(self, chains), lacking(self, chains[: len(prefixes)]) + sum(count for _, count in ahead))
-            if missing > self._pool.free:
+            if (missing := missing + self._spare(prefixes)) > self._pool.free:
                 self._make_room(missing, chains)
                 chains = [self._chain(x) for x in every]
-            plan = planned(self, prefixes, [count for _, count in ahead], chains, rows)
+            plan = planned(self, Plan(depth=depth), prefixes, [count for _, count in ahead], chains, rows)
             self._open = plan
             return plan
 
@@ -129,13 +135,18 @@ class KV:
             if plan is not self._open:
                 return
             for node, slots, _ in plan.fresh:
-                (self._run(node) or self._register(node, slots)).slots = slots
+                (self._own(node) or self._register(node, slots)).slots = slots
+            self._open = None
+            for node, (first, last) in plan.begun.items():
+                if run := self._own(node):
+                    run.states = None if plan.states is None else plan.states[first:last].clone()
+            if plan.depth < FULL:
+                return
             for before in self._remembered:
                 before.path = None
-            self._remembered, self._open = [], None
+            self._remembered = []
             for key, path in plan.remember.items():
-                run = self._runs.get(key)
-                if run is not None:
+                if run := self._runs.get(key):
                     run.path, run.used = path, self._turn
                     self._remembered.append(run)
 
@@ -153,8 +164,7 @@ class KV:
     def missing(self, x: Prefix) -> int:
         """How many tokens of `x` have no keys and values."""
         with self._moving, self._changes:
-            runs = (self._run(node) for node in x.up())
-            return len(x) - sum(len(run.slots) for run in runs if run is not None)
+            return len(x) - sum(len(run.slots) for node in x.up() if (run := self._run(node)))
 
     def salt(self, root: Prefix, salt: str) -> None:
         """From now on this root shares slots with roots of the same salt only."""
@@ -164,8 +174,7 @@ class KV:
         """How many of the first tokens of `x` have keys and values, by it or by another path with the same tokens."""
         with self._moving, self._changes:
             self._collect()
-            have = [(node, self._have(node)) for node in x.path()]
-            return sum(count for _, count in have)
+            return sum([self._have(node) for node in x.path()])
 
     def clear(self) -> None:
         """Forgets everything; prefixes are computed again when asked for."""
@@ -173,15 +182,26 @@ class KV:
             self._start_anew()
 
     def _start_anew(self) -> None:
-        self._runs, self._children, self._remembered, self._open = {}, {}, [], None
+        for kv in self._family():
+            kv._children, kv._remembered, kv._open = {}, [], None
+            kv._runs.clear()
+        self._orphans.clear()
         self._pool.reset()
+
+    def _spare(self, prefixes: Sequence[Prefix]) -> int:
+        return 0  # slots that a pass takes and gives back
+
+    def _answering(self, x: Prefix, path: Slots) -> Slots:
+        """The path whose last slot the row after `x` writes, if only the row is missing."""
+        return path
+
+    def _family(self) -> list[KV]:
+        """All that take slots of this pool: this store, and the tails of drafts that read it."""
+        return [self, *self._tails]
 
     def _chain(self, x: Prefix) -> tuple[Slots, list[Prefix]]:
         """The deepest remembered path above `x`, and the nodes from there down to `x`."""
-        if len(x) == 0:
-            raise InvalidInput("an empty prefix has no last token to go on from; give it one at least, say the start token")
-        if self.context is not None and len(x) > self.context:
-            raise ContextOverflow(f"{len(x)} tokens were given, but the context holds {self.context}; shorten the prompt")
+        check_length(x, self.context)
         nodes: list[Prefix] = []
         node: Prefix | None = x
         path = EMPTY
@@ -195,6 +215,9 @@ class KV:
         return path, nodes[::-1]
 
     def _run(self, node: Prefix) -> Run | None:
+        return self._own(node)
+
+    def _own(self, node: Prefix) -> Run | None:
         run = self._runs.get(id(node))
         if run is None or run.prefix() is node:
             return run
@@ -202,30 +225,8 @@ class KV:
         return None
 
     def _have(self, node: Prefix) -> int:
-        run = self._run(node)
-        if run is None and node.parent is None and not isinstance(node, Soft):
-            run = self._adopt(node)
+        run = self._run(node) or (self._adopt(node) if node.parent is None and not isinstance(node, Soft) else None)
         return 0 if run is None else len(run.slots)
-
-    def _extend(self, plan: Plan, node: Prefix, path: Slots, rows: int | None) -> Slots:
-        """The path down to `node`, planning the rows it lacks."""
-        if id(node) in plan.paths:
-            return plan.paths[id(node)]
-        run = self._run(node)
-        slots = EMPTY if run is None else run.slots  # what was used when is noted in `commit`
-        tokens = node.tokens[len(slots) :]
-        if rows is not None:
-            tokens = tokens[: max(0, rows - plan.rows)]
-        if tokens:
-            taken = self._pool.take(len(tokens))
-            slots = np.concatenate([slots, taken]) if len(slots) else taken
-            path = np.concatenate([path, slots]) if len(path) else slots
-            plan.fresh.append((node, slots, taken))
-            plan.answered_by[id(node)] = plan.add(tokens, path)
-        elif len(slots):
-            path = np.concatenate([path, slots]) if len(path) else slots
-        plan.paths[id(node)] = path
-        return path
 
     def _register(self, node: Prefix, slots: Slots) -> Run:
         key = id(node)
@@ -261,11 +262,15 @@ class KV:
 
     def _collect(self) -> None:
         """Frees the runs of forgotten prefixes and gives memory back when three quarters of it are free."""
-        while self._forgotten:
-            run = self._runs.get(self._forgotten.popleft())
-            if run is not None and run.prefix() is None:
-                self._drop(run)
-        roomy = self._open is None and self._pool.used * 4 <= self._pool.capacity
+        family = self._family()
+        for kv in family:
+            while kv._forgotten:
+                run = kv._runs.get(kv._forgotten.popleft())
+                if run is not None and run.prefix() is None:
+                    kv._drop(run)
+        for run in (run for _ in range(len(self._orphans)) for run in self._orphans.popleft().values()):
+            self._pool.release(run.slots)
+        roomy = all(kv._open is None for kv in family) and self._pool.used * 4 <= self._pool.capacity
         if roomy and self._pool.fitting(2 * self._pool.used) < self._pool.capacity:
             self._resize(self._pool.fitting(2 * self._pool.used))
 
@@ -278,19 +283,18 @@ class KV:
             kept = {id(node) for _, chain in chains for x in chain[-1:] for node in x.up()}
             self._evict(max(count, pool.capacity // 16), kept)
         if count > pool.free:
-            raise LimitExceeded(
-                f"the KV budget holds {pool.limit} tokens ({pool.limit * self.bytes_per_token} bytes); besides what is asked "
-                f"now {pool.free} are left, but {count} are needed: raise the budget, or ask for fewer or shorter prefixes"
-            )
+            raise no_room(self, count)
 
     def _resize(self, capacity: int) -> None:
-        held = (slots for run in self._runs.values() for slots in (run.slots, run.path) if slots is not None)
+        runs = (run for runs in (*(kv._runs for kv in self._family()), *tuple(self._orphans)) for run in runs.values())
+        held = (slots for run in runs for slots in (run.slots, run.path) if slots is not None)
         self._pool.resize(capacity, list({id(slots): slots for slots in held}.values()))  # a root's path is its slots
 
     def _evict(self, count: int, kept: set[int]) -> None:
         """Frees least recently used runs, leaves before their ancestors, until `count` slots are free."""
-        for key in coldest(self._runs):
-            if self._pool.free < count and key not in kept:
-                self._drop(self._runs[key])
+        for kv in self._family()[::-1]:
+            for key in coldest(kv._runs):
+                if self._pool.free < count and key not in kept:
+                    kv._drop(kv._runs[key])
         for run in self._runs.values():
             run.path = None

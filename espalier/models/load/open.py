@@ -146,7 +146,7 @@ def load(
     >>> lm = load("gemma-3-270m", dtype="bfloat16")  # doctest: +SKIP
     """
     from espalier.lm import LanguageModel
-    from espalier.models.transformer import DTYPES
+    from espalier.models.executors.choice import DTYPES
 
     place = _device(device)
     kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
