@@ -72,10 +72,6 @@ class Rows(Sequence["Row"]):
         """These rows with other log-weights."""
         return Rows(logits, self.prefixes, self.extras, self.limits, self.after)
 
-    def about(self, prefixes: Sequence[Prefix]) -> Rows:
-        """These rows as answers about other prefixes."""
-        return Rows(self.logits, prefixes, self.extras, self.limits, self.after)
-
     def limited(self, limits: Sequence[Limit | None]) -> Rows:
         """These rows under these limits instead of the ones they have."""
         return Rows(self.logits, self.prefixes, self.extras, limits, self.after)
@@ -86,12 +82,6 @@ class Rows(Sequence["Row"]):
         extras = {name: value[index] for name, value in self.extras.items()}
         limits = [self.limits[i] for i in at] if self.limits is not None else None
         return Rows(self.logits[index], [self.prefixes[i] for i in at], extras, limits, self.after)
-
-    def joined(self, before: Sequence[Rows]) -> Rows:
-        """These rows behind others of the same model, which no constraint limits yet."""
-        parts = [*before, self]
-        extras = {name: torch.cat([part.extras[name] for part in parts]) for name in self.extras}
-        return Rows(torch.cat([part.logits for part in parts]), [x for part in parts for x in part.prefixes], extras)
 
     def followed_by(self, shaper: Shaper) -> Rows:
         """These rows with one more shaper after the constraint."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from espalier.capabilities import Capabilities
-from espalier.errors import InvalidInput, require
+from espalier.errors import InvalidInput
 from espalier.prefix import Prefix, Query
 from espalier.shaper import Shaper, Stage, shaped, stage_of
 from espalier.soft import embedded
@@ -50,12 +50,7 @@ class Ask:
 
     def __post_init__(self) -> None:
         if self.embeds is not None:
-            model = leaf(self.scorer)
-            require(
-                model is None or model.capabilities.embeddings,
-                f"{type(model).__name__} takes tokens alone, no embeddings; load a model whose capabilities are embeddings",
-            )
-            object.__setattr__(self, "prefixes", embedded(self.prefixes, self.embeds))
+            object.__setattr__(self, "prefixes", embedded(self.scorer, self.prefixes, self.embeds))
             object.__setattr__(self, "embeds", None)
 
 
@@ -197,19 +192,6 @@ class Wrapper(Scorer):
 
     def may_end(self, prefix: Prefix) -> bool:
         return self.inner.may_end(prefix)
-
-
-def leaf(scorer: Scorer) -> Model | None:
-    """The model under shapers and constraints; None if there is none, or more than one.
-
-    >>> import espalier as es
-    >>> model = es.models.Table.random(vocab_size=4, depth=1, seed=0)
-    >>> leaf(model | es.top_k(2)) is model
-    True
-    """
-    while isinstance(scorer, Wrapper):
-        scorer = scorer.inner
-    return scorer if isinstance(scorer, Model) else None
 
 
 class Shaped(Wrapper):

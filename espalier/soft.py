@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix, Query
 
-__all__ = ["Soft", "embedded"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Soft", "embedded", "leaf"]
 
 
 class Soft(Prefix):
@@ -37,6 +39,8 @@ class Soft(Prefix):
         cache: tuple[Tensor, Tensor] | None = None,
         written: bool = False,
     ) -> None:
+        from torch import Tensor
+
         expect(embeds, (Tensor, type(None)), "the embeddings of a soft prefix", "a tensor [n, D], say model.embed([5, 6])")
         require(embeds is not None or cache is not None, "a soft prefix needs embeddings [n, D], or a cache (keys, values)")
         if embeds is not None:
@@ -56,14 +60,34 @@ class Soft(Prefix):
         return any(tensor is not None and tensor.requires_grad for tensor in given)
 
 
-def embedded(prefixes: Sequence[Query], embeds: Sequence[Tensor]) -> list[Prefix]:
-    """Each prefix followed by its embeddings [n, D]. Raises `InvalidInput` unless there is one for each.
+def leaf(scorer: Any) -> Any | None:
+    """The model under shapers and constraints; None if there is none, or more than one.
 
-    >>> import torch
-    >>> [x] = embedded([Prefix([1])], [torch.zeros(1, 8)])
-    >>> len(x), x.parent.ids()
-    (2, [1])
+    >>> import espalier as es
+    >>> model = es.models.Table.random(vocab_size=4, depth=1, seed=0)
+    >>> leaf(model | es.top_k(2)) is model
+    True
     """
+    while hasattr(scorer, "inner"):
+        scorer = scorer.inner
+    return scorer if hasattr(scorer, "forward") else None
+
+
+def embedded(scorer: Any, prefixes: Sequence[Query], embeds: Sequence[Tensor]) -> list[Prefix]:
+    """Each prefix followed by its embeddings [n, D]. Raises `InvalidInput` unless there is one for each, and the scorer's model
+    takes them.
+
+    >>> import espalier as es
+    >>> embedded(es.models.Table.random(vocab_size=4, depth=1, seed=0), [Prefix([1])], [])
+    Traceback (most recent call last):
+        ...
+    espalier.errors.InvalidInput: Table takes tokens alone, no embeddings; load a model whose capabilities are embeddings
+    """
+    model = leaf(scorer)
+    require(
+        model is None or model.capabilities.embeddings,
+        f"{type(model).__name__} takes tokens alone, no embeddings; load a model whose capabilities are embeddings",
+    )
     require(
         len(embeds) == len(prefixes),
         f"embeds holds {len(embeds)} tensors for {len(prefixes)} prefixes; give one [n, D] for each",

@@ -50,7 +50,7 @@ class SecondStream(Wrapper):
 
     def answer(self, prefixes: Sequence[Prefix], want: frozenset[str]) -> Answer:
         rows: Rows = yield Ask(self.inner, [self.prefix(x) for x in prefixes], want)
-        return rows.about(prefixes)
+        return Rows(rows.logits, prefixes, rows.extras, rows.limits, rows.after)
 
     def forbid(self, prefix: Prefix, token: int) -> None:
         self.inner.forbid(self.prefix(prefix), token)

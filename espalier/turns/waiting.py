@@ -37,7 +37,17 @@ class Question:
         if len(rows) < len(self.left):
             self.done = (*self.done, rows)
             return None
-        return rows.joined(self.done) if self.done else rows
+        return _joined([*self.done, rows]) if self.done else rows
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """Rows of one model, which no constraint limits yet, one behind the other."""
+    import torch
+
+    from espalier.rows import Rows
+
+    extras = {name: torch.cat([part.extras[name] for part in parts]) for name in parts[0].extras}
+    return Rows(torch.cat([part.logits for part in parts]), [x for part in parts for x in part.prefixes], extras)
 
 
 @dataclass(eq=False, slots=True)

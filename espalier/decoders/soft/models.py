@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from espalier.errors import InvalidInput
 from espalier.models.transformer import Transformer
-from espalier.scorer import Scorer, leaf
+from espalier.scorer import Scorer
+from espalier.soft import leaf
 
 __all__ = ["embedding_model"]
 
