@@ -38,7 +38,7 @@ class LanguageModel:
 
     `generate` returns a completion, `stream` yields text as it settles; `scorer` and `prompt` are the parts for decoders of
     your own: `es.run(es.sample(lm.scorer | es.temperature(0.7), lm.prompt("Hi"), stop, es.Rng(0)))`. Any threads may share
-    one: each text is what it is alone; a pass waits for the pass before it. `most_texts` bounds `n`, and may be set.
+    one: each text is what it is alone. `most_texts` bounds `n`, and may be set; `dtype` is the number format, for reason `why`.
 
     >>> import espalier as es
     >>> lm = es.load()  # doctest: +SKIP
@@ -47,7 +47,7 @@ class LanguageModel:
 
     model: Model
     tokenizer: Tokenizer
-    most_texts: int = 1024
+    most_texts, dtype, why = 1024, "", ""
 
     def __init__(
         self, model: Model, tokenizer: Tokenizer, name: str = "model", cache_mb: float = 256, scheduler: Scheduler | None = None

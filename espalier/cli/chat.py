@@ -9,7 +9,7 @@ import typer
 
 from espalier.cli.flags import Device, Dtype, MaxTokens, ModelName, Seed, System, Temperature, TopK, TopP
 from espalier.cli.remote import Remote
-from espalier.cli.text import decoded
+from espalier.cli.text import decoded, told
 from espalier.errors import EspalierError, InvalidInput, require
 from espalier.lm import LanguageModel
 from espalier.requests.options import Options
@@ -50,7 +50,7 @@ def _partner(model: str | None, dtype: str | None, device: str | None, server: s
         return Remote(server)
     from espalier.models.load.open import load
 
-    lm = load(model, dtype=dtype, device=device)
+    lm = told(load(model, dtype=dtype, device=device))
     if lm.tokenizer.template is None:
         raise InvalidInput(f"{lm.name} has no chat template: it continues text. Use ./run generate --raw, or another --model")
     return lm

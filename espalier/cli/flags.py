@@ -15,7 +15,7 @@ PromptText = Annotated[str | None, typer.Argument(metavar="PROMPT", help='The pr
 PromptFile = Annotated[Path | None, typer.Option("--file", "-f", help="Read the prompt from this file.")]
 Raw = Annotated[bool, typer.Option("--raw", help="Continue the prompt as it is: no chat template.")]
 ModelName = Annotated[str | None, typer.Option("--model", "-m", help="Built-in name, folder, .gguf file or hub id.")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16, int8 or int4 (default: float32 on CPU).")]
+Dtype = Annotated[str | None, typer.Option(help="auto (the default), float32, bfloat16, float16, int8 or int4.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda (default: cuda if there is one).")]
 MaxTokens = Annotated[int, typer.Option(help="The most tokens to write.")]
 MaxSeconds = Annotated[float | None, typer.Option(help="The longest time to write.")]

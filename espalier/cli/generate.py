@@ -36,7 +36,7 @@ from espalier.cli.flags import (
     TopP,
     constraint,
 )
-from espalier.cli.text import read_prompt
+from espalier.cli.text import read_prompt, told
 from espalier.errors import InvalidInput
 from espalier.requests.completion import Completion
 from espalier.requests.options import Options
@@ -140,7 +140,7 @@ def generate(
     ask = question(read_prompt(prompt, file), raw_prompt, system)
     from espalier.models.load.open import load
 
-    answer(load(model, dtype=dtype, device=device), ask, options, constrained, json_line)
+    answer(told(load(model, dtype=dtype, device=device)), ask, options, constrained, json_line)
 
 
 def answer(lm: LanguageModel, ask: Any, options: dict[str, Any], constrained: Mapping[str, Any], json_line: bool) -> None:

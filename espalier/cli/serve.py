@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from espalier.cli.text import told
 from espalier.errors import InvalidInput
 from espalier.lm import LanguageModel
 
@@ -17,7 +18,7 @@ def _o(name: str, help: str) -> Any:
 
 def serve(
     model: Annotated[str | None, _o("model", "Built-in name, folder, .gguf file or hub id.")] = None,
-    dtype: Annotated[str | None, _o("dtype", "float32, bfloat16, float16 or int8.")] = None,
+    dtype: Annotated[str | None, _o("dtype", "auto (the default), float32, bfloat16, float16, int8 or int4.")] = None,
     device: Annotated[str | None, _o("device", "cpu or cuda.")] = None,
     name: Annotated[list[str] | None, _o("name", "What clients call the model (may be repeated).")] = None,
     host: Annotated[str | None, _o("host", "The address to listen at (127.0.0.1).")] = None,
@@ -71,7 +72,7 @@ def _serve(given: dict[str, Any], file: Path | None, show: bool) -> None:
     def load() -> LanguageModel:
         from espalier.models.load.open import load
 
-        lm = load(found.model, dtype=found.dtype, device=found.device, cache_mb=found.cache_mb)
+        lm = told(load(found.model, dtype=found.dtype, device=found.device, cache_mb=found.cache_mb))
         if template is not None:
             lm.tokenizer.templates, lm.tokenizer.template = {"default": template}, template
         return lm

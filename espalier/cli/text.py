@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from espalier.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from espalier.lm import LanguageModel
+
+
+def told(lm: LanguageModel) -> LanguageModel:
+    """The same model, after saying on a terminal (stderr) in which format it runs where nobody asked for one."""
+    if lm.why != "it was asked for" and sys.stderr.isatty():  # elsewhere stderr has errors alone
+        print(f"espalier: {lm.name} runs in {lm.dtype}: {lm.why}", file=sys.stderr, flush=True)
+    return lm
 
 
 def decoded(raw: bytes, where: str) -> str:

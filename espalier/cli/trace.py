@@ -26,7 +26,7 @@ from espalier.cli.flags import (
     TopP,
     constraint,
 )
-from espalier.cli.text import read_prompt
+from espalier.cli.text import read_prompt, told
 from espalier.lm import LanguageModel
 from espalier.requests.options import Options
 from espalier.requests.prompt import raw
@@ -65,7 +65,7 @@ def trace(
     text = read_prompt(prompt, file)
     from espalier.models.load.open import load
 
-    lm, said = load(model, dtype=dtype, device=device), Conversation()
+    lm, said = told(load(model, dtype=dtype, device=device)), Conversation()
     lm.complete_all([raw(text) if raw_prompt else text], trace=said, **options)
     console = Console()
     console.print(table(lm, said))

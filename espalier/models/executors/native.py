@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = [
     "kernels",
     "log_sum_exp",
     "products",
+    "quick",
     "read",
     "runs",
     "set_threads",
@@ -76,6 +78,11 @@ def choose(name: str) -> None:
 def chosen() -> str:
     """The name of the instruction set in use."""
     return "" if _kernels is None else str(_kernels.chosen())
+
+
+def quick() -> bool:
+    """Whether the instruction set in use widens bfloat16 as fast as memory gives it."""
+    return chosen() != "base" or platform.machine() in ("aarch64", "arm64")
 
 
 def threads() -> int:

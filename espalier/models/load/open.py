@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ import torch
 
 from espalier.errors import InvalidInput, LoadError, expect, require
 from espalier.models.executors import native
-from espalier.models.load import cache, packed
+from espalier.models.families import Config, NotOurs
+from espalier.models.load import cache, packed, threads
 from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, fetch, hub_answers
 from espalier.models.load.folder import Weights, all_floating, read_folder, read_gguf
-from espalier.models.load.formats import fitting
+from espalier.models.load.formats import fitting, named
 from espalier.models.load.telling import progress, say
 from espalier.models.load.through_transformers import through_transformers
 from espalier.text.tokenizer import Tokenizer
@@ -124,7 +126,7 @@ def _device(device: torch.device | str | None) -> torch.device:
 
 def load(
     name: str | os.PathLike[str] | None = None,
-    dtype: torch.dtype | str | None = None,
+    dtype: torch.dtype | str | None = "auto",
     device: torch.device | str | None = None,
     context: int | None = None,
     lora: str | os.PathLike[str] | None = None,
@@ -133,11 +135,12 @@ def load(
 ) -> LanguageModel:
     """The language model `name`, ready to generate: a folder, a `.gguf` file, a hub id or a built-in.
 
-    The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32
-    (default on CPU), bfloat16 (default on CUDA), float16, int8 or int4 (weights only, CPU only); "auto" takes the fastest of
-    them that keeps every bit of the checkpoint, and says on stderr which that is. `device` is "cpu" or "cuda" (the default if
-    there is one). `context` is the longest text, prompt and output together; left out it is what the model's positions and
-    their scaling give. `lora` is the folder of an adapter, which is merged into the weights. `cache_mb` bounds the keys and
+    The default is SmolLM2-135M-Instruct. A built-in is fetched and converted once, into `$ESPALIER_HOME`. `dtype` is float32,
+    bfloat16, float16, int8 or int4 (weights only, CPU only); "auto" takes the fastest of them that keeps every bit of the
+    checkpoint on this machine, on CUDA bfloat16; `lm.dtype` and `lm.why` say which and why. The number of threads is that
+    which was measured to be enough once (ESPALIER_THREADS sets it). `device` is "cpu" or "cuda" (the default if there is
+    one). `context` is the longest text, prompt and output together; left out it is what the model's positions and their
+    scaling give. `lora` is the folder of an adapter, which is merged into the weights. `cache_mb` bounds the keys and
     values that are kept for requests that begin alike (0 keeps none). `eager` asks for the plain torch executor, which is
     slower and gives attention and gradients too. What ours does not know runs through transformers, where that is installed.
 
@@ -149,9 +152,9 @@ def load(
     from espalier.models.executors.choice import DTYPES
 
     place = _device(device)
-    kind = dtype if dtype is not None else torch.bfloat16 if place.type == "cuda" else torch.float32
+    kind = "auto" if dtype is None else dtype
     number = DTYPES.get(kind) if isinstance(kind, str) else kind
-    if number not in DTYPES.values() and dtype != "auto":
+    if number not in DTYPES.values() and kind != "auto":
         raise InvalidInput(f"dtype {dtype!r} is not known; write auto, float32, bfloat16, float16, int8 or int4")
     if context is not None:
         expect(str(context) if isinstance(context, bool) else context, int, "context", "a number of tokens")
@@ -162,21 +165,36 @@ def load(
 
         weights = merged(weights, locate(lora))
     title = DEFAULT if name is None else os.fspath(name)
-    if number is None:
-        number, why = fitting(weights.tensors, place)
-        say(f"{title} runs in {str(number).removeprefix('torch.')}: {why}")
+    number, why = (number, "it was asked for") if number is not None else _format(weights, title, place, context, eager)
     model = _model(weights, title, number, place, context, eager)
     tokenizer = weights.tokenizer
     if weights.folder is not None and model.vocab_size != tokenizer.vocab.size:  # a config that leaves out what is the default
         tokenizer = Tokenizer.from_folder(weights.folder, end=weights.ends, size=model.vocab_size)
-    return LanguageModel(model, tokenizer, title, cache_mb)
+    lm = LanguageModel(model, tokenizer, title, cache_mb)
+    lm.dtype, lm.why = named(number), why
+    return lm
+
+
+def _format(weights: Weights, title: str, device: torch.device, context: int | None, eager: bool) -> tuple[torch.dtype, str]:
+    """The format that suits the weights and this machine, and why; looked for once for the same files."""
+    kernels = False
+    if device.type == "cpu" and not eager and "quantization_config" not in weights.config:
+        with suppress(NotOurs):  # transformers runs it
+            kernels = native.runs(Config.from_hf(weights.config, title, context)) and native.quick()
+        if kernels:
+            name, why = packed.noted_of(weights, "format", lambda: _said(fitting(weights.tensors, device)))
+            return getattr(torch, name), why
+    return fitting({}, device, kernels)
+
+
+def _said(found: tuple[torch.dtype, str]) -> list[str]:
+    return [named(found[0]), found[1]]
 
 
 def _model(
     weights: Weights, title: str, dtype: torch.dtype, device: torch.device, context: int | None, eager: bool = False
 ) -> Transformer | Paths:
     """The model of these weights: by our executor where it knows all that the configuration says, else by transformers."""
-    from espalier.models.families import Config, NotOurs
     from espalier.models.transformer import Transformer
 
     where = str(weights.folder / "config.json") if weights.folder is not None else title
@@ -192,6 +210,7 @@ def _model(
             strange = error
         else:
             if device.type == "cpu" and native.runs(config) and not eager:
+                threads.settle()
                 return Transformer(*packed.engine(config, weights, dtype, title))
             tensors = all_floating(weights.tensors, title)
             return Transformer.from_weights(config, tensors, dtype=dtype, device=device, eager=eager)

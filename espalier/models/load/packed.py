@@ -28,7 +28,7 @@ from espalier.models.load.folder import Weights, all_floating
 from espalier.models.load.packed_file import Array
 from espalier.models.load.telling import say
 
-__all__ = ["engine", "folder", "noted"]
+__all__ = ["engine", "folder", "noted", "noted_of"]
 
 VERSION = 1  # of what is in a file; the kernels' own layout is counted apart
 SMALL = 16 << 20  # bytes of source files that are packed in no time: nothing is kept of them
@@ -57,6 +57,13 @@ def noted(about: Any, find: Callable[[], Any]) -> Any:
     except OSError:
         pass  # it is found again the next time
     return found
+
+
+def noted_of(weights: Weights, what: str, find: Callable[[], Any]) -> Any:
+    """What `find()` says of the tensors of these weights, kept like `noted` unless the files are small."""
+    if sum(path.stat().st_size for path in weights.sources) < SMALL:
+        return find()
+    return noted([what, digests_of(weights.sources), VERSION], find)
 
 
 def _hash(about: Any) -> str:
