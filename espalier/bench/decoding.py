@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 import espalier as es
-from espalier.bench.memory import peak_mb
-from espalier.bench.peers import OpenVino, Ours, Peer, Transformers
+from espalier.bench.peers import TORCH, OpenVino, Ours, Peer, Transformers, peak_mb
 from espalier.bench.report import emit, machine, median, show
 from espalier.drafting.draft import Draft
 from espalier.lm import LanguageModel
@@ -35,7 +34,6 @@ COLUMNS = (
     "same_text",
     "peak_memory_mb",
 )
-TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_prompts(lm: LanguageModel, path: Path | None, limit: int, context: int) -> list[list[int]]:

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 
 import espalier as es
-from espalier.bench.decoding import TORCH
-from espalier.bench.peers import Transformers, generate
+from espalier.bench.peers import TORCH, Transformers, generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import EspalierError, InvalidInput, require
 from espalier.lm import LanguageModel

@@ -1,8 +1,14 @@
-"""The systems that are measured side by side: greedy continuation of given tokens by exactly so many tokens."""
+"""The systems that are measured side by side: greedy continuation of given tokens by exactly so many tokens.
+
+`python -m espalier.bench.peers SYSTEM DTYPE [MODEL]` prints the peak memory in MiB of one of them, alone in a process.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import resource
+import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,6 +22,8 @@ from espalier.drafting.draft import Drafter
 from espalier.lm import LanguageModel
 from espalier.requests.completion import Stats
 from espalier.requests.meter import Meter
+
+TORCH = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class Peer(ABC):
@@ -112,3 +120,27 @@ class OpenVino(Peer):
         mask = self._ov.Tensor(self._np.ones((1, len(prompt)), dtype="int64"))
         result = self._pipe.generate(self._genai.TokenizedInputs(ids, mask), config)
         return list(result.tokens[0])
+
+
+def peak_mb(system: str, dtype: str, model: str | None) -> float | None:
+    """The peak memory of loading and writing 16 tokens after 128, "espalier" or "transformers"; None if that failed."""
+    command = [sys.executable, "-m", "espalier.bench.peers", system, dtype, *([model] if model else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return float(done.stdout.split()[-1]) if done.returncode == 0 else None
+
+
+def main(system: str, dtype: str, model: str | None = None) -> None:
+    """Runs the system and prints its peak."""
+    from espalier.models.load.open import load, locate
+
+    peer: Peer
+    if system == "espalier":
+        peer = Ours(system, load(model, dtype=dtype))
+    else:
+        peer = Transformers(system, Transformers.load(locate(model), TORCH[dtype]))
+    peer.continue_greedily(list(range(100, 228)), 16)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import track
 
 from espalier import catalogue
-from espalier.bench.decoding import TORCH, timed
-from espalier.bench.peers import Ours, Peer, Transformers
+from espalier.bench.decoding import timed
+from espalier.bench.peers import TORCH, Ours, Peer, Transformers
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import InvalidInput, require
 from espalier.lm import LanguageModel
