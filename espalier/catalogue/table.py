@@ -33,6 +33,8 @@ drafter  | rasd        | drafting:RASD           | tokens=2, top=2 | draft, retr
 drafter  | graft       | drafting:Graft          | nodes=5, width=2, depth=2 | draft, retrieve
 drafter  | propd       | drafting:ProPD          | top=1      | drafter, early
 drafter  | bandit      | drafting:BanditDrafter  | most=2     | drafters
+drafter  | lattice     | drafting:Lattice
+drafter  | limited     | drafting:Limited        |            | drafter, length
 drafter  | tetris      | drafting:Tetris         |            | draft, capacity, tree
 verifier | sample_match| verification:SampleMatch
 verifier | greedy_match| verification:GreedyMatch
@@ -43,6 +45,7 @@ verifier | block       | verification:Block
 verifier | kseq        | verification:KSeq
 verifier | typical     | verification:Typical
 verifier | lenient     | verification:Lenient    | 0.4
+verifier | relaxed     | verification:Relaxed    | 2, gap=1.0
 verifier | ensemble    | verification:Ensemble   | 0.4
 verifier | reflective  | verification:Reflective | (0, 1), weight=0.5
 verifier | judge       | verification:Judge      |            | weight

@@ -19,6 +19,18 @@ from espalier.stop import Stop, budget
 from espalier.verification.match import SampleMatch
 
 
+def growing(written: int) -> int:
+    """How many positions the window holds after so many written tokens, where its greatest size does not say fewer.
+
+    At the start little can be guessed well; one position more for every two tokens (the paper's schedule is not published).
+    FastCoT's defining behaviour, a window that moves and changes its size, is tested by `test_the_window_of_fastcot_grows`.
+
+    >>> [growing(n) for n in (0, 1, 2, 8)]
+    [2, 2, 3, 6]
+    """
+    return 2 + written // 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Glanced:
     """What `glance` returns: `thought` (exact tokens), `guessed` (tokens of it that were still approximate when the answer
@@ -42,10 +54,11 @@ def glance(
 ) -> Decoder[Glanced]:
     """An answer given after at most `passes` passes of reasoning, from exact tokens and, behind them, a guessed window.
 
-    Reasoning goes on in Jacobi windows until `stop` or until `passes` are used up; then what is exact, the window's
-    present guess, and the tokens `ask` (say, "So the answer is") are read as given, and the answer is decoded until
-    `answer` stops it. Guarantee: **lossy**, since guessed tokens may never have been written; with `passes=None` the
-    reasoning is exact and so is the rest. Zhang et al. 2023, "Fast chain-of-thought" (arXiv 2311.08263).
+    Reasoning goes on in Jacobi windows, which grow with what is written up to `window` positions (`growing`), until `stop` or
+    until `passes` are used up; then what is exact, the window's present guess, and the tokens `ask` (say, "So the answer is")
+    are read as given, and the answer is decoded until `answer` stops it. Guarantee: **lossy**, since guessed tokens may never
+    have been written; with `passes=None` the reasoning is exact and so is the rest. Zhang et al. 2023, "Fast
+    chain-of-thought" (arXiv 2311.08263).
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0) | es.temperature(0)
@@ -65,7 +78,7 @@ def _thought(
     scorer: Scorer, x: Prefix, stop: Stop, rng: Rng, window: int, passes: int | None
 ) -> Decoder[tuple[Prefix, list[int]]]:
     """Reasoning in Jacobi windows: what is exact after so many passes, and the window's present guess of what follows."""
-    rounds = Rounds(scorer, x, stop, Jacobi(window), SampleMatch(), rng)
+    rounds = Rounds(scorer, x, stop, Jacobi(window, window=growing), SampleMatch(), rng)
     guesses: list[int] = []
     made = 0
     while not stop(x) and (passes is None or made < passes):

@@ -17,6 +17,7 @@ from espalier.drafting.lengths.bass import BASS
 from espalier.drafting.lengths.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence
 from espalier.drafting.lengths.goodput import Goodput
 from espalier.drafting.lengths.heuristic import Both, Heuristic
+from espalier.drafting.lengths.limited import Limited
 from espalier.drafting.lengths.predict import DISCO, AdaEAGLE, Predictor, Recorder, SpecDecPP
 from espalier.drafting.lengths.tetris import Capacity, Tetris
 from espalier.drafting.lengths.thompson import Thompson
@@ -24,6 +25,7 @@ from espalier.drafting.model_free.aded import ADED
 from espalier.drafting.model_free.aggressive import Aggressive
 from espalier.drafting.model_free.hierarchy import Hierarchy
 from espalier.drafting.model_free.jacobi import Jacobi, gauss_seidel, hybrid
+from espalier.drafting.model_free.lattice import Lattice
 from espalier.drafting.model_free.lookahead import Lookahead
 from espalier.drafting.model_free.ngram_cache import NGramCache, NGramCounts
 from espalier.drafting.model_free.prompt_lookup import PromptLookup
@@ -94,7 +96,9 @@ __all__ = [
     "Intersection",
     "Jacobi",
     "KConfig",
+    "Lattice",
     "LengthPolicy",
+    "Limited",
     "Lookahead",
     "NGramCache",
     "NGramCounts",

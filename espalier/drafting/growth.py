@@ -176,7 +176,6 @@ class TreePolicy(ABC):
     @abstractmethod
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:
         """Yields the nodes whose laws it needs (one pass of the drafter each time), and fills slots below them.
-
         The generator may be left at any yield: what was filled by then is the draft."""
 
     def finalize(self, growth: Growth) -> Draft:
@@ -194,13 +193,17 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
     tokens that made it say no are kept.
     A policy that remembers anything of a request returns a fresh one from `begin`. `meeting` is asked before `plan` where all
     requests of a round are to have reported before any of them plans (`Meeting`). `want` names extras of the drafter's rows
-    (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
+    (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads. `blind`: without the drafter's rows.
     """
 
     most: int = 1 << 30
     meeting: Scorer | None = None
     want: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
+
+    @property
+    def blind(self) -> bool:
+        return type(self).go_on is LengthPolicy.go_on
 
     def begin(self, x: Prefix) -> LengthPolicy:
         """The policy for one request, whose prompt is x."""

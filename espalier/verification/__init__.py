@@ -6,7 +6,7 @@ from espalier.verification.kseq import KSeq
 from espalier.verification.match import GreedyMatch, MultiCandidate, SampleMatch
 from espalier.verification.reflective import Reflective
 from espalier.verification.rejection import Recursive, Rejection
-from espalier.verification.relaxed import Ensemble, Lenient
+from espalier.verification.relaxed import Ensemble, Lenient, Relaxed
 from espalier.verification.typical import Typical
 from espalier.verification.verifier import Verifier, check_pair
 
@@ -21,6 +21,7 @@ __all__ = [
     "Recursive",
     "Reflective",
     "Rejection",
+    "Relaxed",
     "SampleMatch",
     "Typical",
     "Verifier",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -36,6 +37,37 @@ class Lenient(NodeByNode):
 
     def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
         return accept_or_redraw(p, self.lenience * drawn_from(law, tokens[0], p), tokens[0], rng)
+
+
+class Relaxed(NodeByNode):
+    """A drafted token is accepted if it is among the target's `top` tokens and within `gap` of the best log-probability.
+
+    Lossy: every token written has at least e^-gap of the most probable one's probability; else the most probable token is
+    written. `top=1` or `gap=0` is greedy decoding (of equals the drafted one). For a target without temperature 0, whose rows
+    would leave no other token. Xia et al. 2022, "Lossless acceleration for seq2seq generation with aggressive decoding"
+    (arXiv 2205.10350), the "++" of generalised aggressive decoding; its drafter is a trained one, this takes any.
+
+    >>> import espalier as es
+    >>> small, big = (es.models.Table.random(vocab_size=3, depth=d, seed=0) for d in (1, 2))
+    >>> drafter = es.drafting.DraftModel(small, tree=es.drafting.Chain(3, kind="deterministic"))
+    >>> [x] = es.run(es.speculate(big, es.Prefix([0]), es.stop.budget(8), drafter, Relaxed(2, gap=1.0), es.Rng(0)))
+    >>> len(x.written()), big.passes < 8
+    (8, True)
+    """
+
+    guarantee: ClassVar[Guarantee] = "lossy"
+
+    def __init__(self, top: int = 5, gap: float = 3.0) -> None:
+        require(top >= 1, f"top={top}: the most probable token at least is accepted")
+        require(gap >= 0, f"gap={gap}: a difference of log-probabilities, 0 or more")
+        self.top, self.gap = top, gap
+
+    def choose(self, p: Tensor, law: Law | None, tokens: Sequence[int], rng: Rng) -> tuple[int, bool]:
+        best = p.max()
+        least = max(float(p.topk(min(self.top, len(p))).values[-1]), float(best) * math.exp(-self.gap))
+        found = next((token for token in tokens if p[token] > 0 and float(p[token]) >= least), None)
+        token = int(p.argmax()) if found is None else found
+        return token, token in tokens
 
 
 class Ensemble(NodeByNode):

@@ -71,6 +71,7 @@ OBJECTS: dict[str, Callable[[], object]] = {  # what the examples of the catalog
     "drafter": lambda: d.DraftModel(SMALL, tree=d.KConfig((2, 1), kind="deterministic")),
     "drafters": lambda: [d.DraftModel(SMALL, tokens=1), d.DraftModel(MIDDLE, tokens=2)],
     "verifier": SampleMatch,
+    "length": lambda: d.Heuristic(1, most=2),
     "store": lambda: d.TextStore(TEXTS),
     "retrieve": lambda: d.REST(d.TextStore(TEXTS), nodes=4, tokens=2, shortest=1),
     "capacity": lambda: d.Capacity(1),
@@ -106,6 +107,8 @@ VARIANTS: dict[str, Callable[[], d.Drafter]] = {
     "gauss-seidel": lambda: d.gauss_seidel(3),
     "hybrid": lambda: d.hybrid(2, parallel=3),
     "aggressive": lambda: d.Aggressive([0, 1, 1, 0], tokens=3, match=1),
+    "lattice": lambda: d.Lattice(tokens=2, top=2, paths=2),
+    "limited stand": lambda: d.Limited(d.STAND(V, nodes=3, depth=2, order=2), d.Heuristic(1, most=2)),
     "hierarchy": lambda: d.Hierarchy(n=3, guesses=2, store=d.TextStore(TEXTS), context=1),
     "dresd": lambda: d.DReSD(d.HiddenStore(size=4), k=2, tokens=1),
     "stand": lambda: d.STAND(V, nodes=3, depth=2, order=2),
@@ -118,6 +121,11 @@ VARIANTS: dict[str, Callable[[], d.Drafter]] = {
     "trimmed": lambda: d.DraftModel(SMALL | d.VocabTrim([0, 1]), tokens=2),
     "staged, drawn": lambda: d.Staged(MIDDLE, d.DraftModel(SMALL, tokens=1), Rejection(), tokens=2),
     "staged greedy": lambda: d.Staged(MIDDLE, d.PromptLookup(tokens=2), GreedyMatch(), tokens=3),
+    "staged tree": lambda: d.Staged(MIDDLE, d.PromptLookup(tokens=2), SampleMatch(), tokens=2, tree=d.KConfig((2, 1))),
+    "staged beam": lambda: d.Staged(
+        MIDDLE, d.DraftModel(SMALL, tree=d.Chain(1, kind="deterministic")), SampleMatch(), tokens=2, tree=d.Beam(2, 2, 3)
+    ),
+    "last row": lambda: d.DraftModel(SMALL, tree=d.KConfig((2, 1), last_row=0.5)),
     "speculative jacobi": lambda: d.SpeculativeJacobi(2),
     "intersection": lambda: d.DraftModel(d.Intersection(FOREIGN, VOCAB), tokens=2),
     "string law": lambda: d.DraftModel(d.StringLaw(FOREIGN, VOCAB), tokens=2),

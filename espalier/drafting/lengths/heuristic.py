@@ -54,6 +54,10 @@ class Both(LengthPolicy):
         self.want = frozenset[str]().union(*(policy.want for policy in policies))
         self.reads = frozenset[str]().union(*(policy.reads for policy in policies))
 
+    @property
+    def blind(self) -> bool:
+        return all(policy.blind for policy in self.policies)
+
     def begin(self, x: Prefix) -> LengthPolicy:
         return Both(*(policy.begin(x) for policy in self.policies))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from espalier.drafting.draft import Draft, Drafter, ModelFree, PerText
@@ -22,7 +23,7 @@ class Jacobi(PerText):
     at the latest, and the fixed point is greedy decoding. `guess` fills new positions (the paper's padding token); by
     default the last token of the text does. `mode`:
 
-    - "sliding": the window always holds `tokens` positions (Jacobi);
+    - "sliding": the window always holds `tokens` positions (Jacobi), or at most so many: `window(written tokens)`;
     - "blocks": a block of `tokens` positions is solved before the next one begins (Gauss-Seidel-Jacobi);
     - "hybrid": blocks for the first `parallel` written tokens, one token at a time from there on.
 
@@ -36,11 +37,18 @@ class Jacobi(PerText):
     (12, True)
     """
 
-    def __init__(self, tokens: int = 6, mode: Mode = "sliding", parallel: int = 64, guess: int | None = None) -> None:
+    def __init__(
+        self,
+        tokens: int = 6,
+        mode: Mode = "sliding",
+        parallel: int = 64,
+        guess: int | None = None,
+        window: Callable[[int], int] | None = None,
+    ) -> None:
         require(tokens >= 1, f"tokens={tokens}: a window holds at least one guess")
         require(mode in ("sliding", "blocks", "hybrid"), f"mode={mode!r}: write 'sliding', 'blocks' or 'hybrid'")
         require(parallel >= 1, f"parallel={parallel}: at least one token must be decoded in parallel")
-        self.tokens, self.mode, self.parallel, self.guess = tokens, mode, parallel, guess
+        self.tokens, self.mode, self.parallel, self.guess, self.window = tokens, mode, parallel, guess, window
 
     def begin(self, x: Prefix) -> Drafter:
         return _Window(self)
@@ -58,7 +66,8 @@ class _Window(ModelFree):
         if not len(x) or (s.mode == "hybrid" and done >= s.parallel):
             return Draft(x)
         # the block's positions that are still open: a pass settles one more than its draft holds
-        size = s.tokens if s.mode == "sliding" else s.tokens - done % s.tokens - 1
+        sliding = s.tokens if s.window is None else max(1, min(s.tokens, s.window(done)))
+        size = sliding if s.mode == "sliding" else s.tokens - done % s.tokens - 1
         filler = s.guess if s.guess is not None else x.last
         draft = Draft(x)
         draft.extend(0, (self.guesses + [filler] * size)[:size])

@@ -7,24 +7,29 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree, PerText
+from espalier.drafting.draft import Draft, Drafter, Kind, ModelFree, PerText, budget
 from espalier.drafting.text_log import Reading, Session
-from espalier.drafting.trees.static_tree import rank_template
+from espalier.drafting.trees.static_tree import MeasuredTree
 from espalier.errors import require
 from espalier.models.executors import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
 from espalier.scorer import Scorer
+from espalier.shaper import shaped
 
 
 class STAND(PerText):
-    """A static tree whose siblings are drawn, without replacement, from what the target said after the same n-gram before.
+    """A tree whose siblings are drawn, without replacement, from what the target said after the same n-gram before.
 
     A table keeps, for contexts of `order` − 1 down to 1 tokens, the `top` most probable next tokens with their probabilities,
-    averaged over all times that the target scored that context. The longest known context gives q, renormalised; a node's
-    slots are drawn from it one after the other (which is the law of Gumbel top-k), and every sibling group carries its q, so
-    rejection without replacement is exact. Which slots exist depends on the template and on q alone, never on a drawn token.
+    averaged over all times that the target scored that context: the law from which the target draws, after temperature and
+    truncation (temperature 0 left out). The longest known context gives q, renormalised; a node's slots are drawn from it one
+    after the other (which is the law of Gumbel top-k), and every sibling group carries its q, so rejection without
+    replacement is exact. Which slots exist depends on the template and on q alone, never on a drawn token. The template has
+    the `nodes` slots with the largest measured acceptance: how often the r-th draw at depth d was accepted when it was tried,
+    on settled text, counted on top of a geometric prior, and worked out anew every `every` rounds (tested by
+    `test_stand_stores_the_tempered_law` and `test_stand_builds_its_tree_from_what_was_accepted`).
     The table is shared by all requests, as between the parallel thoughts on one problem; `shared=False`: not.
     Song et al. 2025, "Accelerated test-time scaling with model-free speculative sampling" (arXiv 2506.04708).
 
@@ -39,15 +44,21 @@ class STAND(PerText):
     kind: Kind = "without replacement"
 
     def __init__(
-        self, vocab_size: int, nodes: int = 24, depth: int = 6, order: int = 4, top: int = 10, shared: bool = True
+        self,
+        vocab_size: int,
+        nodes: int = 24,
+        depth: int = 6,
+        order: int = 4,
+        top: int = 10,
+        shared: bool = True,
+        every: int = 32,
     ) -> None:
         require(vocab_size >= 1, f"vocab_size={vocab_size}: write the target's, as in STAND(lm.vocab_size)")
         require(order >= 2, f"order={order}: an n-gram that can draft has at least 2 tokens")
         require(top >= 1, f"top={top}: at least one token per context must be kept")
-        template = rank_template(nodes, depth, top)
+        budget(every=every)
         self.vocab_size, self.order, self.top, self.shared = vocab_size, order, top, shared
-        self.slots = {path[:-1]: 1 + max(p[-1] for p in template if p[:-1] == path[:-1]) for path in template}
-        self.table, self._session = _Table(top), Session()
+        self.measured, self.table, self._session = MeasuredTree(nodes, depth, top, every), _Table(top), Session()
 
     def check(self, scorer: Scorer) -> None:
         require(
@@ -97,23 +108,28 @@ class _Stand(ModelFree):
         queue: list[tuple[tuple[int, ...], int]] = [((), 0)]
         for path, node in queue:
             law = self.table.law(draft.prefixes[node].tail(s.order - 1))
-            if path not in s.slots or not law:
+            slots = s.measured.children.get(path, 0)
+            if not slots or not law:
                 continue
             tokens = list(law)
             rest = torch.tensor(list(law.values()), dtype=torch.float64)
             draft.drawn(node, _dense(s.vocab_size, tokens, rest / rest.sum()), replacement=False)
-            for slot in range(min(s.slots[path], len(tokens))):
+            for slot in range(min(slots, len(tokens))):
                 at = rng.categorical(rest)
                 rest[at] = 0
                 queue.append(((*path, slot), draft.add(node, tokens[at])))
         return draft
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
+        self.settings.measured.learn(x, draft)
         settled = set(x.up())
         at = [i for i, prefix in enumerate(rows.prefixes) if prefix in settled]
         if not at:
             return
         logits = rows.logits[at].float()
+        for shaper in rows.after:
+            if not shaper.greedy:
+                logits = shaped(shaper, logits.log_softmax(-1), [rows.prefixes[i] for i in at])
         values, tokens = native.top(logits, self.settings.top)
         p = (values - logits.logsumexp(-1, keepdim=True)).exp().tolist()
         for i, ids, weights in zip(at, tokens.tolist(), p, strict=True):

@@ -61,9 +61,10 @@ class _Retrieval(ModelFree):
 class RASD(Drafter):
     """A retrieved tree, cut to what a draft model thinks possible, and the model's own chain, fused in one tree.
 
-    Below the root only retrieved tokens that are among the model's `top` stay; then `tokens` steps of the model's most
-    probable tokens are merged in by longest common prefix, `nodes` in all. What the draft model says is used to choose,
-    not drawn, so the draft is deterministic.
+    One pass of the model over the retrieved tree says of every node which tokens may follow; at every depth only those among
+    its `top` stay (tested by `test_rasd_prunes_at_every_depth`). Then `tokens` steps of the model's most probable tokens are
+    merged in by longest common prefix, `nodes` in all. What the draft model says is used to choose, not drawn, so the draft
+    is deterministic.
     Quan, Yang, Xie, et al. 2025, "RASD: Retrieval-augmented speculative decoding" (arXiv 2503.03434).
 
     >>> import espalier as es
@@ -91,28 +92,30 @@ class RASD(Drafter):
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         found = yield from self.retrieve.propose(x, rng)
-        draft, node = Draft(x), 0
-        [row] = yield Ask(self.model, [x])
-        kept = _below(found, likely(row, self.top))
+        inner = [node for node, children in enumerate(found.children) if children or not node]
+        rows = yield Ask(self.model, [found.prefixes[node] for node in inner])
+        row_of = dict(zip(inner, rows, strict=True))
+        likely_after = {node: likely(row, self.top) for node, row in row_of.items()}
+        kept = {0}
+        for node in range(1, len(found.prefixes)):
+            if found.parents[node] in kept and found.token(node) in likely_after[found.parents[node]]:
+                kept.add(node)
+        draft, node, at, row = Draft(x), 0, 0, row_of[0]
         for _ in range(min(self.tokens, self.nodes)):
-            node = draft.add(node, guess(row))
-            if draft.depth(node) < self.tokens:
+            token = guess(row)
+            at = next((child for child in found.children[at] if found.token(child) == token), -1) if at >= 0 else -1
+            node = draft.adopt(node, found.prefixes[at]) if at >= 0 else draft.add(node, token)
+            if draft.depth(node) == self.tokens:
+                break
+            if at in row_of:  # the model has read this one already
+                row = row_of[at]
+            else:
                 [row] = yield Ask(self.model, [draft.prefixes[node]])
-        merge(draft, kept, self.nodes)
+        merge(draft, found.cut(kept), self.nodes)
         return draft
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         self.retrieve.observe(x, draft, rows)
-
-
-def _below(draft: Draft, first: set[int]) -> Draft:
-    """The draft without what does not begin with one of these tokens."""
-    kept, place = Draft(draft.prefixes[0]), {0: 0}
-    for node in range(1, len(draft.prefixes)):
-        parent = draft.parents[node]
-        if parent in place and (parent != 0 or draft.token(node) in first):
-            place[node] = kept.add(place[parent], draft.token(node))
-    return kept
 
 
 class Graft(Drafter):

@@ -59,6 +59,10 @@ class Afterwards(LengthPolicy):
         self.inner, self.most, self.want, self.reads = inner, inner.most, inner.want, inner.reads
         self._read, self.meeting = False, inner.meeting
 
+    @property
+    def blind(self) -> bool:
+        return self.inner.blind
+
     def begin(self, x: Prefix) -> LengthPolicy:
         return Afterwards(self.inner.begin(x))
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from espalier.drafting.draft import Draft, budget
+from espalier.prefix import Prefix
 
 Ranks: TypeAlias = tuple[tuple[int, ...], ...]
 
@@ -36,6 +37,64 @@ def rank_template(nodes: int, depth: int = 6, width: int = 8, decay: float = 0.3
         if path[-1] + 1 < width:
             heapq.heappush(heap, (value * decay, (*path[:-1], path[-1] + 1)))
     return tuple(sorted(chosen))
+
+
+class MeasuredTree:
+    """The `nodes` slots that were most often accepted: a template made from what became of drafts of the same shape.
+
+    The r-th child at depth d is accepted with probability a[d][r] when it is tried, a ratio of counts that start at a geometric
+    prior; a slot's worth is the product along its path, so the best set is prefix closed. `children[path]` says how many
+    children the node at a path of ranks has. Worked out anew every `every` rounds.
+
+    >>> MeasuredTree(nodes=4, depth=3, width=2, every=8).children
+    {(): 2, (0,): 1, (0, 0): 1}
+    """
+
+    def __init__(self, nodes: int, depth: int, width: int, every: int, decay: float = 0.35) -> None:
+        budget(nodes=nodes)
+        budget(depth=depth, width=width)
+        self.nodes, self.depth, self.width, self.every, self.rounds = nodes, depth, width, every, 0
+        prior = [(1 - decay) * decay**rank for rank in range(width)]
+        left = [1.0, *(1 - sum(prior[:rank]) for rank in range(1, width))]
+        # (accepted, tried) of every depth and rank: four imagined trials of each
+        self.counts = [[(4 * prior[rank] / left[rank], 4.0) for rank in range(width)] for _ in range(depth)]
+        self.children = self._best()
+
+    def learn(self, x: Prefix, draft: Draft) -> None:
+        """Counts which children were accepted and which refused before them, in the draft from which the text grew to x."""
+        if not len(draft):
+            return
+        path = [0, *draft.accepted(x)]
+        for depth, (node, taken) in enumerate(zip(path, [*path[1:], None], strict=True)):
+            if depth == self.depth or (taken is None and not draft.missed(x)):
+                break
+            for rank, child in enumerate(draft.children[node][: self.width]):
+                accepted, tried = self.counts[depth][rank]
+                self.counts[depth][rank] = accepted + (child == taken), tried + 1
+                if child == taken:
+                    break
+        self.rounds += 1
+        if self.rounds % self.every == 0:
+            self.children = self._best()
+
+    def _best(self) -> dict[tuple[int, ...], int]:
+        reach = [list[float]() for _ in range(self.depth)]  # a[d][r], once those before it were refused
+        for depth, counts in enumerate(self.counts):
+            left = 1.0
+            for accepted, tried in counts:
+                reach[depth].append(left * accepted / tried)
+                left *= 1 - accepted / tried
+        heap: list[tuple[float, tuple[int, ...]]] = [(-reach[0][0], (0,))]
+        children, taken = dict[tuple[int, ...], int](), 0
+        while heap and taken < self.nodes:
+            value, path = heapq.heappop(heap)
+            children[path[:-1]], taken = path[-1] + 1, taken + 1
+            if len(path) < self.depth:
+                heapq.heappush(heap, (value * reach[len(path)][0], (*path, 0)))
+            if path[-1] + 1 < self.width:
+                level = reach[len(path) - 1]
+                heapq.heappush(heap, (value / max(level[path[-1]], 1e-12) * level[path[-1] + 1], (*path[:-1], path[-1] + 1)))
+        return children
 
 
 def grow(draft: Draft, template: Ranks, successors: Callable[[int], Sequence[int]]) -> Draft:
