@@ -8,6 +8,7 @@ from toys import random_lm, speaks
 import espalier as es
 from espalier.constraints import ToolCall
 from espalier.errors import InvalidInput
+from espalier.text.tokenizer import Tokenizer
 
 
 def add(a: int, b: int = 0) -> int:
@@ -56,3 +57,14 @@ def test_the_template_is_told_of_the_tools():
 def test_choices_that_cannot_be_made(options, words):
     with pytest.raises(InvalidInput, match=words):
         random_lm().generate(es.raw("x"), **options)
+
+
+def test_calls_are_written_with_the_special_tokens_of_the_vocabulary():
+    lm = random_lm(seed=3)
+    lm.tokenizer._backend.add_special_tokens(["[TOOL_CALLS]"])
+    tok = Tokenizer(lm.tokenizer._backend, {"eos_token": "<end>", "chat_template": "{{ messages }}[TOOL_CALLS]"})
+    lm = es.LanguageModel(es.models.Table.random(tok.vocab.size, 2, 0), tok, "toy")
+    tools = {"add": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}
+    out = lm.generate(es.raw("x"), tools=tools, tool_choice="required", max_tokens=90)
+    assert tok.vocab.name(out.tokens[0]) == "[TOOL_CALLS]"
+    assert out.tool_calls[0].name == "add"

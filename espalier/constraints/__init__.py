@@ -2,6 +2,7 @@
 
 from espalier.constraints.adapters.transformers import logits_processor
 from espalier.constraints.agents.ltl import Plan, Segment, ltl
+from espalier.constraints.calls_read import ToolCall, read_calls
 from espalier.constraints.cfg import grammars
 from espalier.constraints.cfg.cfg import cfg
 from espalier.constraints.chain import Chain
@@ -23,7 +24,7 @@ from espalier.constraints.selection.unique import unique
 from espalier.constraints.special import thinking, token
 from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
-from espalier.constraints.tools import ToolCall, read_calls, tool_calls
+from espalier.constraints.tools import tool_calls
 from espalier.constraints.views.explained import explain
 from espalier.constraints.views.picture import picture
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks

@@ -15,5 +15,12 @@ def spelled(id: int, name: str) -> bytes:
 
 
 def bytes_of(vocab: Vocab) -> list[bytes]:
-    """What each token is for guides: its bytes, the spelling of a special one, nothing for an end token."""
-    return [b"" if id in vocab.end else token or spelled(id, vocab.name(id)) for id, token in enumerate(vocab.tokens)]
+    """What each token is for guides: its bytes, the spelling of a special one, nothing for an end token.
+
+    A token that writes 0xFF (byte-level vocabularies have one) is nothing too: no text holds this byte, and the spelling of a
+    special token could be put together from it.
+    """
+    return [
+        b"" if id in vocab.end or b"\xff" in token else token or spelled(id, vocab.name(id))
+        for id, token in enumerate(vocab.tokens)
+    ]

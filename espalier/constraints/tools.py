@@ -1,19 +1,19 @@
-"""Tools as people have them, and the calls that a model writes: a guide of them, and their values read back."""
+"""Tools as people have them, and the guide of the calls that a model writes."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from espalier.constraints.call_formats import FORMATS, CallFormat
+from espalier.constraints.call_tokens import either, messages, spelt
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.json_schema import JsonGuide, json_schema
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.special import token
 from espalier.constraints.tags import Tag, tags
 from espalier.errors import InvalidInput, require
 
@@ -24,17 +24,6 @@ _FORMS = (
     "({'name', 'inputSchema'}) or Anthropic's ({'name', 'input_schema'}) objects"
 )
 _ARGUMENTS = "espalier:arguments"
-
-
-class ToolCall(NamedTuple):
-    """One call: the name of the tool and its arguments, as the tool's schema reads them.
-
-    >>> ToolCall("add", {"a": 1}).arguments
-    {'a': 1}
-    """
-
-    name: str
-    arguments: Any
 
 
 def tools_of(tools: Any) -> dict[str, Schema]:
@@ -71,6 +60,7 @@ def tool_calls(
     *,
     format: str = "hermes",
     most: int | None = None,
+    tokens: Collection[str] = (),
     **options: Any,
 ) -> Guide:
     """The guide of free text with tool calls.
@@ -80,6 +70,8 @@ def tool_calls(
     Qwen's), "mistral", "llama3", "llama3-pythonic", "harmony", "json"; `begin` and `end` are others around Hermes' object.
     Members of a call come in any order, blanks between them; names are spelled as JSON spells them.
 
+    `tokens` are the special tokens of the vocabulary by name: what a format writes with one of them (`[TOOL_CALLS]`,
+    `<|channel|>`) is then that token and no text; without them it is text.
     `at_least_one=True` demands a call; with `most` at most so many characters of free text come before it.
     Other `options` are those of `tags`. Errors: `InvalidInput`, which names the tool.
 
@@ -93,112 +85,31 @@ def tool_calls(
     schemas, shape = tools_of(tools), FORMATS[format]
     begin = shape.begin if begin is None else begin.rstrip()
     end = shape.end if end is None else end.lstrip()
-    calls = [_call(name, schema, shape, format) for name, schema in schemas.items()]
+    known = frozenset(tokens)
+    calls = [_call(name, schema, shape, format, known) for name, schema in schemas.items()]
+    demanded = bool(options.get("at_least_one"))
+    if format == "harmony" and "<|channel|>" in known:
+        return messages(calls, known, demanded, most)
     blanks = regex(r"[ \n]{0,2}")
     if not begin or shape.listed or shape.arguments is None:
-        one = calls[0]
-        for call in calls[1:]:
-            one = one | call
-        whole = _listed(one, begin, end, shape) if shape.listed or shape.arguments is None else one
-        return whole if options.get("at_least_one") else whole | regex(f"(?!{re.escape(begin or '{')}).*(?s:.*)")
-    regions = [Tag(begin, blanks + call + blanks, end) for call in calls]
+        one = either(calls)
+        whole = _listed(one, begin, end, shape, known) if shape.listed or shape.arguments is None else one
+        if shape.opener in known:
+            whole = (token(shape.opener) | choices([""])) + whole
+        return whole if demanded else whole | regex(f"(?!{re.escape(begin or '{')}).*(?s:.*)")
+    contents = [blanks + call + blanks for call in calls]
+    if begin in known:  # free text holds no such token
+        region = spelt(begin, known) + either(contents) + spelt(end, known)
+        free = regex("(?s:.*)" if most is None or not demanded else f"(?s:.{{0,{most}}})")
+        return (free + region if demanded else choices([""])) + (regex("(?s:.*)") + region).repeat() + regex("(?s:.*)")
+    regions = [Tag(begin, content, end) for content in contents]
     triggers = options.pop("triggers", [begin])
     guide: Guide = tags(regions, triggers, **options)
-    if options.get("at_least_one") and most is not None:
+    if demanded and most is not None:
         before = regex(f"(?s:.{{0,{most}}})") & ~regex(f"(?s:.*){re.escape(begin)}(?s:.*)")
-        first = regions[0].content
-        for region in regions[1:]:
-            first = first | region.content
         rest = tags(regions, triggers, **{k: v for k, v in options.items() if k != "at_least_one"})
-        guide = before + choices([begin]) + first + choices([end]) + rest
+        guide = before + choices([begin]) + either(contents) + choices([end]) + rest
     return guide
-
-
-def read_calls(tools: Any, text: str, format: str = "hermes") -> list[ToolCall]:
-    """The calls in a text that the guide of these tools allows, their arguments read by the tools' schemas.
-
-    >>> read_calls({"add": {"type": "object"}}, 'So: <tool_call>\\n{"arguments": {"a": 1}, "name": "add"}\\n</tool_call>')
-    [ToolCall(name='add', arguments={'a': 1})]
-    """
-    schemas, shape = tools_of(tools), FORMATS[format]
-    found = []
-    for name, arguments in _raw_calls(text, shape, format):
-        if name in schemas:
-            found.append(ToolCall(name, schemas[name].value(arguments)))
-    return found
-
-
-def _raw_calls(text: str, shape: CallFormat, format: str) -> list[tuple[str, str]]:
-    decoder = json.JSONDecoder(parse_float=str, parse_int=str)
-    if shape.arguments is None:
-        return _python_calls(text)
-    if format == "harmony":
-        pattern = re.compile(r"to=functions\.([^ <]+) ?(?:<\|constrain\|>json)?<\|message\|>")
-        return [(m[1], _json_at(text, m.end(), decoder)) for m in pattern.finditer(text)]
-    starts = [m.end() for m in re.finditer(re.escape(shape.begin), text)] if shape.begin else [0]
-    calls: list[tuple[str, str]] = []
-    for at in starts:
-        body = _json_at(text, at, decoder)
-        for value in _members(body) if shape.listed else [body]:
-            members = _spans(value, decoder)
-            if "name" in members and shape.arguments in members:
-                calls.append((json.loads(members["name"]), members[shape.arguments]))
-    return calls
-
-
-def _json_at(text: str, at: int, decoder: json.JSONDecoder) -> str:
-    while at < len(text) and text[at] in " \n\t\r":
-        at += 1
-    try:
-        return text[at : decoder.raw_decode(text, at)[1]]
-    except ValueError:
-        return "null"
-
-
-def _members(listed: str) -> list[str]:
-    """The texts of the items of a list."""
-    decoder, at, found = json.JSONDecoder(), 1, []
-    while listed.startswith("["):
-        while at < len(listed) and listed[at] in " \n\t\r,":
-            at += 1
-        if at >= len(listed) or listed[at] == "]":
-            break
-        end = decoder.raw_decode(listed, at)[1]
-        found.append(listed[at:end])
-        at = end
-    return found
-
-
-def _spans(value: str, decoder: json.JSONDecoder) -> dict[str, str]:
-    """The texts of the members of an object: numbers keep their spelling."""
-    found: dict[str, str] = {}
-    at = 1
-    while value.startswith("{"):
-        while at < len(value) and value[at] in " \n\t\r,":
-            at += 1
-        if at >= len(value) or value[at] == "}":
-            break
-        name, at = decoder.raw_decode(value, at)
-        at = value.index(":", at) + 1
-        while value[at] in " \n\t\r":
-            at += 1
-        end = decoder.raw_decode(value, at)[1]
-        found[name] = value[at:end]
-        at = end
-    return found
-
-
-def _python_calls(text: str) -> list[tuple[str, str]]:
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
-        return []
-    calls = [each for each in getattr(tree, "elts", [tree]) if isinstance(each, ast.Call)]
-    found = []
-    for call in calls:
-        values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-        found.append((ast.unparse(call.func), json.dumps(values)))
-    return found
 
 
 def _is_tool(value: Any) -> bool:
@@ -242,13 +153,14 @@ def _object(parameters: Any) -> Any:
     return parameters
 
 
-def _call(name: str, schema: Schema, shape: CallFormat, format: str) -> Guide:
+def _call(name: str, schema: Schema, shape: CallFormat, format: str, known: frozenset[str]) -> Guide:
     if shape.arguments is None:
         return _python_call(name, schema)
     registry = {**schema.registry, _ARGUMENTS: schema.text}
     if format == "harmony":
         body = json_schema({"$ref": _ARGUMENTS}, registry=registry, numbers="plain")
-        return choices([f"{name} <|constrain|>json<|message|>", f"{name}<|message|>"]) + body
+        heads = (f"{name} <|constrain|>json<|message|>", f"{name}<|message|>", f"{name} json<|message|>")
+        return either([spelt(head, known) for head in heads]) + body
     return _json_call(name, registry, shape.arguments)
 
 
@@ -290,8 +202,8 @@ def _python_call(name: str, schema: Schema) -> Guide:
     return choices([f"{name}("]) + body + choices([")"])
 
 
-def _listed(one: Guide, begin: str, end: str, shape: CallFormat) -> Guide:
+def _listed(one: Guide, begin: str, end: str, shape: CallFormat, known: frozenset[str]) -> Guide:
     inner = one + (regex(", ?") + one).repeat(0, 15)
     if shape.arguments is None:
         return choices([begin]) + inner + choices([end])
-    return choices([begin]) + regex(" ?") + choices(["["]) + inner + choices(["]"])
+    return spelt(begin, known) + regex(" ?") + choices(["["]) + inner + choices(["]"])

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from espalier.constraints.call_formats import FORMATS
+from espalier.constraints.calls_read import ToolCall, read_calls
 from espalier.constraints.guide import Guide
-from espalier.constraints.tools import ToolCall, read_calls, tool_calls, tools_of
+from espalier.constraints.tools import tool_calls, tools_of
 from espalier.errors import InvalidInput, require
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def calls_guide(lm: LanguageModel, tools: Any, choice: str) -> Guide | None:
     if choice == "none":
         return None
     format = format_of(lm)
+    tokens = {lm.vocab.name(id) for id in lm.vocab.special - lm.vocab.end}
     if choice == "auto":
-        return tool_calls(tools, format=format)
-    if choice != "required":
-        return tool_calls({choice: tools_of(tools)[choice]}, format=format, at_least_one=True, most=0)
-    return tool_calls(tools, format=format, at_least_one=True, most=0)
+        return tool_calls(tools, format=format, tokens=tokens)
+    demanded = tools if choice == "required" else {choice: tools_of(tools)[choice]}
+    return tool_calls(demanded, format=format, tokens=tokens, at_least_one=True, most=0)
 
 
 def written(tools: Any, tokens: Sequence[int], vocab: Vocab, format: str) -> list[ToolCall]:

@@ -202,3 +202,11 @@ def test_valid_examples_of_the_public_data(shared_data: Path) -> None:
         for line in file.read_text().splitlines():
             if line.startswith("SQL query: "):
                 assert spider.matches(line.removeprefix("SQL query: ").encode())
+
+
+def test_an_optional_part_of_iso_ebnf_is_no_class() -> None:
+    for text in ('root = [ "x" ] "y" ;', 'root ::= [ x ] "y"\nx ::= "x"'):
+        with pytest.raises(GrammarTextError, match="optional part"):
+            es.cfg(text)
+    assert es.cfg("root ::= [ x] [ ]").matches(b"x ")
+    assert es.cfg('(* first *) root = "a" ;').matches(b"a")

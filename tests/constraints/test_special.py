@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import espalier as es
-from espalier.constraints import thinking, token
+from espalier.constraints import TokenGuide, thinking, token
 from espalier.constraints.heal import anything
 from espalier.constraints.special import spelled
 from espalier.text.vocab import Vocab
@@ -65,3 +65,10 @@ def test_tokens_are_spelled_by_bytes_that_no_text_holds() -> None:
     assert not guide.matches(b"<think>o")
     assert token(6).matches(spelled(6, "<think>"))
     assert not token(7).matches(spelled(6, "<think>"))
+
+
+def test_a_token_of_a_byte_does_not_spell_a_special_token() -> None:
+    vocab = Vocab([*(bytes([b]) for b in range(256)), None, None], end=[257], names={256: "<t>"})
+    law = TokenGuide(token("<t>"), vocab)
+    assert [id for id in range(258) if law.allowed(law.start(), id)] == [256]
+    assert law.mask(law.start()).nonzero().flatten().tolist() == [256]

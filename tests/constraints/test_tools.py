@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from typing import Any
 
@@ -10,9 +11,10 @@ import pydantic
 import pytest
 
 import espalier as es
-from espalier.constraints import ToolCall, read_calls, tool_calls
+from espalier.constraints import TokenGuide, ToolCall, read_calls, tool_calls
 from espalier.constraints.call_formats import FORMATS
 from espalier.errors import InvalidInput
+from espalier.text.vocab import Vocab
 
 ADD = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -144,4 +146,93 @@ def test_schemas_that_say_nothing_are_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         es.json_schema({"title": "T", "type": "object"})
+        es.json_schema({"type": "integer", "example": {"a": 1}})
+        es.json_schema({"$ref": "#/$defs/a", "$defs": {"a": {}}})
         es.json_schema({})
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"name": "Bob", "age": 3}, "'name', 'age' are no keywords"),
+        ({"type": "object", "a": {"type": "integer"}}, "'a' are no keywords"),
+        ({"properties": {"a": {"b": {"type": "integer"}}}}, "#/properties/a: 'b' are no keywords"),
+        ({"items": {"b": {"type": "integer"}}}, "#/items: 'b' are no keywords"),
+        ({"$defs": {"A": {"type": "integer"}}}, "'$defs' alone says nothing"),
+        ({"definitions": {"A": {"type": "integer"}}}, "write {'$ref': '#/definitions/A'"),
+    ],
+)
+def test_a_part_that_says_nothing_is_named(schema: dict[str, Any], says: str) -> None:
+    with pytest.warns(UserWarning, match=re.escape(says)):
+        es.json_schema(schema)
+
+
+def test_documents_and_wrappers_in_a_schemas_place() -> None:
+    for wrapped in (
+        '{"name": "n", "schema": {"type": "integer"}}',
+        {"type": "json_schema", "name": "n", "schema": {"type": "integer"}},
+    ):
+        assert [es.json_schema(wrapped).matches(t) for t in (b"1", b'"a"')] == [True, False]
+    with pytest.raises(InvalidInput, match="#/definitions/NAME"):
+        es.json_schema({"swagger": "2.0", "definitions": {"A": {"type": "object"}}})
+    with pytest.raises(InvalidInput, match="half of a character"):
+        es.json_schema({"const": "\ud800"})
+
+
+NAMES = [
+    "[TOOL_CALLS]",
+    "<|python_tag|>",
+    "<|channel|>",
+    "<|message|>",
+    "<|end|>",
+    "<|start|>",
+    "<|constrain|>",
+    "<tool_call>",
+    "</tool_call>",
+]
+CALL_TOKENS = Vocab(
+    [*(bytes([b]) for b in range(256)), *(None for _ in NAMES), None], end=[256 + len(NAMES)], names=dict(enumerate(NAMES, 256))
+)
+
+
+def ids(text: str) -> list[int]:
+    """A text of single bytes and the special tokens that it names."""
+    parts = re.split(f"({'|'.join(map(re.escape, NAMES))})", text)
+    return [id for part in parts for id in ([256 + NAMES.index(part)] if part in NAMES else part.encode())]
+
+
+def reaches(law: TokenGuide, tokens: list[int]) -> bool:
+    state = law.start()
+    for token in tokens:
+        state = None if state is None else law.advance(state, token)
+    return state is not None and law.accepts(state)
+
+
+BODY = '{"name": "add", "arguments": {"a": 1}}'
+THOUGHT = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "whole"),
+    [
+        ("mistral", f"[TOOL_CALLS] [{BODY}]", True),
+        ("llama3", '<|python_tag|>{"name": "add", "parameters": {"a": 1}}', True),
+        ("llama3", '{"name": "add", "parameters": {"a": 1}}', True),
+        ("hermes", f"So <tool_call>\n{BODY}\n</tool_call> ok", True),
+        ("hermes", "no call", False),
+        ("harmony", '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": 1}', True),
+        ("harmony", f"{THOUGHT}<|channel|>commentary to=functions.now<|message|>{{}}", True),
+        ("harmony", f"{THOUGHT}<|channel|>final<|message|>4", False),
+        ("harmony", "4", None),
+    ],
+)
+def test_special_tokens_of_calls_are_tokens_where_the_vocabulary_has_them(format: str, text: str, whole: bool | None) -> None:
+    tools = {"add": ADD, "now": None}
+    free, demanded = (tool_calls(tools, format=format, tokens=NAMES, at_least_one=must) for must in (False, True))
+    tokens = ids(text)
+    assert reaches(TokenGuide(free, CALL_TOKENS), tokens) == (whole is not None)
+    assert reaches(TokenGuide(demanded, CALL_TOKENS), tokens) == (whole is True)
+    if tokens != list(text.encode()) and whole:  # the same spelled as text is no call
+        assert not reaches(TokenGuide(demanded, CALL_TOKENS), list(text.encode()))
+        written = "".join(CALL_TOKENS.name(t) if t >= 256 else chr(t) for t in tokens)
+        assert read_calls(tools, written, format)[0].name in ("add", "now")

@@ -19,6 +19,9 @@ from espalier.text.vocab import Vocab
 LETTERS = Vocab([b"(", b")", b"a", b"b", b"ab", b"))", b"(a", None], end=[7])
 JSON = Vocab([b"{", b"}", b'"', b"a", b":", b",", b"[", b"]", b"1", b"2", b'{"', b'":', b'"}', b"1]", None, None], end=[14])
 FEW = Vocab([b'{"', b'":', b'"', b"}", b"[", b"]", b"1", b"a", b"]}", None], end=[9])
+LARGE = Vocab(
+    [*(bytes([c]) for c in range(32, 127)), b"ab", b"aaa", b'"}', b'"xx', b"]]", b'xx"', b"(a", None, None], end=[102]
+)
 GUIDES: list[tuple[es.Guide, Vocab, int]] = [
     (es.regex("a{2,4}b|ab(ab)*a"), LETTERS, 5),
     (es.regex("(aab)*"), LETTERS, 5),
@@ -34,6 +37,12 @@ GUIDES: list[tuple[es.Guide, Vocab, int]] = [
     (es.json_schema({"type": "object", "additionalProperties": {"type": "array", "items": {"enum": [1]}},
                      "propertyNames": {"maxLength": 1}, "minProperties": 1},
                     whitespace="compact"), FEW, 6),
+    # of more than 64 tokens: a longer text may need fewer of them
+    (es.regex("a{2,4}b|ab(ab)*a|bbb"), LARGE, 4),
+    (es.regex("(a|b{4})(xx|aaa)(ab)*"), LARGE, 4),
+    (es.json_schema({"enum": ["", "xx", "y"]}, whitespace="compact"), LARGE, 3),
+    (es.regex("[ab]*") & es.regex("(...)*a"), LARGE, 3),
+    (es.cfg('s ::= "(" s ")" | "a" | "bb"'), LARGE, 5),
 ]  # fmt: skip
 
 

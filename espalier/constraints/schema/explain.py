@@ -7,19 +7,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from espalier import _grammar
+from espalier.constraints.schema.keywords import KEYWORDS, LISTS, MAPS, ONES, PLAIN
 from espalier.constraints.schema.schema import Schema
 from espalier.errors import InvalidInput
 
-_MAPS = {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
-_LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
-_ONES = {"additionalItems", "unevaluatedItems", "unevaluatedProperties", "contains", "propertyNames", "additionalProperties"}
-_ONES |= {"not", "if", "then", "else"}
-_PLAIN = {"type", "enum", "const", "required", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength"}
-_PLAIN |= {"maxLength", "pattern", "minItems", "maxItems", "minContains", "maxContains", "minProperties", "maxProperties"}
-_PLAIN |= {"dependentRequired", "$ref", "$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor", "$schema"}
-_PLAIN |= {"items", "dependencies", "multipleOf", "divisibleBy", "uniqueItems", "$recursiveAnchor", "$vocabulary", "id"}
-_WORDS = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "discriminator"}
-KEYWORDS = _MAPS | _LISTS | _ONES | _PLAIN | _WORDS | {"format", "contentEncoding", "contentMediaType", "contentSchema"}
 _FORMATS = {
     "date",
     "time",
@@ -104,13 +95,13 @@ def _walk(schema: Any, where: str, asserted: bool, draft: str) -> Iterator[Keywo
             yield Keyword(below, keyword, "annotation", f"{draft} has no such keyword")
             continue
         yield _treatment(keyword, value, below, asserted)
-        if keyword in _MAPS or keyword == "dependencies":
+        if keyword in MAPS or keyword == "dependencies":
             for name, inner in value.items() if isinstance(value, dict) else ():
                 yield from _walk(inner, f"{below}/{_escape(name)}", asserted, draft)
-        elif isinstance(value, list) and (keyword in _LISTS or keyword == "items"):
+        elif isinstance(value, list) and (keyword in LISTS or keyword == "items"):
             for i, inner in enumerate(value):
                 yield from _walk(inner, f"{below}/{i}", asserted, draft)
-        elif keyword in _ONES or keyword == "items":
+        elif keyword in ONES or keyword == "items":
             yield from _walk(value, below, asserted, draft)
 
 
@@ -127,9 +118,10 @@ def _treatment(keyword: str, value: Any, where: str, asserted: bool) -> Keyword:
         return Keyword(where, keyword, "approximated", why)
     if keyword in _LATE and value is not False:
         return Keyword(where, keyword, "approximated", _LATE[keyword])
-    if keyword in _PLAIN or keyword in _ONES or keyword in _LISTS or keyword in _MAPS:
+    if keyword in PLAIN or keyword in ONES or keyword in LISTS or keyword in MAPS:
         return Keyword(where, keyword, "enforced")
-    return Keyword(where, keyword, "annotation")
+    known = keyword in KEYWORDS or keyword.startswith(("$", "x-"))
+    return Keyword(where, keyword, "annotation", "" if known else "no keyword of JSON Schema: it says nothing of a value")
 
 
 def _escape(name: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from espalier.constraints.schema.spelling import respelled
 from espalier.constraints.schema.types import Reader, reader
+from espalier.constraints.schema.wrappers import unwrapped
 from espalier.errors import InvalidInput, RefusedValue
 
 _DRAFTS = {"draft-04": "4", "draft-06": "6", "draft-07": "7", "2019-09": "2019-09", "2020-12": "2020-12"}
@@ -43,6 +43,12 @@ class Schema:
         self.text: str
         if isinstance(given, (str, bytes)):
             self.text = _decoded(given)
+            try:
+                value = json.loads(self.text)
+            except (ValueError, RecursionError):
+                value = None  # told by the engine, with the place
+            if isinstance(value, Mapping) and (inner := unwrapped(value)) is not value:
+                self.text = _dumped(inner)
         else:
             if isinstance(given, Mapping):
                 given = unwrapped(given)
@@ -123,47 +129,6 @@ class Schema:
         return _restored, (self.given, self.registry)
 
 
-def unwrapped(schema: Mapping[str, Any]) -> Any:
-    """The schema that stands in a wrapper, where it is plain which; a schema as it is.
-
-    Errors: `InvalidInput` for what is known to be no schema (an OpenAPI document, a tool). Where nothing in it says anything of
-    a value, a warning.
-
-    >>> unwrapped({"name": "n", "strict": True, "schema": {"type": "integer"}})
-    {'type': 'integer'}
-    """
-    if schema.get("type") == "json_schema" and isinstance(schema.get("json_schema"), Mapping):
-        return unwrapped(schema["json_schema"])
-    if isinstance(schema.get("schema"), (Mapping, bool)) and schema.keys() <= {"name", "schema", "strict", "description"}:
-        return schema["schema"]
-    if "paths" in schema and ("openapi" in schema or "swagger" in schema):
-        raise InvalidInput(
-            "this is an OpenAPI document, not a schema; pass {'$ref': 'api#/components/schemas/NAME'} with registry={'api': it}"
-        )
-    function = schema.get("function") if schema.get("type") == "function" else schema
-    if isinstance(function, Mapping) and isinstance(function.get("name"), str):
-        place = next((p for p in ("parameters", "inputSchema", "input_schema") if isinstance(function.get(p), Mapping)), None)
-        if place is not None:
-            raise InvalidInput(
-                f"this is a tool, not a schema; pass what stands under {place!r}, or use es.constraints.tool_calls"
-            )
-    strange = [name for name, part in schema.items() if not _keyword(name) and isinstance(part, Mapping)]
-    if strange and "properties" not in schema and not any(_keyword(name) for name in schema if name != "type"):
-        members = ", ".join(map(repr, strange[:5]))
-        warnings.warn(
-            f"{members} are no keywords of JSON Schema, so they say nothing of a value; "
-            "if they are members of an object write {'type': 'object', 'properties': {…}}",
-            stacklevel=5,
-        )
-    return schema
-
-
-def _keyword(name: str) -> bool:
-    from espalier.constraints.schema.explain import KEYWORDS
-
-    return name in KEYWORDS or name.startswith(("x-", "$"))
-
-
 def _restored(given: Any, registry: dict[str, str]) -> Schema:
     return Schema(given, registry=registry)
 
@@ -183,7 +148,13 @@ def _decoded(text: str | bytes) -> str:
 
 def _dumped(schema: Any) -> str:
     try:
-        return json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        text.encode()
+        return text
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"the schema holds {error.object[error.start]!r}, half of a character: no text can hold it"
+        ) from None
     except RecursionError:
         raise InvalidInput("the schema is nested deeper than Python can write, or contains itself") from None
     except (TypeError, ValueError) as error:

@@ -19,7 +19,9 @@ def dialect_of(text: str) -> str:
     >>> dialect_of('word ::= "a"'), dialect_of('word ::= "a"\\nroot ::= word'), dialect_of('// c\\n?start: "a"')
     ('ebnf', 'gbnf', 'lark')
     """
-    head = re.search(r"^\s*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE)
+    head = re.search(
+        r"^\s*(?:\(\*(?s:.*?)\*\)\s*)*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE
+    )
     if head is None:
         bnf = "; BNF's names are written without < >" if re.search(r"^\s*<[\w -]+>\s*::=", text, re.MULTILINE) else ""
         fail(f"no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...{bnf}")

@@ -203,6 +203,9 @@ class Expression:
             return caseless(word.text) if word.flags else [("bytes", word.text.encode("utf-8", "surrogatepass"))]
         if word.kind == "class":
             cursor.take()
+            if len(word.text) > 2 and word.text[0] == word.text[-1] == " ":
+                said = f"[{word.text}] is a class of characters here, not ISO EBNF's optional part"
+                return fail(f"{said}; write ({word.text})? for that, or the class with one blank", word.line, word.column)
             return [("ranges", ranges(word.text, word.line, word.column))]
         if word.kind == "regex":
             cursor.take()
