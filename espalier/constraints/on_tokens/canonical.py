@@ -24,6 +24,9 @@ class Canonical(TokenConstraint):
     def start(self) -> tuple[int, ...]:
         return ()
 
+    def __repr__(self) -> str:
+        return f"canonical(<{self.vocab.size} tokens>)"
+
     def advance(self, state: tuple[int, ...], token: int) -> tuple[int, ...] | None:
         if token in self.vocab.end:
             return state if self._is(self.vocab.join(state), state, whole=True) else None

@@ -73,7 +73,7 @@ def lexical(
     else they come in any order and may overlap. With `whole_words` no letter, digit, underscore or character beyond ASCII
     stands right before or after a phrase. With `within` everything is there in the first `within` bytes (so also within as
     many tokens): a text that owes more bytes than are left is refused in time, so none ends without its phrases. With more
-    than five clauses in any order, what is owed is counted one phrase after the other, without overlaps.
+    than sixteen phrases that overlap, what is owed is counted one phrase after the other.
 
     Guarantee: exact, over bytes: no tokenization of a phrase is missed. Nothing makes the model *want* to write a phrase: say
     `within`, or search with a beam. `progress(state)` tells what is met (NeuroLogic's clauses: Lu et al. 2021, arXiv

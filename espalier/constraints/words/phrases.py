@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from espalier.constraints.words.owed import Owed
+
 
 class absent(str):
     """A phrase that must not appear, as one way to satisfy a clause: `lexical(["tea", absent("cup")])`.
@@ -56,7 +58,8 @@ class Tracker:
             for clause, phrases in enumerate(clauses)
             for way, phrase in enumerate(phrases)
         ]
-        self._spacing = int(whole_words)
+        plain = [[way.encode() for way in phrases if not isinstance(way, absent)] for phrases in clauses]
+        self._words, self.owing = whole_words, Owed(plain, whole_words)
         self.longest = max((len(phrase.encode()) for phrases in clauses for phrase in phrases), default=0) + 1
 
     def start(self) -> Tracked:
@@ -97,42 +100,18 @@ class Tracker:
         return Progress(met, len(self.clauses), max((_begun(_counts(state), p.encode()) for p in owed), default=0))
 
     def owed(self, state: Tracked) -> int:
-        """The bytes that satisfy the unmet clauses one phrase after the other: the fewest, overlaps to come left out."""
-        progress = self.progress(state)
-        if progress.met == progress.of:
-            return 0
-        lengths, saved = 0, 0
-        for clause in set(range(len(self.clauses))) - progress.clauses:
-            ways = [way.encode() for way in self.clauses[clause] if not isinstance(way, absent)]
-            if not ways:
-                return _NEVER
-            shortest = min(map(len, ways)) + self._spacing
-            lengths += shortest
-            for way in ways:
-                begun = _begun(_counts(state), way)
-                clear = (
-                    not self._spacing
-                    or begun == len(state.tail)
-                    or not _is_letter(state.tail[-begun - 1 : len(state.tail) - begun])
-                )
-                saved = max(saved, shortest - (len(way) - begun)) if begun and clear else saved
-        if self._spacing and saved == 0 and not _is_letter(state.tail[-1:]):
-            saved = 1  # the first phrase needs no blank before it
-        return lengths - saved
+        """The fewest bytes after which every clause is met, as `Owed` counts them."""
+        met = self.progress(state).clauses
+        firm = {c for c in met if self._satisfied(c, set(state.found))} if self._words else met
+        unmet = (clause for clause in range(len(self.clauses)) if clause not in met)
+        return self.owing.fewest(unmet, state.tail, met - firm)
 
     def _satisfied(self, clause: int, found: set[tuple[int, int]]) -> bool:
         return any(((clause, way) in found) != isinstance(p, absent) for way, p in enumerate(self.clauses[clause]))
 
 
-_NEVER = 1 << 60
-
-
 def _counts(state: Tracked) -> bytes:
     return state.tail if state.begins else state.tail[1:]
-
-
-def _is_letter(byte: bytes) -> bool:
-    return bool(byte) and (byte[0] >= 128 or byte.isalnum() or byte == b"_")
 
 
 def _begun(tail: bytes, phrase: bytes) -> int:

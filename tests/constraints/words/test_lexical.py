@@ -11,6 +11,7 @@ from constraints.languages import check_language, check_masks, texts
 
 import espalier as es
 from espalier.constraints import absent, avoids, contains, lexical
+from espalier.constraints.words.owed import Owed
 from espalier.errors import InvalidInput, Unsatisfiable
 from espalier.text.vocab import Vocab
 
@@ -58,6 +59,9 @@ CASES = [
     ([["ab", absent("a")], "bb"], {"within": 5}),
     (["a", "b"], {"whole_words": True}),
     (["ab"], {"whole_words": True, "within": 4}),
+    (["ab", "ba", "bb", "aa", "a", "b"], {"within": 6}),
+    (["ab", ["ba", "bbb"], "bb", "a a", "a", " "], {"within": 7}),
+    (["ab", ["ba", "a"], "b", "a", "ab a", "a b"], {"whole_words": True, "within": 6}),
     (["a"], {"whole_words": True, "must_not": ["b"]}),
     (["a", ["b", "bb"]], {"whole_words": True, "in_order": True}),
 ]
@@ -98,6 +102,38 @@ def test_what_is_owed_is_written_in_time_with_many_phrases() -> None:
             state, text = law.advance(state, token), text + VOCAB[token]
         assert all(phrase.encode() in text[:14] for phrase in phrases), text
         assert law.accepts(state)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_what_is_owed_is_the_shortest_end(words: bool) -> None:
+    """Against all ends of at most seven bytes, behind random texts."""
+    rng, looked = random.Random(5), 0
+    edges = (rb"(?<!\w)", rb"(?!\w)") if words else (b"", b"")
+
+    def met(ways, text: bytes) -> bool:
+        return any(re.search(edges[0] + re.escape(way) + edges[1], text) for way in ways)
+
+    while looked < 150:
+        clauses = [[bytes(rng.choices(b"ab", k=rng.randrange(1, 4))) for _ in range(rng.randrange(1, 3))] for _ in range(3)]
+        tail = bytes(rng.choices(b"ab ", k=rng.randrange(5)))
+        unmet = {i for i, ways in enumerate(clauses) if not met(ways, tail)}
+        ended = {i for i, ways in enumerate(clauses) if words and i not in unmet and not met(ways, tail + b"x")}
+        found = Owed(clauses, words).fewest(unmet, tail, ended)
+        if found > 6:
+            continue
+        looked += 1
+        shorter = (bytes(end) for n in range(found + 1) for end in itertools.product(b"ab ", repeat=n))
+        best = next(len(end) for end in shorter if all(met(ways, tail + end) for ways in clauses))
+        assert found == best, (clauses, tail)
+
+
+def test_many_phrases_that_overlap_are_counted_one_after_the_other() -> None:
+    short = Owed([[word.encode()] for word in ("tea", "eat", "ate")], words=False)
+    assert short.exact
+    assert short.fewest({0, 1, 2}, b"") == len("teate") == 5
+    many = Owed([[f"a{n:02}a".encode()] for n in range(30)], words=False)
+    assert not many.exact
+    assert many.fewest(range(30), b"") == 120, "never too few"
 
 
 def test_a_budget_of_tokens_never_ends_without_the_phrase() -> None:
