@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espalier.bench.json_engines import Worker, installed
 from espalier.bench.maskbench import percentiles
-from espalier.bench.quality import accuracy, tasks_of
 from espalier.bench.report import emit, machine, median, show
-from espalier.bench.writers import writers
+from espalier.bench.structured.engines import Worker, installed
+from espalier.bench.structured.quality import accuracy, tasks_of
+from espalier.bench.structured.writers import writers
 from espalier.errors import EspalierError, InvalidInput, require
 from espalier.lm import LanguageModel
 

@@ -158,6 +158,27 @@ def jsonschema(
 
 
 @app.command()
+def members(
+    project: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="folder of a Python project; left out: the standard library's json"),
+    ] = None,
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    limit: Annotated[int, typer.Option(help="how many places")] = 40,
+    tokens: Annotated[int, typer.Option(help="the most tokens to write at one")] = 8,
+) -> None:
+    """Names after a dot in a Python project, with and without the monitor that asks jedi."""
+    import json
+
+    from espalier.bench.members import members_bench
+    from espalier.models.load.open import load
+
+    require(limit >= 1 and tokens >= 2, "--limit must be at least 1 and --tokens at least 2")
+    members_bench(load(model, dtype=dtype), project or Path(json.__file__).parent, limit, tokens)
+
+
+@app.command()
 def faithful(
     data: Annotated[Path, typer.Option(help="folder with gad/BV4, gad/SLIA, smiles, spider")] = Path("../shared/data/faithful"),
     model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import espalier as es
-from espalier.bench.json_engines import Worker, installed
 from espalier.bench.jsonschema import Case, counted, empirical, jsonschema_bench, small, suite
-from espalier.bench.quality import accuracy, answer_in, tasks_of
+from espalier.bench.structured.engines import Worker, installed
+from espalier.bench.structured.quality import accuracy, answer_in, tasks_of
 from espalier.errors import InvalidInput
 from espalier.models.load.open import locate
 

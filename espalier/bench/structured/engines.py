@@ -1,6 +1,6 @@
 """Engines of JSON schemas behind one interface, each in a process of its own that may be killed.
 
-`python -m espalier.bench.json_engines ENGINE TOKENIZER_JSON` reads a line {"schema", "documents": [text]} and answers with a
+`python -m espalier.bench.structured.engines ENGINE TOKENIZER_JSON` reads a line {"schema", "documents": [text]} and answers with a
 line of verdicts and times, until its input ends. Peers are optional packages: llguidance, xgrammar, outlines-core.
 """
 
@@ -211,7 +211,7 @@ class Worker:
             return {"error": "crash"}
 
     def _started(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "espalier.bench.json_engines", self.name, str(self.file)]
+        command = [sys.executable, "-m", "espalier.bench.structured.engines", self.name, str(self.file)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

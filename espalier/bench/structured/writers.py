@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import espalier as es
-from espalier.bench.json_engines import PEERS, JsonEngine, allowed
+from espalier.bench.structured.engines import PEERS, JsonEngine, allowed
 from espalier.lm import LanguageModel
 from espalier.requests.completion import Completion
 from espalier.token_constraint import TokenConstraint

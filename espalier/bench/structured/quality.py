@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espalier.bench.report import median
-from espalier.bench.writers import NONE, writers
+from espalier.bench.structured.writers import NONE, writers
 from espalier.errors import EspalierError
 from espalier.lm import LanguageModel
 
@@ -42,7 +42,7 @@ def tasks_of(gsm8k: Path | None, limit: int) -> list[Question]:
     >>> {question.task for question in tasks_of(None, 2)} == {"sums", "classification"}
     True
     """
-    lines = (files("espalier.bench") / "quality.jsonl").read_text("utf-8").splitlines()
+    lines = (files("espalier.bench.structured") / "quality.jsonl").read_text("utf-8").splitlines()
     found: dict[str, list[dict[str, Any]]] = {}
     for line in map(json.loads, lines):
         found.setdefault(line["task"], []).append(line)
