@@ -1,7 +1,7 @@
 """Engines of JSON schemas behind one interface, each in a process of its own that may be killed.
 
-`python -m espalier.bench.structured.engines ENGINE TOKENIZER_JSON` reads a line {"schema", "documents": [text]} and answers with a
-line of verdicts and times, until its input ends. Peers are optional packages: llguidance, xgrammar, outlines-core.
+`python -m espalier.bench.structured.engines ENGINE TOKENIZER_JSON` reads a line {"schema", "documents": [text]} and answers
+with a line of verdicts and times, until its input ends. Peers are optional packages: llguidance, xgrammar, outlines-core.
 """
 
 from __future__ import annotations
