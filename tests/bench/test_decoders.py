@@ -8,9 +8,9 @@ import pytest
 from toys import random_lm
 
 import espalier as es
-from espalier.bench import decoders as b
-from espalier.bench.decoding_claims import surprise
-from espalier.bench.decoding_scores import distinct, diversity, last_number, rep, smiles_valid
+from espalier.bench.methods import decoders as b
+from espalier.bench.methods.decoding_claims import surprise
+from espalier.bench.methods.decoding_scores import distinct, diversity, last_number, rep, smiles_valid
 
 
 def test_measures_by_hand():

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.bench.decoding_claims import counterfactual, mirostat_line
-from espalier.bench.decoding_scores import distinct, diversity, last_number, rep, smiles_valid
+from espalier.bench.methods.decoding_claims import counterfactual, mirostat_line
+from espalier.bench.methods.decoding_scores import distinct, diversity, last_number, rep, smiles_valid
 from espalier.bench.report import emit, machine, show
 from espalier.errors import InvalidInput, require
 from espalier.requests.prompt import raw

@@ -1,0 +1,1 @@
+"""The comparison of decoding methods: tasks, scores, claims of single methods."""
