@@ -75,20 +75,25 @@ def first_of_equals(logits: Tensor, limit: Limit, token: int) -> int:
     return next((t for t in equal if limit.allowed(t)), token)
 
 
-def drawn(weights: Tensor, limit: Limit, x: Prefix, rng: Rng, checks: int) -> int | None:
-    """A token drawn in proportion to those weights (changed in place) that the limit allows, by rejection without replacement;
-    None if so many were refused that the mask is the shorter way. Without a mask it goes on to the end."""
-    for refused in range(len(weights)):
-        if refused == checks:
-            if limit.mask() is not None:
-                return None
-            weights = without_refused(weights, limit)
+def drawn(logp: Tensor, limit: Limit, x: Prefix, rng: Rng, checks: int) -> int | None:
+    """A token drawn by those log-weights that the limit allows, by rejection without replacement; None if so many were refused
+    that the mask is the shorter way, or what is left is too improbable for weights that are no logs. Without a mask it goes on
+    to the end."""
+    weights, refused = logp.exp(), list[int]()
+    while bool(weights.any()):
         token = rng.categorical(weights)
         if limit.allowed(token):
             return token
+        refused.append(token)
         weights[token] = 0
-        if not bool(weights.any()):
-            break
+        if len(refused) == checks:
+            if limit.mask() is not None:
+                return None
+            weights = without_refused(weights, limit)
+    left = without_refused((logp > -torch.inf).to(weights), limit)
+    left[refused] = 0
+    if bool(left.any()):
+        return None
     raise dead_end(limit, x, len(weights))
 
 

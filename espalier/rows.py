@@ -159,8 +159,8 @@ class Row:
             return token
         if self._dense is None and self.limit is not None and all(shaper.elementwise for shaper in self.after):
             row_checks.best(self.logits, self.prefix)
-            weights = self._shaped(torch.log_softmax(self.logits, -1)).exp()
-            if (token := row_checks.drawn(weights, self.limit, self.prefix, rng, _CHECKS)) is not None:
+            logp = self._shaped(torch.log_softmax(self.logits, -1))
+            if (token := row_checks.drawn(logp, self.limit, self.prefix, rng, _CHECKS)) is not None:
                 return token
         return rng.categorical(self.probs())
 

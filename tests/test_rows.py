@@ -82,3 +82,26 @@ def test_the_most_probable_token_is_that_of_the_shaped_row():
     plain, second = row_of(MODEL, X), [token for token, _ in row_of(MODEL, X).top(2)][1]
     assert row_of(MODEL | WithoutBest(), X).argmax() == second
     assert row_of(MODEL | es.temperature(0) | es.top_k(3), X).argmax() == plain.argmax()
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [es.Rng, type("OwnRng", (es.Rng,), {})])
+def test_what_is_far_below_is_drawn_where_a_constraint_leaves_nothing_else(masked, dtype, kind):
+    """Tokens 10,000 below the best have no weight as numbers, but a law as logs: the draw must not call this a dead end."""
+
+    class Low:
+        allowed_tokens = torch.tensor([False, False, False, True, True])
+
+        def allowed(self, token):
+            return bool(self.allowed_tokens[token])
+
+        def mask(self):
+            return self.allowed_tokens if masked else None
+
+    logits = torch.tensor([1.0, 0.5, 0.0, -9000.0, -9000.0 + math.log(3)], dtype=dtype)
+    for after in ((), (es.temperature(0.9),)):
+        found = [es.Rows(logits[None], [es.Prefix([0])], None, [Low()], after)[0].draw(kind(seed)) for seed in range(40)]
+        assert set(found) == {3, 4}
+        batch = es.Rows(logits.expand(40, -1), [es.Prefix([0])] * 40, None, [Low()] * 40, after)
+        assert batch.draw([kind(seed) for seed in range(40)]) == found
