@@ -188,6 +188,8 @@ WRONG = [
     (TEXT, {"prompt": "a", "temperature": True}, 400, "temperature"),
     (TEXT, {"prompt": "a", "top_p": 1.5}, 400, "top_p"),
     (TEXT, {"prompt": "a", "n": 0}, 400, "n was 0"),
+    (TEXT, {"prompt": "a", "n": 5000}, 400, "n was 5000"),
+    (CHAT, {"messages": HI, "tools": [{"function": {"name": "f", "parameters": {"type": "array"}}}]}, 400, "an object"),
     (TEXT, {"prompt": ""}, 400, "empty"),
     (TEXT, {"prompt": [99999]}, 400, "99999"),
     (TEXT, {"prompt": "a", "stop": ""}, 400, "stop string is empty"),
@@ -252,6 +254,8 @@ def test_other_refusals():
         image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
         assert await code(await c.post(CHAT, json={"messages": image})) == (501, "not_supported")
         assert await code(await c.post("/v1/embeddings", json={})) == (501, "not_supported")
+        spoken = {"messages": HI, "modalities": ["text", "audio"], "audio": {"voice": "x"}}
+        assert await code(await c.post(CHAT, json=spoken)) == (501, "not_supported")
         words = {"prompt": "a", "structured_outputs": {"choice": [str(i) * 5 for i in range(30_000)]}}
         assert await code(await c.post(TEXT, json=words)) == (422, "limit_exceeded")
 

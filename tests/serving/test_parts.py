@@ -9,6 +9,7 @@ from served import client, tiny
 from toys import tokenizer
 
 import espalier as es
+from espalier.serving.http.formats import HERMES
 from espalier.serving.http.messages import messages_of
 from espalier.serving.http.parts import Parts
 from espalier.serving.pace import Pace
@@ -19,7 +20,7 @@ TEXT = f"<think>Hm </thin k></think>\n\nSure. {CALLS}\n{CALLS} Done <tool"
 
 def joined(pieces: list[str], thinks: str | None) -> tuple[str, str, dict[int, tuple[str, str]]]:
     """What the deltas say, joined."""
-    parts, reasoning, content, calls = Parts(tools=True, thinks=thinks), "", "", dict[int, tuple[str, str]]()
+    parts, reasoning, content, calls = Parts(tools=HERMES, thinks=thinks), "", "", dict[int, tuple[str, str]]()
     for at, piece in enumerate(pieces):
         for delta in parts.feed(piece, final=at == len(pieces) - 1):
             reasoning += delta.get("reasoning", "")

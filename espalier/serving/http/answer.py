@@ -11,6 +11,7 @@ from espalier.requests.completion import Completion
 from espalier.serving.handle import Done, Event, Text
 from espalier.serving.http.asking import Asked
 from espalier.serving.http.body import Chat, Completions
+from espalier.serving.http.formats import Spelled
 from espalier.serving.http.logprobs import in_chat, in_completion, of_prompt
 from espalier.serving.http.parts import Parts
 from espalier.text.vocab import Vocab
@@ -29,6 +30,7 @@ class Answer:
         self.completions: list[Completion | None] = [None] * len(asked.handles)
         self.written = 0
         self.parts = [Parts(asked.tools, asked.thinks) for _ in range(len(asked.handles) * asked.n)]
+        self.spelled = [Spelled(vocab, asked.marks) for _ in self.parts]
 
     @property
     def prompt_tokens(self) -> int:
@@ -85,7 +87,7 @@ class Answer:
     def choice(self, at: int, index: int, one: Completion) -> dict[str, Any]:
         """One text, whole: here the message of a chat."""
         parts = Parts(self.asked.tools, self.asked.thinks)
-        parts.feed(one.text, final=True)
+        parts.feed(Spelled(self.vocab, self.asked.marks).feed(one.text, one.tokens, final=True), final=True)
         found: dict[str, Any] = {"index": index, "message": parts.message, "logprobs": None}
         if self.asked.logprobs is not None:
             found["logprobs"] = in_chat(one.tokens, one.logprobs, self.vocab, self.asked.logprobs, self.asked.sampled)
@@ -111,7 +113,8 @@ class Answer:
     def piece(self, at: int, event: Text) -> list[dict[str, Any]]:
         """The chunks of a piece of text."""
         index = at * self.asked.n + event.branch
-        deltas: list[dict[str, Any]] = self.parts[index].feed(event.text) if event.text else []
+        text = self.spelled[index].feed(event.text, event.tokens)
+        deltas: list[dict[str, Any]] = self.parts[index].feed(text) if text else []
         logprobs = None
         if self.asked.logprobs is not None and event.tokens:
             logprobs = in_chat(event.tokens, event.logprobs, self.vocab, self.asked.logprobs, self.asked.sampled)
@@ -131,7 +134,7 @@ class Answer:
         parts = self.parts[index]
         # a search finds all its texts at the end; only the first one came in pieces
         rest = one.text if branch and not parts.content and self._many(at) else ""
-        deltas = parts.feed(rest, final=True)
+        deltas = parts.feed(self.spelled[index].feed(rest, one.tokens if rest else (), final=True), final=True)
         chunks = [self._chunk([{"index": index, "delta": d, "logprobs": None, "finish_reason": None}]) for d in deltas]
         reason = self.reason(one, parts)
         return [*chunks, self._chunk([{"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}])]

@@ -12,11 +12,11 @@ from espalier.constraints import Guide
 from espalier.errors import LimitExceeded
 from espalier.lm import LanguageModel
 from espalier.prefix import Prefix
-from espalier.requests.tool_use import format_of
 from espalier.serving.engine import Engine
 from espalier.serving.handle import Handle
 from espalier.serving.http.body import Chat, Completions, Shared
 from espalier.serving.http.failure import Failure, wrong
+from espalier.serving.http.formats import HERMES, CallStyle, shows_tools, special_marks, style_of
 from espalier.serving.http.guides import guide_of
 from espalier.serving.http.messages import messages_of
 from espalier.serving.settings import Settings
@@ -34,7 +34,8 @@ class Asked:
     handles: list[Handle] = field(default_factory=list)
     n: int = 1
     shown: int = 1  # of n, for best_of
-    tools: bool = False
+    tools: CallStyle | None = None  # how calls are written, where there may be some
+    marks: dict[int, str] = field(default_factory=dict)  # special tokens that say where reasoning and calls are
     thinks: str | None = None  # "inside": the prompt has opened a region of reasoning; "may": the text may
     logprobs: int | None = None
     sampled: bool = False  # log-probabilities are those of the law that was drawn from
@@ -55,16 +56,20 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
             raise wrong("best_of is at least n, and is not streamed; leave it out", "best_of")
         asked.n = body.best_of
     if isinstance(body, Chat):
-        asked.tools = bool(body.tools) and body.tool_choice != "none"
+        asked.tools = style_of(lm) if body.tools and body.tool_choice != "none" else None
         asked.thinks = thinking(lm, asked.prompts[0])
+        told = {_THINK: asked.thinks is not None, _THOUGHT: asked.thinks is not None}
+        asked.marks = {id: name for id, name in special_marks(lm.vocab).items() if told.get(name, asked.tools is not None)}
     asked.logprobs = logprobs_of(body, settings)
     own = body.espalier
     asked.sampled = own is not None and own.logprobs_of == "sampled"
     if body.stream_options is not None and not body.stream:
         raise wrong("stream_options were given without stream: true; leave them out", "stream_options")
-    free = asked.tools and isinstance(body, Chat) and body.tool_choice in (None, "auto")  # free text holds reasoning too
+    free = (
+        asked.tools is not None and isinstance(body, Chat) and body.tool_choice in (None, "auto")
+    )  # free text holds reasoning too
     thought = partial(_thought, thinks=asked.thinks, engine=engine) if asked.thinks is not None and not free else None
-    options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought)}
+    options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought, asked.tools or HERMES)}
     scores = body.prompt_logprobs
     if isinstance(body, Completions) and body.echo and body.logprobs is not None:
         scores = max(scores or 0, body.logprobs)
@@ -201,7 +206,7 @@ def checked(ids: Sequence[int], lm: LanguageModel, place: str) -> Prefix:
 def chat_ids(body: Chat, lm: LanguageModel) -> list[int]:
     """The tokens of a chat as the template writes it."""
     tools = body.tools or []
-    shown = any("tools" in template for template in lm.tokenizer.templates.values()) and format_of(lm) == "hermes"
+    shown = shows_tools(lm)
     turns = messages_of(body.messages, tools if body.tool_choice != "none" else [], shown)
     last = turns[-1]["role"] == "assistant" and not turns[-1].get("tool_calls")
     goes_on = body.continue_final_message if body.continue_final_message is not None else last
@@ -228,8 +233,14 @@ def thinking(lm: LanguageModel, x: Prefix) -> str | None:
 
 
 def _thought(guide: Guide, thinks: str | None, engine: Engine) -> Guide:
-    """Reasoning, and then what the guide says."""
-    limits = engine.limits.guide
-    end = constraints.choices([_THOUGHT, _THOUGHT + "\n", _THOUGHT + "\n\n"], limits=limits)
-    region = constraints.avoids(_THOUGHT) + end + guide
-    return region if thinks == "inside" else (constraints.choices([_THINK], limits=limits) + region) | guide
+    """Reasoning, and then what the guide says; where the marks of reasoning are special tokens, by these."""
+    limits, marks = engine.limits.guide, special_marks(engine.lm.vocab).values()
+    if _THOUGHT in marks:
+        blank = constraints.choices(["", "\n", "\n\n"], limits=limits)
+        region = constraints.regex("(?s:.*)", limits=limits) + constraints.token(_THOUGHT) + blank + guide
+        opening: Guide = constraints.token(_THINK) if _THINK in marks else constraints.choices([_THINK], limits=limits)
+    else:
+        end = constraints.choices([_THOUGHT, _THOUGHT + "\n", _THOUGHT + "\n\n"], limits=limits)
+        region = constraints.avoids(_THOUGHT) + end + guide
+        opening = constraints.choices([_THINK], limits=limits)
+    return region if thinks == "inside" else (opening + region) | guide

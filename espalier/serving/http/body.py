@@ -131,7 +131,7 @@ class Shared(Strict):
     """What chats and completions have in common."""
 
     model: str | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=1024)] | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
@@ -193,7 +193,7 @@ class Completions(Shared):
     """The body of /v1/completions."""
 
     prompt: str | Tokens | list[str] | list[Tokens]
-    best_of: Annotated[int, Field(ge=1)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=1024)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0)] | None = None
 
@@ -210,6 +210,9 @@ def read_body(kind: type[B], given: Any) -> tuple[B, list[str]]:
     if not isinstance(given, dict):
         raise wrong(f"the body is {_kind(given)}; it is to be an object, such as {{'model': …}}")
     known = {field.alias or name for name, field in kind.model_fields.items()}
+    spoken = given.get("modalities")
+    if given.get("audio") is not None or (isinstance(spoken, list) and "audio" in spoken):
+        raise Failure(501, "audio is not supported; this server writes texts only", "not_supported", "audio")
     try:
         return kind.model_validate(given), [name for name in given if name not in known]
     except ValidationError as error:

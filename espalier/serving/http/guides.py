@@ -10,12 +10,15 @@ from espalier import constraints
 from espalier.constraints import Guide, Limits, Tag
 from espalier.serving.http.body import Chat, Format, Shared, Structured
 from espalier.serving.http.failure import wrong
-from espalier.serving.http.tools import calls, tool_guide
+from espalier.serving.http.formats import HERMES, CallStyle
+from espalier.serving.http.tools import calls, parameters, tool_guide
 
 Make = Callable[[], Guide]
 
 
-def guide_of(body: Shared, limits: Limits, around: Callable[[Guide], Guide] | None = None) -> dict[str, Any]:
+def guide_of(
+    body: Shared, limits: Limits, around: Callable[[Guide], Guide] | None = None, style: CallStyle = HERMES
+) -> dict[str, Any]:
     """The options of `lm.generate` that constrain a body's texts; none for free text. Raises `Failure` for two constraints.
 
     A schema becomes `schema=`, all else a guide in `constraint=`, which `around` puts into what stands around it. With tools
@@ -28,7 +31,7 @@ def guide_of(body: Shared, limits: Limits, around: Callable[[Guide], Guide] | No
     guide = _made(*named[0]) if named else None
     if guide is not None and around is None and (plain := _schema_of(body)) and not (isinstance(body, Chat) and body.tools):
         return {"schema": plain[0]}
-    guide = _with_tools(body, guide, named[0][0] if named else "", limits)
+    guide = _with_tools(body, guide, named[0][0] if named else "", limits, style)
     return {} if guide is None else {"constraint": guide if around is None else around(guide)}
 
 
@@ -48,15 +51,15 @@ def _schema_of(body: Shared) -> tuple[Any] | None:
     return None
 
 
-def _with_tools(body: Shared, guide: Guide | None, name: str, limits: Limits) -> Guide | None:
+def _with_tools(body: Shared, guide: Guide | None, name: str, limits: Limits, style: CallStyle) -> Guide | None:
     tools = body.tools if isinstance(body, Chat) else None
     if isinstance(body, Chat) and tools:
         choice, parallel = body.tool_choice, body.parallel_tool_calls is not False
         if guide is None:
-            return tool_guide(tools, choice, parallel, limits)
+            return tool_guide(tools, choice, parallel, limits, style)
         if choice in (None, "auto"):
-            given = {tool.function.name: {**(tool.function.parameters or {}), "type": "object"} for tool in tools}
-            return guide | calls(given, parallel, limits)
+            given = {tool.function.name: parameters(tool) for tool in tools}
+            return guide | calls(given, parallel, limits, style)
         if choice != "none":
             raise wrong(f"tool_choice asks for a call, but {name} for another form; leave one of them out", "tool_choice")
     elif isinstance(body, Chat) and body.tool_choice not in (None, "none", "auto"):

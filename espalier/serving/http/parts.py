@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from espalier.serving.http.formats import HERMES, CallStyle
 from espalier.serving.http.tools import ToolText
 
 _THINK, _THOUGHT = "<think>", "</think>"
@@ -19,13 +20,16 @@ class Parts:
     ([{'reasoning': 'Hm.', 'reasoning_content': 'Hm.'}], [{'content': 'Yes'}])
     """
 
-    tools: bool = False
+    tools: CallStyle | None = None
     thinks: str | None = None
     reasoning: str = ""
     content: str = ""
-    calls: ToolText = field(default_factory=ToolText)
+    calls: ToolText = field(init=False)
     _rest: str = ""
     _told: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.calls = ToolText(self.tools or HERMES)
 
     def feed(self, piece: str, final: bool = False) -> list[dict[str, Any]]:
         """The deltas of a further piece."""

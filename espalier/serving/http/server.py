@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from espalier.errors import InvalidInput
 from espalier.lm import LanguageModel
@@ -25,6 +26,40 @@ from espalier.serving.http.log import log, write_log
 from espalier.serving.place import Place
 
 _LAST = 2.0  # seconds for answers to be sent after the last request ended
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection; it waits `keep_alive` seconds for the head of each request, the first one too."""
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()
+        elif self._head is None:
+            self._head = self.loop.call_later(self.timeout_keep_alive, self._late)
+
+    def _stop(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _late(self) -> None:
+        self._head = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.timeout_keep_alive_handler()
 
 
 class Server(uvicorn.Server):
@@ -96,6 +131,7 @@ def _uvicorn(config: Config, served: Any) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         ws="none",
+        http=Connection,
         server_header=False,
         timeout_keep_alive=config.keep_alive,
         timeout_graceful_shutdown=int(_LAST),
