@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
+from espalier.cli.bench_search import faithful, search
 from espalier.errors import require
 
 app = typer.Typer(help="Measure: JSON lines on standard output, tables on standard error.", no_args_is_help=True)
+app.command()(faithful)
+app.command()(search)
 
 
 @app.command()
@@ -176,42 +179,6 @@ def members(
 
     require(limit >= 1 and tokens >= 2, "--limit must be at least 1 and --tokens at least 2")
     members_bench(load(model, dtype=dtype), project or Path(json.__file__).parent, limit, tokens)
-
-
-@app.command()
-def faithful(
-    data: Annotated[Path, typer.Option(help="folder with gad/BV4, gad/SLIA, smiles, spider")] = Path("../shared/data/faithful"),
-    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
-    kinds: Annotated[str, typer.Option(help="folders of tasks, comma-separated")] = "gad/BV4,gad/SLIA,smiles,spider",
-    methods: Annotated[
-        str, typer.Option(help="comma-separated: auto, cars, ars, asap, smc, reject, local")
-    ] = "cars,asap,smc,auto",
-    limit: Annotated[int, typer.Option(help="tasks of each kind")] = 2,
-    n: Annotated[int, typer.Option(help="samples of each task")] = 5,
-    budget: Annotated[int, typer.Option(help="passes for each task and method")] = 200,
-    tokens: Annotated[int, typer.Option(help="the most tokens of a sample")] = 64,
-) -> None:
-    """Samples of p(text | grammar): attempts and passes for each valid one, and whether the result is called reliable."""
-    from espalier.bench.faithful import faithful_bench
-    from espalier.models.load.open import load
-
-    require(min(limit, n, budget, tokens) >= 1, "--limit, --n, --budget and --tokens must be at least 1")
-    names: list[Any] = [name.strip() for name in methods.split(",")]
-    folders = [name.strip() for name in kinds.split(",")]
-    faithful_bench(load(model, dtype=dtype), data, folders, names, limit, n, budget, tokens)
-
-
-@app.command()
-def search(
-    tasks: Annotated[int, typer.Option(help="how many seeded tasks")] = 50,
-    tokens: Annotated[int, typer.Option(help="budget of each search on each task: rows computed")] = 400,
-) -> None:
-    """The searches against best-of-n on tasks whose reward lies on an improbable text, at equal budgets."""
-    from espalier.bench.search import search_bench
-
-    require(tasks >= 1 and tokens >= 1, "--tasks and --tokens must be at least 1")
-    search_bench(tasks, tokens)
 
 
 @app.command()

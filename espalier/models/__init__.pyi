@@ -2,5 +2,6 @@
 from .executors.paths import Paths as Paths
 from .ngram_model import NGram as NGram
 from .table import Table as Table
+from .tiny import open_tiny as open_tiny
 
-__all__ = ["NGram", "Paths", "Table"]
+__all__ = ["NGram", "Paths", "Table", "open_tiny"]

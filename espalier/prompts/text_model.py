@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class TextModel(Protocol):
-    """Anything with `complete(prompt, **options) -> str`: a model of ours (`Local`), an endpoint (`Endpoint`), a stand-in.
+    """Anything with `complete(prompt, **options) -> str`: a model of ours (`lm` itself, or `Local` with options), an endpoint
+    (`Endpoint`), a stand-in.
 
     >>> class Echo:
     ...     def complete(self, prompt, **options):
@@ -86,7 +87,7 @@ def ask_all(model: TextModel, prompts: Sequence[str], **options: Any) -> list[st
     if not prompts:
         return []
     if hasattr(model, "complete_all"):
-        return list(model.complete_all(prompts, **options))
+        return [_text(said) for said in model.complete_all(list(prompts), **options)]
     with ThreadPoolExecutor(min(8, len(prompts))) as pool:
         return list(pool.map(lambda prompt: asked(model, prompt, **options), prompts))
 
@@ -94,6 +95,10 @@ def ask_all(model: TextModel, prompts: Sequence[str], **options: Any) -> list[st
 def asked(model: TextModel, prompt: str, **options: Any) -> str:
     """What the model says to one prompt. Raises `InvalidInput` if it is no text."""
     require(hasattr(model, "complete"), f"the model was {model!r}; expected something with complete(prompt, **options) -> str")
-    said = model.complete(prompt, **options)
+    return _text(model.complete(prompt, **options))
+
+
+def _text(said: Any) -> str:
+    said = getattr(said, "text", said)  # a language model of ours gives completions
     expect(said, str, "what complete() returned", "a text")
-    return said
+    return str(said)

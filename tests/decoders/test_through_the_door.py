@@ -15,6 +15,7 @@ DECODERS = {
     "best first": d.BestFirst(3),
     "stochastic": d.StochasticBeam(3),
     "lattice": d.Lattice(60),
+    "markov": d.Markov(1, k=60),
     "banks": d.Banks(es.constraints.contains("ab"), 3),
     "neurologic": d.NeuroLogic(["ab"], 3),
     "reject": d.ARS(),
@@ -53,3 +54,21 @@ def test_several_texts_of_one_search_and_of_several_samples():
 def test_a_schema_gives_a_value_through_a_beam():
     value = LM.generate(es.raw("x"), decoder=d.Beam(4), schema={"enum": [1, "b", True]}, max_tokens=12)
     assert value in (1, "b", True)
+
+
+def test_decoders_that_read_embeddings_come_through_the_door_or_are_refused():
+    tok = toys.tokenizer()
+    lm = es.LanguageModel(toys.transformer(True, tok.vocab.size, seed=2), tok, "tiny")
+    for decoder in (d.Superposed(3, alpha=0), d.Langevin([d.energies.fluency], steps=2)):
+        out = lm.complete(es.raw("x"), decoder=decoder, regex="[ab]{2,5}", max_tokens=8, seed=0)
+        assert out.text
+        assert set(out.text) <= {"a", "b"}
+        assert out.finish_reason == "stop"
+        with pytest.raises(es.InvalidInput, match="input embeddings"):
+            LM.complete(es.raw("x"), decoder=decoder, max_tokens=8)
+
+
+def test_streams_write_greedily_through_the_door():
+    plain = LM.complete(es.raw("x"), temperature=0, max_tokens=6)
+    for decoder in (d.WaitK(9), d.Commit()):
+        assert LM.complete(es.raw("x"), decoder=decoder, max_tokens=6).text == plain.text

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import toys
 
+import espalier as es
 from espalier import prompts
 from espalier.errors import EspalierError, InvalidInput
 from espalier.prompts.graphs import Graph, Node
+from espalier.prompts.text_model import ask_all, asked
 
 
 class Scripted:
@@ -206,3 +209,9 @@ def test_an_endpoint_and_a_model_of_ours_are_text_models():
     assert ours.complete_all(["hi", "hi"]) == [" there", " there"]
     with pytest.raises(InvalidInput, match="complete"):
         prompts.skeleton(object(), "Q")
+
+
+def test_a_language_model_is_a_text_model():
+    lm = toys.speaks(["Hi there", "Ho ho"])
+    assert ask_all(lm, [es.raw("Hi"), es.raw("Ho")], max_tokens=20) == [" there", " ho"]
+    assert asked(lm, es.raw("Hi"), max_tokens=20) == " there"

@@ -21,7 +21,7 @@ from espalier.rows import Row, Rows
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
 from espalier.shaper import Stage
-from espalier.stop import Either, Stop, budget
+from espalier.stop import Stop
 
 StopRule = Literal["bound", "never", "fcfs"]
 
@@ -201,10 +201,8 @@ def drawn(row: Row, k: int, rng: Rng) -> list[tuple[int, float]]:
 
 def longest(stop: Stop) -> int | None:
     """The most tokens that a stop condition lets be written; None if it does not say."""
-    if isinstance(stop, Either):
-        bounds = [bound for bound in (longest(stop.first), longest(stop.second)) if bound is not None]
-        return min(bounds, default=None)
-    return stop.tokens if isinstance(stop, budget) else None
+    most: int | None = getattr(stop, "most", None)
+    return most
 
 
 def _distinct(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -48,6 +49,8 @@ class Markov:
     orders: int | Sequence[int]
     k: int = 32
     read: Read | None = None
+
+    samples: ClassVar[bool] = True  # it ranks texts by the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
         expect(self.orders, (int, Sequence), "orders", "the highest order, or a list of rising orders")

@@ -167,7 +167,7 @@ class Populations:
         if total <= 0:
             return Drawn(None, -math.inf, 0)
         token = self.rng.categorical(q)
-        return Drawn(token, global_weight(row, token) + math.log(total), 0)
+        return Drawn(token, row.log_weight(token) + math.log(total), 0)
 
     def _note(self, opened: dict[Prefix, Opened], children: dict[Prefix, dict[int, Prefix]]) -> None:
         """Lowers the bound of the target's mass by what the rows forbid."""
@@ -241,11 +241,6 @@ class Populations:
             if new.log_weight > -math.inf and (ratio >= 0 or self.rng.flip(math.exp(ratio))):
                 steps = (*old.steps[:cut], *new.steps)
                 island[i] = Particle(new.prefix, old.ancestor, old.log_weight, new.twist, steps, new.over)
-
-
-def global_weight(row: Row, token: int) -> float:
-    """log p(v) − log q(v): p the row before constraint, temperature and truncation, q what is drawn from."""
-    return float(torch.log_softmax(row.logits.double(), -1)[token]) - row.logp(token)
 
 
 def _weight(steps: tuple[tuple[float, float], ...]) -> float:

@@ -65,7 +65,7 @@ class Candidate:
     logp: float
     parent: Candidate | None
     step: int
-    prefix: Prefix
+    prefix: Prefix = field(default_factory=Prefix)
     over: bool = False
 
     @property

@@ -34,10 +34,12 @@ class BestOf(Search):
         require(self.n >= 1, f"n={self.n}: at least one text must be drawn")
 
     def grow(self, space: Space) -> Decoder[None]:
-        """Draws as many at a time as the budget still allows to begin."""
-        drawn = 0
+        """Draws as many at a time as the budget is likely to see finished."""
+        drawn, length = 0, getattr(space.stop, "most", None) or 64
         while drawn < self.n:
-            together = max(1, int(min(self.n - drawn, 64, space.spent.left())))
+            if space.finished:
+                length = max(len(tokens) for tokens in space.finished)
+            together = max(1, int(min(self.n - drawn, 64, space.spent.left() / max(length, 1))))
             space.evaluate((yield from space.expand([space.root] * together, whole=True)))
             drawn += together
 

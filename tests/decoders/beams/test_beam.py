@@ -65,6 +65,43 @@ def test_first_come_first_served_stops_at_width_times_patience():
     assert grew >= 10, "patience counts finished texts, also those that are not among the best"
 
 
+def passes_until(model, width, patience, length):
+    """On lists: how many steps it takes until width · patience texts are finished, wherever they rank by then."""
+    live, finished, steps = [((), 0.0)], 0, 0
+    while live and finished < width * patience and steps < length:
+        steps += 1
+        grown = []
+        for text, logp in live:
+            row = model.row((*X.ids(), *text)[-model.depth :]).log_softmax(-1)
+            grown += [((*text, t), logp + float(p)) for t, p in enumerate(row)]
+        grown.sort(key=lambda pair: -pair[1])
+        finished += sum(text[-1] == END for text, _ in grown[:width])
+        live = [pair for pair in grown if pair[0][-1] != END][:width]
+    return steps
+
+
+class CountsInside(Beam):
+    """Wrong: patience counts only the finished texts that are still among the `width` best."""
+
+    def _counts(self):
+        return False
+
+
+def test_patience_counts_every_finished_text():
+    caught = 0
+    for seed in range(20):
+        model = table(seed)
+        for patience in (1, 2, 3):
+            expected = passes_until(model, 2, patience, 12)
+            model.passes = 0
+            searched(Beam(2, norm=0.0, stop="fcfs", patience=patience), model, length=12)
+            assert model.passes == expected
+            model.passes = 0
+            searched(CountsInside(2, norm=0.0, stop="fcfs", patience=patience), model, length=12)
+            caught += model.passes != expected
+    assert caught >= 10
+
+
 @pytest.mark.parametrize("kind", UID)
 def test_uid_at_full_width_is_the_best_of_its_objective(kind):
     model = table(3)

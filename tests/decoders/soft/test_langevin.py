@@ -22,9 +22,9 @@ def found(decoder: Langevin, scorer: es.Scorer = MODEL, stop: es.stop.Stop = STO
 
 
 def test_energies_fall_and_seeds_reproduce():
-    decoder = Langevin([energies.fluency], steps=12, step=0.5, noise=0.0)
+    decoder = Langevin([energies.fluency], steps=6, step=0.5, noise=0.0)
     finds = found(decoder)
-    assert len(finds.energies) == 13
+    assert len(finds.energies) == 7
     assert all(b < a for a, b in zip(finds.energies, finds.energies[1:], strict=False))
     noisy = Langevin([energies.fluency], steps=5, step=0.5, noise=0.5)
     assert found(noisy, seed=3).energies == found(noisy, seed=3).energies
@@ -54,11 +54,11 @@ def test_keywords_come_and_right_contexts_grow_likely():
     phrase = [7, 9]
     plain = found(Langevin([energies.fluency], steps=0))[0].prefix.written()
     assert 7 not in plain
-    pulled = found(Langevin([(0.1, energies.fluency), (5.0, energies.keywords([phrase]))], steps=60, step=1.0, top_k=23))
+    pulled = found(Langevin([(0.1, energies.fluency), (5.0, energies.keywords([phrase]))], steps=25, step=2.5, top_k=23))
     text = pulled[0].prefix.written()
     assert any(text[i : i + 2] == phrase for i in range(3))
     right = [3, 3]
-    led = found(Langevin([energies.future(right)], steps=30, step=2.0, noise=0.0))
+    led = found(Langevin([energies.future(right)], steps=10, step=4.0, noise=0.0))
     assert led.energies[-1] < led.energies[0] - 0.1
 
 
@@ -93,7 +93,7 @@ def test_a_guide_holds_and_chains_are_ranked():
     model = transformer(seed=5)
     model.vocab = vocab
     guide, stop = es.regex("(ab|cd){1,2}"), es.stop.end([22]) | es.stop.budget(6)
-    finds = found(Langevin([energies.fluency], steps=3, noise=1.0, chains=3), model * guide, stop)
+    finds = found(Langevin([energies.fluency], steps=2, noise=1.0, chains=3), model * guide, stop)
     assert len(finds) == 3
     assert all(guide.matches(vocab.join(f.prefix.written())) for f in finds)
     assert [f.log_weight for f in finds] == sorted((f.log_weight for f in finds), reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.bench.report import emit, machine, show
-from espalier.constraints import cfg
+from espalier.constraints import Guide, cfg, regex
 from espalier.decoders.faithful import faithful
 from espalier.decoders.faithful.sampling import Method
 from espalier.errors import EspalierError, InvalidInput, require
@@ -21,23 +22,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A prompt and the grammar of its answer.
+    """A prompt, and the grammar of its answer, or (`regular`) its expression.
 
-    >>> Task("a", "Say a:", 'root ::= "a"').name
-    'a'
+    >>> Task("a", "Say a:", 'root ::= "a"').guide().matches(b"a")
+    True
     """
 
     name: str
     prompt: str
     grammar: str
+    regular: bool = False
+
+    def guide(self) -> Guide:
+        """What the answer must be. Raises `InvalidInput` for an expression that is not regular."""
+        return regex(self.grammar) if self.regular else cfg(self.grammar)
 
 
 def tasks(data: Path, kinds: Sequence[str]) -> Iterator[Task]:
     """The tasks of a folder laid out as the public sample: gad/BV4, gad/SLIA, smiles (a text beside each grammar), spider (one
-    grammar for all texts). Raises `InvalidInput` if there is none."""
+    grammar for all texts), goal_inference (a grammar, and the domain that is the prompt), patterns (expressions in a table;
+    those that are not regular are left out). Raises `InvalidInput` if there is none."""
     require(data.is_dir(), f"--data {data}: no such folder")
     found = 0
     for kind in kinds:
+        for task in _others(data / kind, kind):
+            found += 1
+            yield task
         for prompt in sorted((data / kind).glob("*.txt")):
             beside = [prompt.with_suffix(end) for end in (".ebnf", ".lark")] + [prompt.parent / "grammar.lark"]
             grammar = next((path for path in beside if path.exists()), None)
@@ -46,6 +56,26 @@ def tasks(data: Path, kinds: Sequence[str]) -> Iterator[Task]:
                 yield Task(f"{kind}/{prompt.stem}", prompt.read_text(), grammar.read_text())
     if not found:
         raise InvalidInput(f"--data {data}: no prompt with a grammar beside it in {', '.join(kinds)}")
+
+
+def _others(folder: Path, kind: str) -> Iterator[Task]:
+    for domain in sorted(folder.glob("*.pddl")):
+        for grammar in sorted(folder.glob("*.lark")):
+            yield Task(f"{kind}/{domain.stem}", f"{domain.read_text()}\n; A goal:\n", grammar.read_text())
+    for table in sorted(folder.glob("*.csv")):
+        with open(table, encoding="utf-8", newline="") as file:
+            for number, row in enumerate(csv.DictReader(file)):
+                if _regular(row["regex"]):
+                    prompt = f"Strings that match {row['regex']}, one a line:\n"
+                    yield Task(f"{kind}/{number}", prompt, row["regex"], regular=True)
+
+
+def _regular(expression: str) -> bool:
+    try:
+        regex(expression)
+    except EspalierError:
+        return False
+    return True
 
 
 def faithful_bench(
@@ -61,8 +91,9 @@ def faithful_bench(
                 line: dict[str, Any] = {"task": task.name, "method": method, "budget": budget, "tokens": tokens, "n": n}
                 start = time.perf_counter()
                 try:
-                    guide = cfg(task.grammar)
-                    found = faithful(lm, raw(task.prompt), guide, n, method=method, budget=budget, seed=0, max_tokens=tokens)
+                    found = faithful(
+                        lm, raw(task.prompt), task.guide(), n, method=method, budget=budget, seed=0, max_tokens=tokens
+                    )
                 except EspalierError as error:
                     lines.append({**line, "error": str(error)[:200]})
                     continue

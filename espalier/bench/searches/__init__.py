@@ -1,0 +1,1 @@
+"""Benches of searches and of faithful sampling."""
