@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier import stop as stops
-from espalier.bench.decoders import rows
-from espalier.bench.decoding_scores import last_number
+from espalier.bench.methods.decoders import rows
+from espalier.bench.methods.decoding_scores import last_number
 from espalier.bench.report import emit, machine, show
 from espalier.decoders import PGTD, AStar, BestOf, LiteSearch, Phi, Rebase, Search, Steps, choose
 from espalier.decoders.steps.candidate import Candidate, Found
