@@ -198,11 +198,12 @@ def decoders(
     seconds: Annotated[float, typer.Option(help="begin no further measurement after so long (--log goes on)")] = 1e9,
 ) -> None:
     """Decoding methods and their settings by task: repetition, diversity, log-probability, accuracy; the best fixed setting."""
-    from espalier.bench.methods.decoders import decoders_bench
+    from espalier.bench.methods.decoders import check_names, decoders_bench
     from espalier.models.load.open import load
 
     require(limit >= 1 and (tokens is None or tokens >= 1) and seconds > 0, "--limit, --tokens and --seconds must be above 0")
     tasks, methods = ([name.strip() for name in text.split(",") if name.strip()] for text in (task, decoder))
+    check_names(tasks, methods)
     data = {"gsm8k": gsm8k, "humaneval": humaneval, "smiles": smiles}
     decoders_bench(load(model, dtype=dtype), tasks, data, methods, limit, tokens, log, seconds)
 

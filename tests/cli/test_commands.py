@@ -155,6 +155,8 @@ def test_bad_input_is_one_clear_message(arguments: list[str], stdin: bytes, says
         (["pass", "--dtype", "fp64"], "use fp32, bf16, fp16, int8 or int4"),
         (["pass", "--device", "tpu"], "use cpu or cuda"),
         (["pass", "--shape", "9b"], "use one of 135m"),
+        (["decoders", "--task", "chess"], "--task chess: choose from continuation"),
+        (["decoders", "--decoder", "greed"], "--decoder greed: choose from"),
         (["decode", "--limit", "0"], "--limit"),
         (["speculation", "--drafter", "auto,magic"], "--drafter magic: choose from auto"),
         (["speculation", "--dtype", "fp64"], "use fp32, bf16 or int8"),

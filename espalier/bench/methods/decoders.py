@@ -185,6 +185,15 @@ def best(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     }
 
 
+def check_names(tasks: Sequence[str], methods: Sequence[str]) -> None:
+    """Raise `InvalidInput` for tasks and methods that there are not."""
+    known = {s.partition(":")[0] for s in SETTINGS}
+    wrong = sorted(set(methods) - known)
+    require(not wrong, f"--decoder {', '.join(wrong)}: choose from {', '.join(sorted(known))}")
+    wrong = sorted(set(tasks) - {*TASKS, *OTHERS})
+    require(not wrong, f"--task {', '.join(wrong)}: choose from {', '.join((*TASKS, *OTHERS))}")
+
+
 def decoders_bench(
     lm: LanguageModel,
     tasks: Sequence[str],
@@ -197,11 +206,7 @@ def decoders_bench(
 ) -> list[dict[str, Any]]:
     """One JSON line per task and setting, then the best fixed setting against the best per task. Lines of the log are kept and
     not measured again; after `seconds` no further line is begun."""
-    known = {s.partition(":")[0] for s in SETTINGS}
-    wrong = sorted(set(methods) - known)
-    require(not wrong, f"--decoder {', '.join(wrong)}: choose from {', '.join(sorted(known))}")
-    wrong = sorted(set(tasks) - {*TASKS, *OTHERS})
-    require(not wrong, f"--task {', '.join(wrong)}: choose from {', '.join((*TASKS, *OTHERS))}")
+    check_names(tasks, methods)
     lines = [] if log is None or not log.exists() else [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     done, until = {(line["task"], line["setting"]) for line in lines}, time.monotonic() + seconds
     for name, setting, measure in _measures(lm, tasks, data, methods, limit, tokens):
