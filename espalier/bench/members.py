@@ -43,7 +43,7 @@ def places(project: Path, limit: int) -> list[Place]:
     for place in found:
         lines = place.before.split("\n")
         members = {each.name for each in jedi.Script(place.before, project=folder).complete(len(lines), len(lines[-1]))}
-        if place.name in members:
+        if place.name in members and resolves(place, place.name, project):
             known.append(place)
         if len(known) == limit:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -100,9 +101,43 @@ class TimedMasks(Walked):
     def words(self, state: Any) -> Any:
         if state is self._END or not self.timed.careless(state, self.vocab.longest):
             return super().words(state)
+        return self._inner(state)
+
+    def _inner(self, state: Any) -> Any:
         words = numpy.zeros((self.vocab.size + 31) // 32, dtype=numpy.int32)
         self.inner.fill(state[0], words)
         return words
+
+    def _allowed(self, state: Any) -> list[int]:
+        """Tokens that fit into the room that is left whatever they say, and longer ones that say some of what is owed."""
+        room = self.timed.room(state)
+        if room is None:
+            return super()._allowed(state)
+        bits = numpy.unpackbits(self._inner(state).view(numpy.uint8), bitorder="little")[: self.vocab.size].astype(bool)
+        ends = sorted(self.vocab.end)
+        bits[ends] = False
+        found = numpy.flatnonzero(bits & (self._lengths <= room)).tolist()
+        ending: dict[bytes, int] = {}
+        for token in numpy.flatnonzero(bits & (self._lengths > room)).tolist():
+            data = self.vocab[token]
+            if self.timed.plain(state, data):
+                tail = self._tails[token]
+                if tail not in ending:
+                    ending[tail] = self.timed.room(state, tail) or 0
+                fits = len(data) <= ending[tail]
+            else:
+                fits = self._step(state, data) is not None
+            if fits:
+                found.append(token)
+        return found + (ends if self.engine.accepts(state) else [])
+
+    @cached_property
+    def _lengths(self) -> Any:
+        return numpy.array([len(token or b"") for token in self.vocab.tokens])
+
+    @cached_property
+    def _tails(self) -> list[bytes]:
+        return [self.timed.tail(token or b"") for token in self.vocab.tokens]
 
 
 class WatchedMasks(Masker):

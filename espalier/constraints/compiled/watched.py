@@ -89,3 +89,19 @@ class Timed(Watched):
         """The bytes that may be written before what is owed must begin; negative if it is too late."""
         left: int = state[2] - self.watches[0].owed(state[1][0])
         return left
+
+    def room(self, state: Any, tail: bytes | None = None) -> int | None:
+        """How many bytes of any kind may be written, or, with `tail`, of those that end so; None if that is not known."""
+        fresh = self.watches[0].fresh(state[1][0], tail)
+        if fresh is None:
+            return None
+        return int(state[2] - fresh) if fresh else 1 << 30  # with nothing owed, the deadline does not matter
+
+    def tail(self, data: bytes) -> bytes:
+        """The end of some bytes with which something owed may begin."""
+        found: bytes = self.watches[0].tail(data)
+        return found
+
+    def plain(self, state: Any, data: bytes) -> bool:
+        """Whether some bytes meet nothing and go on with nothing that the text ends with: only their tail counts."""
+        return bool(self.watches[0].plain(state[1][0], data))

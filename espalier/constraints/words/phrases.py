@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from espalier.constraints.words.owed import Owed
@@ -105,6 +106,34 @@ class Tracker:
         firm = {c for c in met if self._satisfied(c, set(state.found))} if self._words else met
         unmet = (clause for clause in range(len(self.clauses)) if clause not in met)
         return self.owing.fewest(unmet, state.tail, met - firm)
+
+    def fresh(self, state: Tracked, tail: bytes | None) -> int | None:
+        """The fewest bytes owed behind bytes that say nothing of it and end with `tail`; None if that is not known."""
+        if any(isinstance(way, absent) for phrases in self.clauses for way in phrases) or (self._words and tail is not None):
+            return None
+        met = self.progress(state).clauses
+        if self._words:  # a letter may take back the word at the end, and ask for a blank
+            met, tail = frozenset(c for c in met if self._satisfied(c, set(state.found))), b"x"
+        return self.owing.fewest((c for c in range(len(self.clauses)) if c not in met), tail or b"")
+
+    def tail(self, data: bytes) -> bytes:
+        """The longest end of some bytes with which a phrase begins."""
+        return next((data[-n:] for n in range(min(len(data), self.longest), 0, -1) if data[-n:] in self._beginnings), b"")
+
+    @cached_property
+    def _beginnings(self) -> frozenset[bytes]:
+        whole = [way.encode() for phrases in self.clauses for way in phrases]
+        return frozenset(way[:n] for way in whole for n in range(1, len(way)))
+
+    def plain(self, state: Tracked, data: bytes) -> bool:
+        """Whether some bytes hold no phrase and go on with none that the text ends with."""
+        if self._words or any(way.encode() in data for phrases in self.clauses for way in phrases):
+            return False
+        begun = [state.tail[-n:] for n in range(1, len(state.tail) + 1) if state.tail[-n:] in self._beginnings]
+        rests = (
+            way.encode()[len(b) :] for b in begun for phrases in self.clauses for way in phrases if way.encode().startswith(b)
+        )
+        return not any(data.startswith(rest) or rest.startswith(data) for rest in rests)
 
     def _satisfied(self, clause: int, found: set[tuple[int, int]]) -> bool:
         return any(((clause, way) in found) != isinstance(p, absent) for way, p in enumerate(self.clauses[clause]))

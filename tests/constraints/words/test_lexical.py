@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import time
 
 import pytest
 from constraints.languages import check_language, check_masks, texts
@@ -105,6 +106,26 @@ def test_what_is_owed_is_written_in_time_with_many_phrases() -> None:
 
 
 @pytest.mark.parametrize("words", [False, True])
+def test_masks_under_a_deadline_are_what_checks_say(words: bool) -> None:
+    """Also where only long tokens can miss it, with alternatives, and for phrases that begin at the end of the text."""
+    phrases = [["ab", "bab"], "bb", "a a", "b b", "aa", "ba"]
+    for within in (19, 22, 27):
+        guide, rng = lexical(*phrases, whole_words=words, within=within), random.Random(within)
+        law = guide.over(
+            Vocab([b"a", b"b", b" ", b"ab", b"ba ", b" aa", b"bb", b"b b ab", b"aab ba bb a", b"      ", None], end=[10])
+        )
+        for _ in range(25):
+            state = law.start()
+            for _ in range(14):
+                mask = law.mask(state).tolist()
+                assert mask == [law.allowed(state, token) for token in range(11)]
+                token = rng.choice([token for token, on in enumerate(mask) if on])
+                if token == 10:
+                    break
+                state = law.advance(state, token)
+
+
+@pytest.mark.parametrize("words", [False, True])
 def test_what_is_owed_is_the_shortest_end(words: bool) -> None:
     """Against all ends of at most seven bytes, behind random texts."""
     rng, looked = random.Random(5), 0
@@ -155,6 +176,9 @@ def test_twenty_phrases_stay_within_the_default_limits() -> None:
     assert timed.matches("".join(phrases).encode())
     assert timed.advance(timed.start(), b"x" * 20) is None
     vocab = Vocab([bytes([b]) for b in range(97, 123)] + [None], end=[26])
+    began = time.process_time()
+    assert int(timed.over(vocab).mask(timed.start()).sum()) == 26
+    assert time.process_time() - began < 1.0, "the default limit of a mask is 10 s"
     assert int(guide.over(vocab).mask(guide.start()).sum()) == 26
 
 
