@@ -46,7 +46,7 @@ class Auto(Drafter):
     highest, by the times that passes of each size took.
 
     Guarantee: the text never depends on it (deterministic drafts). By its own clock a text never takes more than `slack`
-    longer than plain decoding (short ones: `slack` of what 40 tokens take), its own time included: when that much is used
+    longer than plain decoding (short ones: `slack` of what 32 tokens take), its own time included: when that much is used
     up, it stops drafting, and all other work, until later tokens have earned it back.
 
     After Saxena 2023 (prompt lookup); Luo et al. 2024, "Token recycling" (arXiv 2408.08696); Wang et al. 2024, "OPT-Tree"
@@ -130,7 +130,7 @@ class _Text(Drafter):
         self.session, self.outlook = session, outlook
         self._calibration = session.free if outlook is None else session.guided
         self._text, self._evidence = Reading(), Evidence(session.memory)
-        self._ledger = Ledger(session.slack, least=40)
+        self._ledger = Ledger(0.95 * session.slack, least=32)  # a part of it is for what the clock does not see
         self._trust = [4.0, 4.0]  # tokens foreseen, and expected to be: how far this text is like the others
         self._foreseen: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         self._started = self._proposed = 0.0
@@ -160,7 +160,7 @@ class _Text(Drafter):
         if cost.plain is None or (cost.stale >= _PLAIN_EVERY and not self._first):
             return
         size, _ = cost.best(gains, s.nodes)
-        while size and not self._ledger.allows(cost.ratio(size + 1) - 1):
+        while size and not self._ledger.allows(self._own + cost.risk(size + 1)):
             size //= 2
         place = [0]
         for parent, token in nodes[:size]:
