@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import TimeoutError as Late
@@ -23,7 +24,7 @@ class monitor(Guide):
     `trigger` is a text (".") or a test of the text so far; `names(text)` returns the legal names, none if it does not know:
     then anything may follow. A name ends before a character that is no letter, digit or underscore. `before` is the text that
     the written one goes on from; trigger and callback see both. Answers are kept by text. With `time_limit` (seconds) a
-    callback that takes longer counts as `late` says: "idle" (anything may follow) or "raise" (`LimitExceeded`).
+    callback that takes longer counts as `late` says: "idle" (anything may follow; warned of once) or "raise" (`LimitExceeded`).
 
     Guarantee: every name after a trigger is one of the callback's, where it gave any; nothing is said of the rest. Lazy: only
     tokens that would be chosen are looked at. Agrawal et al. 2023, "Monitor-guided decoding" (arXiv 2306.10763). Monitors are
@@ -52,6 +53,7 @@ class monitor(Guide):
         require(late in ("idle", "raise"), f"late={late!r}: write 'idle' or 'raise'")
         self.trigger, self.names, self.before, self.time_limit, self.late = trigger, names, before, time_limit, late
         self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._told = False
 
     def start(self) -> State:
         return "", b"", self._asked("")
@@ -97,6 +99,10 @@ class monitor(Guide):
                 raise LimitExceeded(
                     f"{self!r}: the names after {whole[-80:]!r} took more than {self.time_limit} s; give more, or late='idle'"
                 ) from None
+            if not self._told:
+                self._told = True
+                said = f"{self!r}: the names after {whole[-80:]!r} took more than {self.time_limit} s"
+                warnings.warn(f"{said}, so anything may follow; give more, or say late='raise'", stacklevel=2)
             return []
         names = list(found)
         for name in names:
