@@ -74,6 +74,8 @@ class monitor(Guide):
                 return None
             text += character
             left = self._asked(text)
+        if after[1] and left is not None and "" not in left and not any(name.encode().startswith(after[1]) for name in left):
+            return None  # a character has begun that no name goes on with
         return text, after[1], left
 
     def accepts(self, state: State) -> bool:

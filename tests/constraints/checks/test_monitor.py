@@ -51,6 +51,15 @@ def test_masks_step_by_step_with_a_token_that_ends_the_name() -> None:
     assert 7 in allowed(law.advance(state, 4)), "the name has ended"
 
 
+def test_a_character_that_no_name_goes_on_with_is_not_begun() -> None:
+    guide = monitor(".", lambda text: ["né", "on"])
+    start = guide.advance(guide.start(), b"a.")
+    assert guide.advance(start, "é".encode()[:1]) is None
+    begun = guide.advance(guide.advance(start, b"n"), "é".encode()[:1])
+    assert guide.advance(begun, "é".encode()[1:]) is not None
+    assert guide.advance(guide.advance(start, b"on"), "→".encode()[:1]) is not None, "the name has ended"
+
+
 def test_two_monitors_are_joined_by_and() -> None:
     both = monitor(".", lambda text: ["x", "y"]) & monitor(".", lambda text: ["y", "z"])
     assert [both.matches(text) for text in (b"a.x", b"a.y", b"a.z")] == [False, True, False]
