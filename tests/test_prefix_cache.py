@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -12,6 +13,7 @@ import espalier as es
 from espalier.bench.passes import random_weights
 from espalier.models.executors import native
 from espalier.models.families import Config
+from espalier.models.kv.store import KV
 from espalier.models.transformer import Transformer
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
@@ -58,7 +60,7 @@ def test_equal_prompts_are_read_once(monkeypatch):
 def test_random_mixes_give_the_texts_of_no_cache():
     dice, cached, plain = random.Random(0), tiny(cache_mb=0.02), tiny(cache_mb=0)
     texts = ["".join(dice.choice("abc ") for _ in range(40)) for _ in range(4)]
-    for i in range(120):
+    for i in range(int(os.environ.get("ESPALIER_MIXES", "120"))):  # 2,000 in the long form
         prompts = [es.raw(dice.choice(texts)[: dice.randrange(1, 41)]) for _ in range(dice.randrange(1, 4))]
         options = {"temperature": dice.choice([0.0, 1.0]), "seed": i, "max_tokens": dice.randrange(1, 12)}
         options["cache_salt"] = dice.choice([None, "one", "two"])
@@ -86,3 +88,14 @@ def test_salts_are_apart_and_the_least_recently_used_goes_first():
     assert lm.complete(prompt, max_tokens=2, cache_salt="a").stats.cached_tokens == 0
     with pytest.raises(es.InvalidInput, match="cache_mb=-1"):
         tiny(cache_mb=-1)
+
+
+def test_a_cache_or_a_store_that_holds_no_token_is_refused_when_it_is_built():
+    with pytest.raises(es.InvalidInput, match="holds no token"):
+        tiny(cache_mb=1e-5)
+    with pytest.raises(es.InvalidInput, match="holds 0 tokens"):
+        KV(layers=2, width=4, dtype=torch.float32, budget=10)
+    small = tiny(cache_mb=20 * 512 / (1 << 20))  # twenty tokens: longer texts are not kept, and come out right
+    assert small.complete(es.raw("d" * 60), max_tokens=2, drafter=None).tokens
+    assert small.cache is not None
+    assert small.cache.nbytes <= small.cache.cache_mb * (1 << 20)

@@ -90,6 +90,9 @@ def speculation(
     start: Annotated[int, typer.Option(help="how many prompts of each category to leave out first")] = 0,
     log: Annotated[Optional[Path], typer.Option(help="append measurements here; what is there is not repeated")] = None,  # noqa: UP045
     seconds: Annotated[float, typer.Option(help="begin no further prompt after so long (--log goes on)")] = 1e9,
+    throughput: Annotated[bool, typer.Option(help="tokens per second by input length and batch size instead")] = False,
+    inputs: Annotated[str, typer.Option(help="with --throughput: input lengths, comma-separated")] = "512,1024,2048,4096",
+    batch: Annotated[str, typer.Option(help="with --throughput: batch sizes, comma-separated")] = "1,4,16",
 ) -> None:
     """Drafters against plain decoding and against transformers' prompt lookup and early exit, by category of Spec-Bench."""
     from espalier import catalogue
@@ -103,9 +106,42 @@ def speculation(
     wrong = sorted(set(names) - set(catalogue.names("drafter", typed=True)))
     require(not wrong, f"--drafter {', '.join(wrong)}: choose from {', '.join(catalogue.names('drafter'))}")
     folder, lm = locate(model), load(model, dtype=dtype)
+    if throughput:
+        from espalier.bench.speculation import OWN, SPEC_BENCH, load_questions
+        from espalier.bench.throughput import throughput_bench
+
+        lengths, sizes = ([int(n) if n.strip().isdigit() else 0 for n in text.split(",")] for text in (inputs, batch))
+        require(min(lengths) >= 1 and min(sizes) >= 1, "--inputs and --batch: numbers such as 512,1024 and 1,4")
+        path = prompts or (SPEC_BENCH if SPEC_BENCH.exists() else OWN)
+        texts = [ids for _, ids in load_questions(path, 16, max(lengths), lm, start)]
+        throughput_bench(lm, texts, dtype, names, lengths, sizes, tokens, log, seconds)
+        return
     speculation_bench(
         lm, folder, dtype, prompts, names, limit or None, tokens, runs, peers, start=start, log=log, seconds=seconds
     )
+
+
+@app.command()
+def cache(
+    model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or int8")] = "bf16",
+    turns: Annotated[int, typer.Option(help="turns of the chat")] = 10,
+    said: Annotated[int, typer.Option(help="tokens that the user says in a turn")] = 40,
+    answer: Annotated[int, typer.Option(help="tokens of an answer")] = 24,
+    requests: Annotated[int, typer.Option(help="requests that share system prompts")] = 200,
+    systems: Annotated[int, typer.Option(help="different system prompts")] = 10,
+    length: Annotated[int, typer.Option(help="tokens of a system prompt")] = 200,
+    own: Annotated[int, typer.Option(help="tokens of a request's own")] = 20,
+    cache_mb: Annotated[float, typer.Option(help="budget of the cache")] = 256,
+) -> None:
+    """The first token of a chat's turns, and of requests that share system prompts, with the prefix cache and without."""
+    from espalier.bench.prefix_cache import cache_bench
+    from espalier.models.load.open import load
+
+    require(dtype in {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use fp32, bf16 or int8")
+    require(min(turns, said, answer, requests, systems, length, own) >= 1, "all numbers are at least 1")
+    lm = load(model, dtype=dtype, cache_mb=cache_mb)
+    cache_bench(lm, dtype, turns, said, answer, requests, systems, length, own)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from espalier.errors import require
 from espalier.models.kv import fourbit
 from espalier.models.kv.memory import Memory
 from espalier.prefix import Prefix
@@ -63,6 +64,7 @@ class Pool:
     moved = 0
 
     def __init__(self, layers: int, width: int, dtype: torch.dtype, device: torch.device | str, limit: int) -> None:
+        require(limit >= 1, f"the budget of keys and values holds {limit} tokens, so nothing could be read; raise it")
         self._shape = (layers, width, dtype, torch.device(device))
         self.limit = limit
         self.reset()

@@ -32,6 +32,12 @@ class PrefixCache:
 
     def __init__(self, kv: KV, cache_mb: float) -> None:
         require(cache_mb >= 0, f"cache_mb={cache_mb}: it cannot be negative; 0 keeps nothing")
+        most = int(cache_mb * (1 << 20) // kv.bytes_per_token)
+        require(
+            cache_mb == 0 or most >= 1,
+            f"cache_mb={cache_mb} holds no token of this model ({kv.bytes_per_token} bytes each), so no prompt would be kept; "
+            "raise it, or write cache_mb=0 for no cache",
+        )
         self.kv, self.cache_mb = kv, cache_mb
         self._kept: OrderedDict[int, tuple[Prefix, str | None]] = OrderedDict()
         self._lock = threading.Lock()
