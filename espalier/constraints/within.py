@@ -28,6 +28,8 @@ def within(guide: Guide, *, tokens: int) -> Within:
     shortest texts. Where a longer text might need fewer tokens, the states that tokens lead to are gone through: all of them
     where they are few (300, and 4 million divided by the size of the vocabulary), and the law is exact; else one token
     ahead (vocabularies of at most 64 tokens: up to 300 states), and a text that is shorter in no other way is not counted on.
+    Where more than 64 tokens are left beyond those owed, a vocabulary of more than 64 tokens is not gone through (each token
+    may lead to a state of its own): the row is the guide's, and a token that cannot be finished is refused when it is chosen.
     Guides that are "over" may owe more than is known; decoders then back up.
 
     Errors: `InvalidInput` for a guide that is no guide over bytes, and when used: where no text at all is as short.
@@ -114,6 +116,8 @@ class InTime(TokenConstraint):
         inner, left = state
         if left <= 0 or inner == _grammar.ENDED:
             return torch.zeros(self.vocab.size, dtype=torch.bool)
+        if self._owed.far(inner, left):
+            return self._law.filled(inner)
         states, which = self._owed.successors(inner)
         fits = np.array(self._owed.fit(states, left - 1), dtype=bool)
         if not fits[1:].all():

@@ -148,3 +148,17 @@ def test_what_is_owed_of_deep_and_wide_schemas_is_found_quickly() -> None:
     assert within(guide, tokens=least).over(vocab).start()
     with pytest.raises(InvalidInput, match=f"at least {least}"):
         within(guide, tokens=least - 1).over(vocab).start()
+
+
+def test_far_from_the_end_tokens_are_looked_at_when_they_are_chosen() -> None:
+    guide = es.regex("a*|[(]x{300}")
+    law = within(guide, tokens=100).over(LARGE)
+    state = law.start()
+    opens, again = LARGE.ids[b"("], LARGE.ids[b"a"]
+    assert law.mask(state)[opens]
+    assert not law.allowed(state, opens)
+    for _ in range(40):
+        state = law.advance(state, again)
+    assert not law.mask(state)[opens]
+    words = random_lm(seed=4).complete(es.raw("x"), regex="(ab){0,60}|a[(]x{300}", in_time=True, max_tokens=100, top_p=0.9)
+    assert words.whole

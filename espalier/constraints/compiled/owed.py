@@ -22,6 +22,7 @@ _SMALL = 64  # tokens of a vocabulary in which all ways are tried where bounds d
 _TRIES = 300
 _STATES, _WORK = 300, 4_000_000  # that are gone through, and times the tokens of the vocabulary
 _REMEMBERED = 50_000  # states of which it is known
+_FAR = 64  # tokens more than are owed
 _KEPT = 64  # states whose successors are remembered
 
 
@@ -62,6 +63,11 @@ class Owed:
         if (state, left) not in self._exact:
             self._exact[state, left] = self._tried(state, left, [_TRIES])
         return self._exact[state, left]
+
+    def far(self, state: Any, left: int) -> bool:
+        """Whether so much is left that tokens are looked at only when they are chosen: in a large vocabulary each may lead to a
+        state of its own."""
+        return self.vocab.size > _SMALL and left > self.bounds(state)[1] + _FAR
 
     def fit(self, states: Sequence[Any], left: int) -> list[bool]:
         """Of each of many states (None: of none) whether it `fits`."""
