@@ -31,7 +31,8 @@ class mirostat(RowHistory[float, Kept]):
     μ starts at 2 tau and is a value on each prefix, so drafts and beams have the μ of their own path. Surprise is that of the
     token in the truncated, renormalised row. Version 2 cuts at μ bits; version 1 keeps the k most probable tokens, k from μ and
     an estimate of the exponent of Zipf's law over the first 100 ranks. Guarantee: the mean surprise of n tokens differs from
-    tau by (μ_0 - μ_n) / (eta · n). Basu et al. 2021, "Mirostat" (arXiv 2007.14966); version 2 as llama.cpp has it.
+    tau by (μ_0 - μ_n) / (eta · n). Tokens are only left out, so a tau above the model's own surprise is not reached. Basu et
+    al. 2021, "Mirostat" (arXiv 2007.14966); version 2 as llama.cpp has it.
 
     >>> row = torch.tensor([[0.6, 0.25, 0.15]]).log()
     >>> mirostat(tau=1.1)(row, [Prefix([0])]).exp() > 0  # 2.2 bits: p ≥ 0.22
