@@ -124,7 +124,7 @@ def openai_agents(url: str, key: str) -> Scenarios:
 
     set_tracing_disabled(True)
     model = OpenAIChatCompletionsModel(model=MODEL, openai_client=openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0))
-    seen: list[int] = []
+    seen, loop = list[int](), asyncio.new_event_loop()
 
     @function_tool
     def note(number: int) -> str:
@@ -138,10 +138,10 @@ def openai_agents(url: str, key: str) -> Scenarios:
     caller: Any = Agent(name="b", instructions="Note 3.", model=model, tools=[note], model_settings=forced)
 
     def tools() -> None:
-        asyncio.run(Runner.run(caller, "Note 3.", max_turns=4))
+        loop.run_until_complete(Runner.run(caller, "Note 3.", max_turns=4))
         assert seen
 
-    yield "output type", lambda: checked(asyncio.run(Runner.run(plain, "Name a city.")).final_output)
+    yield "output type", lambda: checked(loop.run_until_complete(Runner.run(plain, "Name a city.")).final_output)
     yield "tools", tools
 
 

@@ -77,11 +77,11 @@ class Engine:
             self._door.notify()
         return handle
 
-    def check_open(self) -> None:
-        """Raises `NotReady` or `Overloaded` where a request would not be taken now."""
+    def check_open(self, coming: int = 0) -> None:
+        """Raises `NotReady` or `Overloaded` where a request would not be taken now, behind so many that are `coming`."""
         if not self._taking:
             raise NotReady(_STOPPED)
-        if len(self._waiting) >= self.limits.queued + max(0, self.limits.running - self.running):
+        if len(self._waiting) + coming >= self.limits.queued + max(0, self.limits.running - self.running):
             raise Overloaded(f"{len(self._waiting)} requests wait already, and {self.limits.queued} may; ask again later")
 
     @property

@@ -74,6 +74,7 @@ class Endpoints:
     def __init__(self, place: Place, settings: Settings) -> None:
         self.place, self.settings, self.metrics = place, settings, Metrics()
         self._followed: Engine | None = None
+        self._coming = set[object]()  # bodies of which requests are made now
 
     @property
     def engine(self) -> Engine:
@@ -98,6 +99,7 @@ class Endpoints:
         engine.check_open()  # before anything is read: refusing is quick, however many come
         given = await json_body(request, settings)
         body = self._body(kind, given)
+        engine.check_open(len(self._coming))
         model = named(body.model, engine, settings)
         request_id = body.request_id or request.state.id
         started = time.perf_counter()
@@ -131,7 +133,10 @@ class Endpoints:
 
     async def _ask(self, engine: Engine, body: Shared) -> Asked:
         """Hands the requests in from a thread; if nobody waits any more when it is done, they are cancelled."""
-        task = asyncio.ensure_future(asyncio.to_thread(ask, engine, self.settings, body))
+        self._coming.add(coming := object())
+        made = partial(self._coming.discard, coming)
+        task = asyncio.ensure_future(asyncio.to_thread(ask, engine, self.settings, body, made))
+        task.add_done_callback(lambda _: made())
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -46,8 +46,11 @@ class Asked:
             handle.cancel()
 
 
-def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
-    """Hands in what a body asks for; runs in a thread of its own, since guides and prompts are made here."""
+def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], None] = lambda: None) -> Asked:
+    """Hands in what a body asks for; runs in a thread of its own, since guides and prompts are made here.
+
+    `made` is called when all is made, right before it is handed in.
+    """
     lm = engine.lm
     asked = Asked(body, prompts_of(body, lm))
     asked.n = asked.shown = body.n or 1
@@ -70,6 +73,7 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
     )  # free text holds reasoning too
     thought = partial(_thought, thinks=asked.thinks, engine=engine) if asked.thinks is not None and not free else None
     options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought, asked.tools or HERMES)}
+    must_call = asked.tools is not None and not free and "constraint" in options
     scores = body.prompt_logprobs
     if isinstance(body, Completions) and body.echo and body.logprobs is not None:
         scores = max(scores or 0, body.logprobs)
@@ -77,6 +81,7 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
         options["logprobs"] = asked.logprobs or 0
     if scores is not None and scores > settings.max_logprobs:
         raise wrong(f"prompt_logprobs={scores}: at most {settings.max_logprobs} are told", "prompt_logprobs")
+    made()
     try:
         for x in asked.prompts:
             room = engine.room(x)
@@ -84,6 +89,8 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
             if most == 0:
                 scores, options["logprobs"] = scores or 0, options.get("logprobs") or 0
             given = options | {"max_tokens": max(1, room) if most is None else min(most, max(1, room))}
+            if must_call and _in_time(given["constraint"], lm, given["max_tokens"]):
+                given["in_time"] = True
             if body.min_tokens:
                 given["min_tokens"] = min(body.min_tokens, given["max_tokens"]) if most is None else body.min_tokens
             asked.handles.append(engine.submit(x, priority=body.priority or 0, prompt_logprobs=scores, **given))
@@ -91,6 +98,14 @@ def ask(engine: Engine, settings: Settings, body: Shared) -> Asked:
         asked.cancel()
         raise
     return asked
+
+
+def _in_time(guide: Guide, lm: LanguageModel, tokens: int) -> bool:
+    """Whether a text of a guide can be finished within so many tokens, and the guide knows that."""
+    try:
+        return guide.engine.machine() is not None and constraints.within(guide, tokens=tokens).over(lm.vocab).possible
+    except LimitExceeded:  # looking ahead is no reason to refuse
+        return False
 
 
 def tokens_of(body: Shared) -> int | None:
