@@ -156,6 +156,25 @@ def test_limits_hold_for_the_whole_life_of_a_text() -> None:
     assert guide.matches(b"[1,2,3]")  # the next text begins anew
 
 
+def test_a_hard_pattern_is_bounded_over_its_life() -> None:
+    """400 tokens of what took 10 MB a token; then until the bound of the guide is met, and no further."""
+    pattern = "(.*a.{25})&(.*b.{26})&(.*c.{27})"
+    before = engine_memory().megabytes
+    walk(guide := es.regex(pattern), 3, steps=400)
+    assert engine_memory().megabytes - before < 60
+    rng, guide = random.Random(1), es.regex(pattern, limits=Limits(memory_mb=8))
+    before = engine_memory().megabytes
+
+    def write() -> None:
+        state = guide.start()
+        for _ in range(200_000):
+            state = guide.advance(state, bytes([rng.choice(b"abc")])) or guide.start()
+
+    with pytest.raises(LimitExceeded, match="memory_mb"):
+        write()
+    assert engine_memory().megabytes - before < 24
+
+
 def test_rows_of_many_guides_are_those_of_fill() -> None:
     guides = [es.regex("ab*"), es.json_schema({"type": "object"}), es.regex("[a-z]{3}") & es.json_schema({"type": "string"})]
     rows: list[tuple[Any, Any]] = []

@@ -17,14 +17,21 @@ bool SchemaMachine::plain_demands(Formula f) const {
 
 // After this name the object can still be completed.
 bool SchemaMachine::leads_on(Frame f, std::uint32_t id, std::uint32_t next) {
-  const std::vector<Split> splits = splitter_.split(members_.member_formula(f.formula, id));
   f.at = At::ObjectNext;
   f.seen = names_.set_with(f.seen, id);
   if (options_.in_order) f.index = next;
-  return std::any_of(splits.begin(), splits.end(), [&](const Split& s) {
-    f.formula = s.rest;
-    return live_.possible_object(f.open());
-  });
+  const auto some = [&](const std::vector<Split>& splits) {
+    return std::ranges::any_of(splits, [&](const Split& s) {
+      f.formula = s.rest;
+      return live_.possible_object(f.open());
+    });
+  };
+  const Formula before = f.formula;
+  if (const auto part = wide_.part(before, id); part && part->decides != WideFormulas::Decides::Child) {
+    const std::vector<Split> splits = splitter_.split(members_.member_formula(part->formula, id));
+    if (part->decides == WideFormulas::Decides::All ? !splits.empty() : some(splits)) return true;
+  }
+  return some(splitter_.split(members_.member_formula(before, id)));
 }
 
 // Names that are demanded take all places that are left.

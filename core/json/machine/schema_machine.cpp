@@ -33,9 +33,10 @@ SchemaMachine::SchemaMachine(std::string schema, std::vector<std::pair<std::stri
       scalars_(f_, expander_, options_),
       members_(schemas_, f_, names_, expander_, scalars_),
       array_items_(schemas_, f_, expander_),
+      wide_(schemas_, f_, names_, members_),
       apart_(f_, expander_, scalars_),
       splitter_(schemas_, root_, f_, expander_, scalars_, apart_, questions_, live_),
-      plans_(schemas_, f_, names_, expander_, scalars_, members_, obvious_, splitter_, questions_, live_),
+      plans_(schemas_, f_, names_, expander_, scalars_, members_, wide_, obvious_, splitter_, questions_, live_),
       live_(f_, names_, expander_, scalars_, members_, array_items_, plans_, splitter_, obvious_, questions_, options_),
       unique_(f_, names_),
       owed_(frames_, f_, names_, members_) {

@@ -91,6 +91,7 @@ class SchemaMachine final : public Machine {
   Scalars scalars_;
   ObjectMembers members_;
   ArrayItems array_items_;
+  WideFormulas wide_;
   BranchesApart apart_;
   Splitter splitter_;
   NamePlans plans_;

@@ -52,30 +52,36 @@ bool may_equal(std::string_view beginning, std::string_view other) {
 
 }  // namespace
 
-// How the scalars of a set of canonical texts may be written.
+// How the scalars of a set of canonical texts may be written. Strings are one list of words: a step looks at few of
+// them.
 Re Unique::spelled(std::uint32_t set) {
   std::vector<Re> all;
+  std::vector<WordId> words;
   for (const std::uint32_t id : names_.set(set)) {
     const std::string_view text = names_[id];
     if (id == kAnyName || text[0] == '{' || text[0] == '[') continue;  // their end is not offered again: close()
-    const auto [at, fresh] = scalar_texts_.try_emplace(id, re::kEmpty);
-    if (fresh) at->second = scalar_text(text);
-    all.push_back(at->second);
+    const auto [at, fresh] = scalars_.try_emplace(id);
+    if (fresh) at->second = scalar(text);
+    if (at->second.string) words.push_back(at->second.word);
+    else all.push_back(at->second.re);
+  }
+  if (!words.empty()) {
+    const Re quote = re::literal("\"");
+    all.push_back(re::cat(quote, re::cat(re::json_string(re::words(std::move(words))), quote)));
   }
   if (!all.empty())
     all.push_back(number_beyond());  // their ends cannot be told apart from those of numbers that were said
   return re::alt(std::span<const Re>(all));
 }
 
-Re Unique::scalar_text(std::string_view canonical) {
+Unique::Scalar Unique::scalar(std::string_view canonical) {
   std::string decoded;
   bool exact = true;
   if (canonical[0] == '-' || (canonical[0] >= '0' && canonical[0] <= '9'))
-    return number_texts({Op::Eq, decimal(canonical)}, exact);
-  if (canonical[0] != '"') return re::literal(canonical);
-  return unquote(canonical, decoded)
-             ? re::cat(re::literal("\""), re::cat(re::json_string(re::literal(decoded)), re::literal("\"")))
-             : re::kEmpty;
+    return {false, 0, number_texts({Op::Eq, decimal(canonical)}, exact)};
+  if (canonical[0] != '"') return {false, 0, re::literal(canonical)};
+  if (!unquote(canonical, decoded)) return {false, 0, re::kEmpty};
+  return {true, re::word(decoded), re::kEmpty};
 }
 
 bool Unique::unique(Formula f) {

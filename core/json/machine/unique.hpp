@@ -24,11 +24,16 @@ class Unique {
   static Re any_string();
 
  private:
-  static Re scalar_text(std::string_view canonical);
+  struct Scalar {  // how it may be written: a string by its decoded text
+    bool string;
+    WordId word;
+    Re re;
+  };
+  static Scalar scalar(std::string_view canonical);
 
   Formulas& f_;
   const Names& names_;
-  std::unordered_map<std::uint32_t, Re> scalar_texts_;  // of items, by their canonical text
+  std::unordered_map<std::uint32_t, Scalar> scalars_;  // items, by their canonical text
 };
 
 }  // namespace espalier::json

@@ -91,6 +91,11 @@ bool NamePlans::obvious_member(Formula f, std::string_view name) {
 // Whether a member of this name can stand in an object of which this is demanded.
 bool NamePlans::name_lives(Formula key, std::uint32_t id) {
   if (obvious_member(key, names_[id])) return true;
+  const std::optional<WideFormulas::Part> part = wide_.part(key, id);
+  return (part && lives(part->formula, id)) || lives(key, id);
+}
+
+bool NamePlans::lives(Formula key, std::uint32_t id) {
   const Formula after = members_.member_formula(key, id);
   if (after == kFalse) return false;
   if (!f_[after].child || live_.evident(after)) return true;

@@ -11,6 +11,7 @@
 #include "json/split/object_members.hpp"
 #include "json/split/obvious.hpp"
 #include "json/split/open_questions.hpp"
+#include "json/split/wide_formulas.hpp"
 
 namespace espalier::json {
 
@@ -31,7 +32,7 @@ struct Plan {
 class NamePlans {
  public:
   NamePlans(Schemas& schemas, Formulas& formulas, Names& names, Expander& expander, Scalars& scalars,
-            ObjectMembers& members, Obvious& obvious, Splitter& splitter, OpenQuestions& questions,
+            ObjectMembers& members, WideFormulas& wide, Obvious& obvious, Splitter& splitter, OpenQuestions& questions,
             Satisfiability& live)
       : schemas_(schemas),
         f_(formulas),
@@ -39,6 +40,7 @@ class NamePlans {
         expander_(expander),
         scalars_(scalars),
         members_(members),
+        wide_(wide),
         obvious_(obvious),
         splitter_(splitter),
         questions_(questions),
@@ -51,6 +53,7 @@ class NamePlans {
   Re other_names(Formula);
 
  private:
+  bool lives(Formula constant, std::uint32_t name);
   Re member_names(Schema);
   Re evaluated_names(Schema);
   bool obvious_member(Formula, std::string_view name);
@@ -61,6 +64,7 @@ class NamePlans {
   Expander& expander_;
   Scalars& scalars_;
   ObjectMembers& members_;
+  WideFormulas& wide_;
   Obvious& obvious_;
   Splitter& splitter_;
   OpenQuestions& questions_;

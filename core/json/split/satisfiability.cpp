@@ -9,9 +9,7 @@
 
 namespace espalier::json {
 
-namespace {
-constexpr int kBranches = 300;  // of a formula, looked at before it is taken to be satisfiable
-}
+namespace {}
 
 bool Satisfiability::evident(Formula child) {
   if (child == kTrue) return true;
@@ -41,7 +39,7 @@ bool Satisfiability::possible(Formula child) {
 // Whether a set of literals of the formula can all hold; branches of it are tried until `holds` says yes.
 bool Satisfiability::solve(std::vector<Formula> todo, std::vector<Formula> literals, int& budget, const Holds& holds) {
   while (!todo.empty()) {
-    if (--budget < 0) return true;
+    if (--budget < 0 || todo.size() > static_cast<std::size_t>(budget) + 1) return true;  // no end within the budget
     Budget::tick();
     const Formula f = todo.back();
     todo.pop_back();
@@ -57,7 +55,7 @@ bool Satisfiability::solve(std::vector<Formula> todo, std::vector<Formula> liter
     }
     std::vector<Formula> parts = f_.operands(inner);
     if (is == Is::One) {
-      if (negative) return true;
+      if (negative || parts.size() * parts.size() > static_cast<std::size_t>(budget)) return true;
       for (const Formula p : parts) {
         std::vector<Formula> more = todo;
         for (const Formula q : parts) more.push_back(q == p ? q : f_.negate(q));
