@@ -20,8 +20,8 @@ def faithful(
         str, typer.Option(help="folders of tasks, comma-separated")
     ] = "gad/BV4,gad/SLIA,smiles,spider,patterns,goal_inference",
     methods: Annotated[
-        str, typer.Option(help="comma-separated: auto, cars, ars, asap, smc, reject, local")
-    ] = "cars,asap,smc,auto",
+        str, typer.Option(help="comma-separated: auto, cars, ars, asap, smc, awrs, reject, local")
+    ] = "cars,asap,awrs,smc,auto",
     limit: Annotated[int, typer.Option(help="tasks of each kind")] = 2,
     n: Annotated[int, typer.Option(help="samples of each task")] = 5,
     budget: Annotated[int, typer.Option(help="passes for each task and method")] = 200,

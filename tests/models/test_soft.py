@@ -16,6 +16,7 @@ from espalier.prefix import Prefix
 from espalier.soft import Soft
 
 from .families import peer
+from .folders import folder
 from .test_transformer import EXECUTORS, ours, tokens
 
 
@@ -99,6 +100,20 @@ def test_what_a_model_cannot_do_is_said() -> None:
             asked(tiny(eager=False), [Prefix([1])], [torch.zeros(1, 64, requires_grad=True)])
         with pytest.raises(InvalidInput, match="cannot give"):
             asked(tiny(eager=False), [Prefix([1])], want={"attention"})
+
+
+def test_a_model_is_loaded_eagerly_if_asked() -> None:
+    place = str(folder("Llama"))
+    plain, eager = es.load(place, dtype="float32"), es.load(place, dtype="float32", eager=True)
+    assert eager.model.capabilities.gradients
+    assert es.Extra.ATTENTION in eager.model.capabilities.extras
+    assert eager.generate(es.raw("a b"), max_tokens=6).text == plain.generate(es.raw("a b"), max_tokens=6).text
+    decoder = es.decoders.Beam(3, coverage=0.2)
+    assert len(eager.complete(es.raw("a b"), decoder=decoder, max_tokens=5).tokens) == 5
+    if native.available():
+        assert not plain.model.capabilities.gradients
+        with pytest.raises(InvalidInput, match="attention"):
+            plain.complete(es.raw("a b"), decoder=decoder, max_tokens=5)
 
 
 def test_attention_is_that_of_transformers_up_to_the_origin() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.bench.report import emit, machine, show
 from espalier.constraints import Guide, cfg, regex
 from espalier.decoders.faithful import faithful
-from espalier.decoders.faithful.sampling import Method
+from espalier.decoders.faithful.sampling import Faithful, by_checks
 from espalier.errors import EspalierError, InvalidInput, require
 
 if TYPE_CHECKING:
@@ -78,12 +78,19 @@ def _regular(expression: str) -> bool:
     return True
 
 
-def faithful_bench(
-    lm: LanguageModel, data: Path, kinds: Sequence[str], methods: Sequence[Method], limit: int, n: int, budget: int, tokens: int
-) -> None:
-    """One JSON line per task and method: attempts and passes for each valid sample, and what the result says of itself."""
+def _found(lm: LanguageModel, task: Task, method: str, n: int, budget: int, tokens: int) -> Faithful:
     from espalier.requests.prompt import raw
 
+    if method == "awrs":
+        return by_checks(lm, raw(task.prompt), task.guide(), n, budget, 0, tokens)
+    asked: dict[str, Any] = {"method": method, "budget": budget, "seed": 0, "max_tokens": tokens}
+    return faithful(lm, raw(task.prompt), task.guide(), n, **asked)
+
+
+def faithful_bench(
+    lm: LanguageModel, data: Path, kinds: Sequence[str], methods: Sequence[str], limit: int, n: int, budget: int, tokens: int
+) -> None:
+    """One JSON line per task and method: attempts and passes for each valid sample, and what the result says of itself."""
     lines: list[dict[str, Any]] = []
     for kind in kinds:
         for task in [task for _, task in zip(range(limit), tasks(data, [kind]), strict=False)]:
@@ -91,9 +98,7 @@ def faithful_bench(
                 line: dict[str, Any] = {"task": task.name, "method": method, "budget": budget, "tokens": tokens, "n": n}
                 start = time.perf_counter()
                 try:
-                    found = faithful(
-                        lm, raw(task.prompt), task.guide(), n, method=method, budget=budget, seed=0, max_tokens=tokens
-                    )
+                    found = _found(lm, task, method, n, budget, tokens)
                 except EspalierError as error:
                     lines.append({**line, "error": str(error)[:200]})
                     continue

@@ -36,19 +36,29 @@ def potentials(case: dict[str, Any]) -> tuple[Any, Any, Any]:
             self.calls += 1
             self.positions += sum(len(context) + 1 for context in contexts)
 
-        async def prefix(self, context: Any) -> float:
-            written = tokens(context)
+        def whole(self, context: Any, ended: bool) -> float:
+            written = (*tokens(context), *([end] if ended else []))
             return float(sum(self.row(context[:n])[token] for n, token in enumerate(written)))
 
+        async def prefix(self, context: Any) -> float:
+            self.read([context])
+            return self.whole(context, False)
+
         async def complete(self, context: Any) -> float:
-            return await self.prefix(context) + float(self.row(context)[end])
+            self.read([context])
+            return self.whole(context, True)
+
+        async def logw_next(self, context: Any) -> Any:
+            self.read([context])
+            return self.make_lazy_weights(self.row(context))
+
+        async def batch_prefix(self, contexts: Any) -> Any:
+            self.read(contexts)
+            return np.array([self.whole(context, False) for context in contexts])
 
         async def batch_complete(self, contexts: Any) -> Any:
             self.read(contexts)
-            return np.array([await self.complete(context) for context in contexts])
-
-        async def logw_next(self, context: Any) -> Any:
-            return self.make_lazy_weights(self.row(context))
+            return np.array([self.whole(context, True) for context in contexts])
 
         async def batch_logw_next(self, contexts: Any) -> Any:
             self.read(contexts)

@@ -15,6 +15,7 @@ from espalier import stop as stops
 from espalier.constraints.heal import heal
 from espalier.decoders.budget import Budget, Spent
 from espalier.decoders.faithful.attempts import Attempt
+from espalier.decoders.faithful.awrs import Awrs
 from espalier.decoders.faithful.final_check import FinalCheck
 from espalier.decoders.faithful.particles import pick
 from espalier.decoders.faithful.populations import Populations
@@ -125,6 +126,13 @@ def faithful(
     return result
 
 
+def by_checks(lm: LanguageModel, prompt: Prompt, guide: Any, n: int, budget: int, seed: int, max_tokens: int) -> Faithful:
+    """`faithful(method="smc")` with steps by adaptive weighted rejection: the constraint is checked, no mask is asked for."""
+    call = _Call.of(lm, prompt, guide, n, "smc", budget, seed, False, max_tokens, "finished")
+    [result] = run(call._smc(Awrs(masks=False)))
+    return replace(result, method="awrs")
+
+
 @dataclass(frozen=True)
 class _Call:
     lm: LanguageModel
@@ -198,9 +206,9 @@ class _Call:
         bound = math.log(attempts.trie.root.bound) if attempts.trie.root.bound > 0 else -math.inf
         return self._result(samples, method, missing or never, len(attempts.began), log_z, error, bound)
 
-    def _smc(self) -> Decoder[Faithful]:
-        particles = max(_PARTICLES, self.n)
-        smc = SMC(particles, islands=_ISLANDS, target=self.target, explore=_EXPLORE)
+    def _smc(self, propose: Awrs | None = None) -> Decoder[Faithful]:
+        particles, propose = max(_PARTICLES, self.n), propose or Awrs()
+        smc = SMC(particles, islands=_ISLANDS, target=self.target, explore=_EXPLORE, propose=propose)
         populations = smc.populations(self.scorer, self.x, self.stop, self.rng.split(), self.spent)
         yield from populations.advance()
         alive = [p for p in populations.pooled() if p.log_weight > -math.inf]

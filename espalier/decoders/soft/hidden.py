@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Adapted:
     """What reading a text with changing keys and values gave, window by window: the negative log-likelihood of its tokens when
-    it was first read (`nll`), and read again after the steps that it caused (`after`)."""
+    it was first read (`nll`), and read again after the steps that it caused (`after`).
+
+    >>> Adapted([3.0, 2.0], [3.0, 1.5], [7, 8, 9]).total
+    5.0
+    """
 
     nll: list[float]
     after: list[float]

@@ -74,8 +74,9 @@ class Superposed:
 
     A draft goes on by log f = (1 − alpha) · log p + alpha · log p of `ngrams` given the draft's own tokens, over the
     `candidates` likeliest tokens of the shared row, renormalised; one that no n-gram knows is dropped where the draft has one
-    that some n-gram knows. `ngrams`: an `NGrams` table, or a function from tokens to {token: probability}; None only
-    with alpha=0. Under a constraint each draft has its own candidates, the likeliest that it may write.
+    that some n-gram knows. `ngrams`: token sequences, an `NGrams` table of them, or a function from tokens to {token:
+    probability}; None only with alpha=0. Under a constraint each draft has its own candidates, the likeliest that it may
+    write.
 
     Guarantee: a heuristic; `Superposed(1, alpha=0)` is greedy decoding. `log_weight` is the draft's Σ log f. Needs a model
     that takes embeddings. Shen et al. 2024 (arXiv 2405.18400).
@@ -85,7 +86,7 @@ class Superposed:
     """
 
     drafts: int
-    ngrams: Lookup | None = None
+    ngrams: Lookup | Sequence[Sequence[int]] | None = None
     alpha: float = 0.54
     candidates: int = 9
     many: ClassVar[bool] = True  # one run finds several texts
@@ -99,6 +100,8 @@ class Superposed:
             self.ngrams is not None or self.alpha == 0,
             "alpha > 0 weighs n-grams, but there are none; give ngrams=es.decoders.NGrams(texts), or alpha=0",
         )
+        if isinstance(self.ngrams, Sequence):
+            object.__setattr__(self, "ngrams", NGrams(self.ngrams))
         require(self.ngrams is None or callable(self.ngrams), f"ngrams={self.ngrams!r:.80}; give es.decoders.NGrams(texts)")
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
@@ -161,7 +164,7 @@ class Superposed:
         return found
 
     def _known(self, x: Prefix) -> Mapping[int, float]:
-        assert self.ngrams is not None
+        assert callable(self.ngrams)
         return self.ngrams(x.ids())
 
 

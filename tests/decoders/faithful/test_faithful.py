@@ -10,6 +10,7 @@ import toys
 
 import espalier as es
 from decoders.faithful.cases import distance
+from espalier.decoders.faithful.sampling import by_checks
 from espalier.errors import InvalidInput, Unsatisfiable
 
 GUIDE = es.choices(["ab", "abc", "b"])
@@ -128,6 +129,13 @@ def test_particles_that_never_saw_the_rare_branch_are_not_reliable():
     found = es.faithful(lm, PROMPT, es.regex("a*|b"), method="smc", seed=0, max_tokens=6)
     assert not found.reliable
     assert found.reason
+
+
+def test_checks_alone_give_the_same_mass():
+    found = by_checks(LM, PROMPT, GUIDE, 8, 400, 0, 8)
+    assert found.method == "awrs"
+    assert abs(found.log_z - math.log(Z)) <= 4 * found.log_z_error
+    assert all(GUIDE.matches(sample.text.encode()) for sample in found)
 
 
 def test_few_ancestors_are_not_reliable():

@@ -83,6 +83,9 @@ def test_drafts_are_those_of_the_algorithm_on_lists(k):
     grams = NGrams([torch.randint(0, 23, (4000,), generator=bits).tolist()], orders=(2, 3))
     expected = by_hand(k, grams, 0.54, 9, 5)
     texts = found(Superposed(k, grams), stop=es.stop.budget(5))
+    assert found(Superposed(2, [[1, 2, 3]]), stop=es.stop.budget(3)) == found(
+        Superposed(2, NGrams([[1, 2, 3]])), stop=es.stop.budget(3)
+    )
     assert [text for text, _ in texts] == [text for text, _ in expected]
     assert [score for _, score in texts] == pytest.approx([score for _, score in expected], abs=1e-3)
 
