@@ -94,3 +94,18 @@ def require(condition: bool, message: str) -> None:
     """
     if not condition:
         raise InvalidInput(message)
+
+
+def utf8(text: str, name: str) -> bytes:
+    """The bytes of a text. Errors: `InvalidInput` for a surrogate in it, which is half of a character.
+
+    >>> utf8("\u00e9", "a stop string")
+    b'\xc3\xa9'
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} {text!r:.200} has a lone surrogate at position {error.start}, half of a character, which no text holds; "
+            "write the whole character, or decode your bytes as UTF-8 with errors='replace'"
+        ) from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
-from espalier.errors import expect, require
+from espalier.errors import expect, require, utf8
 from espalier.prefix import Prefix
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class strings(Stop):
         wanted = list(wanted)
         for text in wanted:
             expect(text, (str, bytes), "a stop string", "a text; tokens that end a text are es.stop.end([…])")
-        self.wanted = [s.encode() if isinstance(s, str) else bytes(s) for s in wanted]
+        self.wanted = [utf8(s, "the stop string") if isinstance(s, str) else bytes(s) for s in wanted]
         require(all(self.wanted), "a stop string is empty, so it would stop everything at once; remove it")
         self.vocab = vocab
         self._reach = max((len(s) for s in self.wanted), default=1) - 1

@@ -10,6 +10,7 @@ from ids import plain
 from toys import random_lm, speaks
 
 import espalier as es
+from espalier.errors import InvalidInput
 
 LM, CHAT = random_lm(), speaks(["[user]Hi[assistant]Hello!"], chat=True)
 TABLE = es.models.Table.random(vocab_size=4, depth=2, seed=0)
@@ -123,3 +124,27 @@ def test_a_wrong_call_is_told_what_to_write(name):
     call, says = CALLS[name]
     with pytest.raises(es.InvalidInput, match=says):
         call()
+
+
+HALF = "a\ud800"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: es.regex(HALF),
+        lambda: es.constraints.choices([HALF]),
+        lambda: es.cfg(f'root ::= "{HALF}"'),
+        lambda: es.constraints.tags([es.constraints.Tag(HALF, es.regex("a"), "b")]),
+        lambda: es.token(HALF),
+        lambda: es.json_schema({"enum": [HALF]}),
+        lambda: es.json_schema('{"enum": ["' + HALF + '"]}'),
+        lambda: es.constraints.avoids(HALF),
+        lambda: es.constraints.parse({"type": "string"}, f'"{HALF}"'),
+        lambda: es.stop.strings(HALF, es.text.Vocab([b"a"])),
+    ],
+    ids=["regex", "choices", "cfg", "tags", "token", "schema", "schema-text", "avoids", "parse", "stop"],
+)
+def test_half_a_character_is_told(make):
+    with pytest.raises(InvalidInput, match=r"surrogate|half of a character|UTF-8"):
+        make()

@@ -52,6 +52,8 @@ def test_the_template_is_told_of_the_tools():
         ({"tool_choice": "required"}, "without tools="),
         ({"tools": [add], "regex": "a"}, "tools= was given with regex"),
         ({"tools": "add"}, "MCP"),
+        ({"tools": []}, "tokenizer.chat"),
+        ({"stop": ["\ud800"]}, "surrogate"),
     ],
 )
 def test_choices_that_cannot_be_made(options, words):

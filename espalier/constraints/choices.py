@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from espalier import _grammar
 from espalier.constraints.guide import Limits, MachineGuide, teaching
 from espalier.constraints.regex import regular
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, utf8
 
 
 def choices(texts: Iterable[str | bytes], *, limits: Limits | None = None) -> MachineGuide:
@@ -27,7 +27,7 @@ def choices(texts: Iterable[str | bytes], *, limits: Limits | None = None) -> Ma
     for text in listed:
         if not isinstance(text, (str, bytes)):
             raise InvalidInput(f"choices: {text!r} is no text; write {str(text)!r} if its text is meant")
-    words = [text.encode() if isinstance(text, str) else text for text in listed]
+    words = [utf8(text, "choices: the text") if isinstance(text, str) else text for text in listed]
     shown = ", ".join(repr(text) for text in listed[:5])
     name, given, limits = f"choices [{shown}{', …' if len(listed) > 5 else ''}]", limits, limits or Limits()
     with teaching():

@@ -6,7 +6,7 @@ from typing import Any
 
 from espalier import _grammar
 from espalier.constraints.guide import Limits, MachineGuide, teaching
-from espalier.errors import InvalidInput
+from espalier.errors import InvalidInput, utf8
 
 
 def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -> MachineGuide:
@@ -31,6 +31,7 @@ def regex(pattern: str, *, search: bool = False, limits: Limits | None = None) -
     """
     if not isinstance(pattern, str):
         raise InvalidInput(f"regex({pattern!r}): a pattern is a str, such as regex(r'[0-9]+')")
+    utf8(pattern, "the regex")
     given, limits = limits, limits or Limits()
     with teaching():
         expression = _grammar.re_parse(pattern, search, limits.native())

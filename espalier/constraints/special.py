@@ -6,7 +6,7 @@ from espalier import _grammar
 from espalier.constraints.guide import Guide, MachineGuide
 from espalier.constraints.regex import regex, regular
 from espalier.constraints.special_bytes import spelled
-from espalier.errors import require
+from espalier.errors import require, utf8
 
 
 def token(name: str | int) -> MachineGuide:
@@ -22,10 +22,11 @@ def token(name: str | int) -> MachineGuide:
     [False, False, True, False]
     """
     require(isinstance(name, (str, int)) and name != "", f"token({name!r}): give the name of a special token, or its id")
+    written = str(name).encode() if isinstance(name, int) else utf8(name, "the token")
     digits = _grammar.re_repeat(_grammar.re_bytes([(48, 57)]), 1, 10)
     inner = _grammar.re_repeat(_grammar.re_bytes([(0, 0xFE)]), 0, _grammar.INF)
-    number = _grammar.re_literal(str(name).encode()) if isinstance(name, int) else digits
-    word = inner if isinstance(name, int) else _grammar.re_literal(name.encode())
+    number = _grammar.re_literal(written) if isinstance(name, int) else digits
+    word = inner if isinstance(name, int) else _grammar.re_literal(written)
     expression = _grammar.re_literal(b"\xff[")
     for part in (number, _grammar.re_literal(b"]"), word, _grammar.re_literal(b"\xff")):
         expression = _grammar.re_cat(expression, part)

@@ -9,7 +9,7 @@ from espalier.constraints.cfg.cfg import of_rules
 from espalier.constraints.cfg.readers.rules import Instruction, Rule, Rules
 from espalier.constraints.cfg.readers.scan import complement
 from espalier.constraints.guide import Guide, Limits, MachineGuide
-from espalier.errors import require
+from espalier.errors import require, utf8
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def tags(
     # a trigger that holds another one is never completed: the inner one is complete before
     openers = [t for t in openers if not any(other != t and other in t[:-1] + "\0" for other in openers)]
     require(bool(regions) and all(openers), "tags need at least one region, and triggers that are not empty")
+    for text in (*openers, *excludes, *(part for tag in regions for part in (tag.begin, tag.end))):
+        utf8(text, "tags: the text")
     for opener in openers:
         require(
             any(tag.begin.startswith(opener) for tag in regions),

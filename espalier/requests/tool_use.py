@@ -24,6 +24,8 @@ def check_tools(tools: Any, choice: str, others: Sequence[str]) -> None:
     if tools is None:
         require(choice == "auto", f"tool_choice={choice!r} was given without tools=")
         return
+    hint = "leave tools= out, or call lm.tokenizer.chat(messages, tools=[]) for a template that asks whether there are any"
+    require(not isinstance(tools, (list, tuple, Mapping)) or len(tools) > 0, f"tools={tools!r} names no tool: {hint}")
     names = tools_of(tools)
     require(isinstance(choice, str), f"tool_choice={choice!r}: it is {_CHOICES}")
     known = choice in ("auto", "required", "none") or choice in names

@@ -11,6 +11,7 @@ import enum
 import functools
 import ipaddress
 import pathlib
+import pickle
 import random
 import typing
 import uuid
@@ -376,3 +377,19 @@ def test_schema_is_one_noun() -> None:
     assert (old.draft, old.type, old.value("3.0")) == ("7", None, 3)
     with pytest.raises(InvalidInput, match="does not satisfy"):
         old.value('"a"')
+
+
+class Sent(pydantic.BaseModel):
+    a: int
+
+
+def test_a_guide_of_a_class_is_pickled_with_its_class() -> None:
+    guide = pickle.loads(pickle.dumps(es.json_schema(Sent, numbers="plain")))
+    assert guide.schema.value('{"a": 1}') == Sent(a=1)
+    assert guide == es.json_schema(Sent, numbers="plain")
+
+    class Local(pydantic.BaseModel):
+        a: int
+
+    other = pickle.loads(pickle.dumps(es.json_schema(Local)))  # the class cannot be sent, the schema can
+    assert (other.matches(b'{"a": 1}'), other.matches(b"{}")) == (True, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as _json
+import pickle
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from importlib.resources import files
@@ -96,9 +97,28 @@ class JsonGuide(MachineGuide):
     def exactness(self) -> str:
         return "over" if self.inexact else "exact"
 
+    def __reduce__(self) -> Any:
+        made = super().__reduce__()
+        if self.schema.type is None or not _can_be_sent(self.schema):
+            return made
+        return _typed, (self.schema, made)
+
     def native(self) -> Any:
         self._machine.inexact = self.inexact  # what is made of this machine is as exact as it is
         return super().native()
+
+
+def _can_be_sent(schema: Schema) -> bool:
+    try:
+        return bool(pickle.dumps(schema))
+    except (pickle.PicklingError, AttributeError, TypeError):  # a class made in a function: the schema is sent, not the class
+        return False
+
+
+def _typed(schema: Schema, made: tuple[Any, ...]) -> JsonGuide:
+    guide: JsonGuide = made[0](*made[1])
+    guide.schema = schema
+    return guide
 
 
 def json(*, whitespace: Literal["flexible", "compact", "pretty"] = "flexible", limits: Limits | None = None) -> JsonGuide:

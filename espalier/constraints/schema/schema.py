@@ -10,7 +10,7 @@ from typing import Any
 from espalier.constraints.schema.spelling import respelled
 from espalier.constraints.schema.types import Reader, reader
 from espalier.constraints.schema.wrappers import unwrapped
-from espalier.errors import InvalidInput, RefusedValue
+from espalier.errors import InvalidInput, RefusedValue, utf8
 
 _DRAFTS = {"draft-04": "4", "draft-06": "6", "draft-07": "7", "2019-09": "2019-09", "2020-12": "2020-12"}
 
@@ -85,7 +85,7 @@ class Schema:
         >>> Schema(tuple[int, ...]).value("[1, 2]")
         (1, 2)
         """
-        if not self.guide.matches(text.encode()):
+        if not self.guide.matches(utf8(text, "the text")):
             raise InvalidInput(f"the text does not satisfy the schema: {text[:200]!r}")
         return self.read(text)
 

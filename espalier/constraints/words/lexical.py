@@ -10,7 +10,7 @@ from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.constraints.guide import Guide, Limits, MachineGuide
 from espalier.constraints.regex import regular
 from espalier.constraints.words.phrases import Progress, Tracker, absent
-from espalier.errors import InvalidInput, Unsatisfiable, require
+from espalier.errors import InvalidInput, Unsatisfiable, require, utf8
 
 
 class Lexical(Guide):
@@ -205,3 +205,5 @@ def _check(phrases: Sequence[str], example: str) -> None:
         if not isinstance(phrase, str):
             raise InvalidInput(f"{phrase!r} is no phrase; phrases are texts: {example}")
         require(phrase != "", "a phrase is empty: the empty text occurs everywhere")
+    for phrase in phrases:
+        utf8(phrase, "the phrase")

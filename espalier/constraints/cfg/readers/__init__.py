@@ -8,6 +8,7 @@ from collections.abc import Collection
 from espalier.constraints.cfg.readers.ebnf import read_ebnf, read_gbnf
 from espalier.constraints.cfg.readers.lark import read_lark
 from espalier.constraints.cfg.readers.rules import GrammarTextError, Rules, fail
+from espalier.errors import utf8
 
 READERS = {"ebnf": read_ebnf, "gbnf": read_gbnf, "lark": read_lark}
 
@@ -46,6 +47,7 @@ def read(text: str, dialect: str = "auto", known: Collection[str] = ()) -> Rules
     """
     if not isinstance(text, str):
         fail(f"{text!r} is no text; give the grammar as a str, or path.read_text() for a file")
+    utf8(text, "the grammar")
     if dialect == "auto":
         dialect = dialect_of(text)
     if dialect not in READERS:
