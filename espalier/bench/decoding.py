@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 import espalier as es
-from espalier.bench.peers import TORCH, OpenVino, Ours, Peer, Transformers, peak_mb
+from espalier.bench.peers import TORCH, LlamaCpp, OpenVino, Ours, Peer, Transformers, peak_mb
 from espalier.bench.report import emit, machine, median, show
 from espalier.drafting.draft import Draft
 from espalier.lm import LanguageModel
+from espalier.models.executors import native
 
 NODES = (1, 2, 4, 8, 16, 32)
 PROMPTS = (
@@ -59,9 +60,14 @@ def decode_bench(
     rounds: int = 3,
     openvino: Path | None = None,
     model: str | None = None,
+    llamacpp: Path | None = None,
+    requests: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
-    """Measures all systems for each dtype, prints a table and JSON lines, and returns the results."""
-    results = []
+    """Measures all systems for each dtype, prints a table and JSON lines, and returns the results.
+
+    `requests` are numbers of requests that are measured at once besides.
+    """
+    results: list[dict[str, Any]] = []
     for dtype in dtypes:
         lm = load(dtype)
         peers: list[Peer] = [Ours(f"espalier {dtype}", lm), Ours(f"espalier {dtype} + lookup", lm, es.drafting.PromptLookup())]
@@ -74,6 +80,9 @@ def decode_bench(
             peers.append(Transformers(f"transformers {dtype} + lookup", theirs, prompt_lookup_num_tokens=8))
         if openvino is not None and OpenVino.installed():
             peers.append(OpenVino("openvino-genai", openvino))
+        if llamacpp is not None:
+            slots, room = max(requests, default=1), context + tokens + 16
+            peers.append(LlamaCpp("llama.cpp", llamacpp, slots, room, native.threads(), lm.tokenizer.encode))
         rows = throughput(peers, prompts, tokens, rounds)
         for row in rows:
             row |= {
@@ -81,6 +90,7 @@ def decode_bench(
                 "context": context,
                 "peak_memory_mb": ours if row["system"].startswith("espalier") else others,
             }
+        results += together([peer for peer in peers if "lookup" not in peer.name], prompts, tokens, requests, rounds)
         nodes = node_cost(lm, prompts[0], rounds=max(10, 5 * rounds))
         results += [*rows, {"bench": "nodes", "system": f"espalier {dtype}", "context": context, "ms": nodes}]
         show(
@@ -94,6 +104,37 @@ def decode_bench(
     about = machine()
     emit({**result, **about} for result in results)
     return results
+
+
+def together(
+    peers: Sequence[Peer], prompts: Sequence[Sequence[int]], tokens: int, counts: Sequence[int], rounds: int
+) -> list[dict[str, Any]]:
+    """Tokens per second of each peer for so many requests at once, prompts included: the peers in turn, medians over rounds.
+
+    The requests are the prompts one after another, turned by a token whenever one is asked again, so that nothing that a system
+    keeps of a prompt helps it. "ours" is the first peer's rate, in this one's.
+    """
+    able = [peer for peer in peers if hasattr(peer, "together")]
+    found = []
+    for count in counts:
+        times: dict[str, list[float]] = {peer.name: [] for peer in able}
+        for number in range(rounds):
+            turns = [(prompts[i % len(prompts)], i // len(prompts) + number * count) for i in range(count)]
+            asked = [[*prompt[by % len(prompt) :], *prompt[: by % len(prompt)]] for prompt, by in turns]
+            for peer in able:
+                start = time.perf_counter()
+                peer.together(asked, tokens)
+                times[peer.name].append(time.perf_counter() - start)
+        rate = {name: count * tokens / median(seconds) for name, seconds in times.items()}
+        for name, each in rate.items():
+            ratio = round(rate[able[0].name] / each, 3)
+            found.append(
+                {"bench": "together", "system": name, "requests": count, "tokens_per_s": round(each, 2), "ours": ratio}
+            )
+    if found:
+        columns = ("system", "requests", "tokens_per_s", "ours")
+        show(f"requests at once, {tokens} tokens each", columns, [[row[column] for column in columns] for row in found])
+    return found
 
 
 def throughput(peers: Sequence[Peer], prompts: Sequence[Sequence[int]], tokens: int, rounds: int) -> list[dict[str, Any]]:

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import resource
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,15 @@ class Ours(Peer):
         self.passes = stats.passes
         return loop.results[number].written()  # type: ignore[no-any-return]
 
+    def together(self, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+        """Writes exactly `tokens` tokens after each prompt, all requests on one loop."""
+        scorer, stop, loop = self.lm.scorer | self._going_on | es.temperature(0), es.stop.budget(tokens), es.Loop()
+        numbers = [loop.add(es.sample(scorer, es.Prefix(prompt), stop, es.Rng(0))) for prompt in prompts]
+        while loop:
+            loop.turn()
+        if failed := [number for number in numbers if number in loop.errors]:
+            raise loop.errors[failed[0]]
+
 
 def generate(model: Any, prompts: Sequence[Sequence[int]], tokens: int, **options: Any) -> list[list[int]]:
     """What transformers' `generate` writes greedily after prompts of equal length, up to `tokens` tokens each."""
@@ -96,6 +107,41 @@ class Transformers(Peer):
     def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
         until = {"eos_token_id": sorted(self.ends)} if self.ends else {"min_new_tokens": tokens}
         return generate(self.model, [prompt], tokens, **until, **self.options)[0]
+
+    def together(self, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+        """Writes exactly `tokens` tokens after each prompt, all of one length, in one batch."""
+        generate(self.model, prompts, tokens, min_new_tokens=tokens)
+
+
+class LlamaCpp(Peer):
+    """llama.cpp's server (the package xllamacpp) on a GGUF file, greedy, with a slot for each request."""
+
+    def __init__(self, name: str, file: Path, slots: int, room: int, threads: int, encode: Callable[[str], list[int]]) -> None:
+        xllamacpp = importlib.import_module("xllamacpp")
+        params = xllamacpp.CommonParams()
+        params.model.path, params.n_parallel, params.n_ctx, params.verbosity = str(file), slots, slots * room, -1
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+        self.name, self._encode, self._server = name, encode, xllamacpp.Server(params)
+
+    @staticmethod
+    def installed() -> bool:
+        """Whether xllamacpp can be imported."""
+        return importlib.util.find_spec("xllamacpp") is not None
+
+    def _complete(self, prompt: Sequence[int], tokens: int) -> str:
+        asked = {"prompt": list(prompt), "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+        said = self._server.handle_completions(asked)
+        if said.get("usage", {}).get("completion_tokens") != tokens:
+            raise RuntimeError(f"llama.cpp was asked for {tokens} tokens and answered {str(said)[:200]}")
+        return str(said["choices"][0]["text"])
+
+    def continue_greedily(self, prompt: Sequence[int], tokens: int) -> list[int]:
+        return self._encode(self._complete(prompt, tokens))
+
+    def together(self, prompts: Sequence[Sequence[int]], tokens: int) -> None:
+        """Writes exactly `tokens` tokens after each prompt, each asked for by a thread of its own."""
+        with ThreadPoolExecutor(len(prompts)) as threads:
+            list(threads.map(lambda prompt: self._complete(prompt, tokens), prompts))
 
 
 class OpenVino(Peer):

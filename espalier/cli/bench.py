@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -18,24 +19,30 @@ app.command()(search)
 @app.command()
 def decode(
     model: Annotated[Optional[str], typer.Option(help="built-in name, folder or .gguf")] = None,  # noqa: UP045
-    dtype: Annotated[str, typer.Option(help="comma-separated: fp32, bf16, int8")] = "fp32,bf16,int8",
+    dtype: Annotated[str, typer.Option(help="comma-separated: fp32, bf16, int8, int4")] = "fp32,bf16,int8",
     prompts: Annotated[Optional[Path], typer.Option(help="JSON lines with 'turns' (Spec-Bench)")] = None,  # noqa: UP045
     limit: Annotated[int, typer.Option(help="how many prompts")] = 4,
     context: Annotated[int, typer.Option(help="tokens of each prompt")] = 128,
     tokens: Annotated[int, typer.Option(help="tokens to write")] = 48,
     rounds: Annotated[int, typer.Option(help="how often all is measured; medians are reported")] = 3,
     openvino: Annotated[Optional[Path], typer.Option(help="folder of an OpenVINO GenAI model, as a further peer")] = None,  # noqa: UP045
+    llamacpp: Annotated[Optional[Path], typer.Option(help="GGUF file for llama.cpp (xllamacpp), a further peer")] = None,  # noqa: UP045
+    requests: Annotated[str, typer.Option(help="numbers of requests at once, comma-separated, such as 1,4,16,32")] = "",
 ) -> None:
     """Plain decoding and prompt lookup against transformers (and OpenVINO GenAI), ms per pass against tree nodes, the loop."""
     from espalier.bench.decoding import decode_bench
     from espalier.models.load.open import load, locate
 
     dtypes = [name.strip() for name in dtype.split(",")]
-    require(set(dtypes) <= {"fp32", "bf16", "int8"}, f"--dtype {dtype}: use a list of fp32, bf16 and int8")
-    require(tokens >= 2 and rounds >= 1 and limit >= 1, "--tokens must be at least 2, --rounds and --limit at least 1")
-    decode_bench(
-        lambda name: load(model, dtype=name), locate(model), dtypes, prompts, limit, context, tokens, rounds, openvino, model
+    require(set(dtypes) <= {"fp32", "bf16", "int8", "int4"}, f"--dtype {dtype}: use a list of fp32, bf16, int8 and int4")
+    counts = [int(count) if count.strip().isdigit() else 0 for count in requests.split(",") if count.strip()]
+    require(min(counts, default=1) >= 1, f"--requests {requests}: write numbers such as 1,4,16,32")
+    require(
+        llamacpp is None or find_spec("xllamacpp") is not None, "--llamacpp needs the package xllamacpp: pip install xllamacpp"
     )
+    require(tokens >= 2 and rounds >= 1 and limit >= 1, "--tokens must be at least 2, --rounds and --limit at least 1")
+    how = (context, tokens, rounds, openvino, model, llamacpp, counts)
+    decode_bench(lambda name: load(model, dtype=name), locate(model), dtypes, prompts, limit, *how)
 
 
 @app.command("pass")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from espalier.bench.decoding import possible, throughput
+from espalier.bench.decoding import possible, throughput, together
 from espalier.bench.peers import Peer
 
 
@@ -31,3 +31,19 @@ def test_a_figure_that_cannot_be_is_refused(capsys):
     assert math.isnan(possible("odd", [-35.0, -1.0, 2.0]))
     assert "odd: -1 ms per token cannot be" in capsys.readouterr().err
     assert possible("even", [3.0, 1.0, 2.0]) == 2.0
+
+
+class Counting(Slow):
+    """Takes as long for many requests as for one, and notes what it was asked."""
+
+    def together(self, prompts, tokens):
+        self.asked = [*getattr(self, "asked", []), prompts]
+        time.sleep(self.each * tokens)
+
+
+def test_requests_at_once_are_different_prompts_and_their_tokens_count_together():
+    ours, alone = Counting("ours", 0.0, 0.002), Slow("alone", 0.0, 0.002)
+    rows = together([ours, alone], [[1, 2, 3], [4, 5, 6]], 10, [1, 4], 1)
+    assert [(row["system"], row["requests"], row["ours"]) for row in rows] == [("ours", 1, 1.0), ("ours", 4, 1.0)]
+    assert 2.5 < rows[1]["tokens_per_s"] / rows[0]["tokens_per_s"] < 6
+    assert ours.asked[1] == [[1, 2, 3], [4, 5, 6], [2, 3, 1], [5, 6, 4]]
