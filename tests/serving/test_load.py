@@ -94,7 +94,7 @@ def alone(lm: es.LanguageModel, case: Case) -> list[tuple[Any, ...]]:
         body = Chat.model_validate(options.pop("tools_of"))
         prompt = es.Prefix(chat_ids(body, lm))
         guide = tool_guide(body.tools or [], body.tool_choice, True, serving.Limits().guide)
-        options |= {"constraint": guide, "in_time": True}
+        options["constraint"] = guide
     found = []
     for one in lm.complete(prompt, **options):
         parts = Parts(tools=HERMES if "tools" in case[1] else None)

@@ -114,8 +114,11 @@ class Owed:
             if at >= n or fewest[at] >= _NEVER:
                 return
             token = ids[text[at : at + step[at]]]
-            with teaching():
-                here = self._masker.advance(here, token)
+            try:
+                with teaching():
+                    here = self._masker.advance(here, token)
+            except LimitExceeded:  # looking ahead is no reason to refuse
+                return
             at += step[at]
 
     def _ways(self, text: bytes) -> tuple[list[int], list[int]]:

@@ -73,7 +73,6 @@ def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], Non
     )  # free text holds reasoning too
     thought = partial(_thought, thinks=asked.thinks, engine=engine) if asked.thinks is not None and not free else None
     options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought, asked.tools or HERMES)}
-    must_call = asked.tools is not None and not free and "constraint" in options
     scores = body.prompt_logprobs
     if isinstance(body, Completions) and body.echo and body.logprobs is not None:
         scores = max(scores or 0, body.logprobs)
@@ -89,8 +88,6 @@ def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], Non
             if most == 0:
                 scores, options["logprobs"] = scores or 0, options.get("logprobs") or 0
             given = options | {"max_tokens": max(1, room) if most is None else min(most, max(1, room))}
-            if must_call and _in_time(given["constraint"], lm, given["max_tokens"]):
-                given["in_time"] = True
             if body.min_tokens:
                 given["min_tokens"] = min(body.min_tokens, given["max_tokens"]) if most is None else body.min_tokens
             asked.handles.append(engine.submit(x, priority=body.priority or 0, prompt_logprobs=scores, **given))
@@ -98,14 +95,6 @@ def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], Non
         asked.cancel()
         raise
     return asked
-
-
-def _in_time(guide: Guide, lm: LanguageModel, tokens: int) -> bool:
-    """Whether a text of a guide can be finished within so many tokens, and the guide knows that."""
-    try:
-        return guide.engine.machine() is not None and constraints.within(guide, tokens=tokens).over(lm.vocab).possible
-    except LimitExceeded:  # looking ahead is no reason to refuse
-        return False
 
 
 def tokens_of(body: Shared) -> int | None:
