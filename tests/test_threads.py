@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -82,7 +83,7 @@ def test_eight_threads_write_what_each_writes_alone(lm: es.LanguageModel, monkey
 
     def work(number: int) -> None:
         rng = random.Random(number)
-        for _ in range(12):
+        for _ in range(int(os.environ.get("ESPALIER_TEXTS", "12"))):  # 200 in the long form
             i, drafter = rng.randrange(12), rng.choice(DRAFTERS)
             if text(lm, i, drafter, rng) != alone[i]:
                 wrong.append((i, drafter))
