@@ -18,6 +18,8 @@ namespace espalier::kernels {
 namespace avx2 {
 // clang-format off: in this order, each uses what stands above it
 #include "kernels/vector.hpp"
+#include "kernels/narrow.hpp"
+#include "kernels/products.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"

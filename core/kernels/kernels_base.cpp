@@ -14,6 +14,8 @@ namespace espalier::kernels {
 namespace base {
 // clang-format off: in this order, each uses what stands above it
 #include "kernels/vector.hpp"
+#include "kernels/narrow.hpp"
+#include "kernels/products.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/attention.hpp"
 #include "kernels/forward.hpp"
