@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from espalier.constraints.checks.predicate import timed
 from espalier.constraints.guide import Guide
-from espalier.constraints.words.letters import _decoded
+from espalier.constraints.words.characters import decoded
 from espalier.errors import EspalierError, InvalidInput, LimitExceeded, require
 
 Names = Callable[[str], Iterable[str]]
@@ -60,7 +60,7 @@ class monitor(Guide):
 
     def advance(self, state: State, data: bytes) -> State | None:
         text, held, left = state
-        after = _decoded(held + data)
+        after = decoded(held + data)
         if after is None:
             return None
         for character in after[0]:

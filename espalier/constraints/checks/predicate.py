@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as Late
 from typing import Any, Literal
 
 from espalier.constraints.guide import Guide
-from espalier.constraints.words.letters import _decoded
+from espalier.constraints.words.characters import decoded
 from espalier.errors import EspalierError, InvalidInput, LimitExceeded, require
 
 Test = Callable[[str], object]
@@ -55,13 +55,13 @@ class predicate(Guide):
         return b""
 
     def advance(self, state: bytes, data: bytes) -> bytes | None:
-        after = _decoded(state + data)
+        after = decoded(state + data)
         if after is None or (self.prefix is not None and not self._passes("prefix", self.prefix, after[0])):
             return None
         return state + data
 
     def accepts(self, state: bytes) -> bool:
-        after = _decoded(state)
+        after = decoded(state)
         return after is not None and after[1] == b"" and (self.final is None or self._passes("final", self.final, after[0]))
 
     def _passes(self, name: str, test: Test, text: str) -> bool:

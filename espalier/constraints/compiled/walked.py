@@ -116,9 +116,9 @@ class TimedMasks(Walked):
         bits = numpy.unpackbits(self._inner(state).view(numpy.uint8), bitorder="little")[: self.vocab.size].astype(bool)
         ends = sorted(self.vocab.end)
         bits[ends] = False
-        found = numpy.flatnonzero(bits & (self._lengths <= room)).tolist()
+        found = numpy.flatnonzero(bits & (self._most <= room)).tolist()
         ending: dict[bytes, int] = {}
-        for token in numpy.flatnonzero(bits & (self._lengths > room)).tolist():
+        for token in numpy.flatnonzero(bits & (self._most > room)).tolist():
             data = self.vocab[token]
             if self.timed.plain(state, data):
                 tail = self._tails[token]
@@ -132,8 +132,9 @@ class TimedMasks(Walked):
         return found + (ends if self.engine.accepts(state) else [])
 
     @cached_property
-    def _lengths(self) -> Any:
-        return numpy.array([len(token or b"") for token in self.vocab.tokens])
+    def _most(self) -> Any:
+        """The bytes that each token takes, at most: one that ends inside a character may owe three more."""
+        return numpy.array([len(token or b"") + 3 * ((token or b"a")[-1] >= 128) for token in self.vocab.tokens])
 
     @cached_property
     def _tails(self) -> list[bytes]:

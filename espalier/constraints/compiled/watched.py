@@ -52,11 +52,18 @@ class Watched:
 
 
 class Timed(Watched):
-    """An engine under a deadline: what the watch says is owed is in the first `within` bytes. A state has those left."""
+    """An engine under a deadline: what the watch says is owed is in the first `within` bytes. A state has those left.
 
-    def __init__(self, inner: Engine, watch: Any, within: int) -> None:
+    What is owed does not count what the engine refuses: where it refuses more than bytes that are no text, it is "over".
+    """
+
+    def __init__(self, inner: Engine, watch: Any, within: int, free: bool) -> None:
         super().__init__(inner, watch)
-        self.within = within
+        self.within, self.free = within, free
+
+    @property
+    def exactness(self) -> str:
+        return self.inner.exactness if self.free else "over"
 
     expression = None
 
@@ -83,7 +90,7 @@ class Timed(Watched):
 
     def careless(self, state: Any, size: int) -> bool:
         """Whether no `size` bytes can miss the deadline, even if they break off a phrase that has begun."""
-        return self.slack(state) >= size + int(self.watches[0].longest)
+        return self.slack(state) >= size + int(self.watches[0].longest) + 3  # a character that begins owes three bytes
 
     def slack(self, state: Any) -> int:
         """The bytes that may be written before what is owed must begin; negative if it is too late."""

@@ -10,6 +10,7 @@ from typing import Any
 from espalier import _grammar
 from espalier.constraints.guide import Guide, MachineGuide
 from espalier.constraints.regex import regex, regular
+from espalier.constraints.words.characters import begun, counted, decoded, one_begins, sign_begun, spelling
 from espalier.errors import InvalidInput, require
 
 _ANY = _grammar.re_negate(_grammar.re_alt([]))
@@ -105,16 +106,31 @@ class palindrome(Guide):
         return "", b""
 
     def advance(self, state: tuple[str, bytes], data: bytes) -> tuple[str, bytes] | None:
-        read, after = state[0], _decoded(state[1] + data)
+        read, after = state[0], decoded(state[1] + data)
         if after is None:
             return None
         for character in after[0]:
-            for one in character.casefold() if character.isalnum() else "":
-                mirror = None if self.letters is None else self.letters - 1 - len(read)
-                if mirror is not None and (mirror < 0 or (mirror < len(read) and read[mirror] != one)):
-                    return None
-                read += one
-        return read, after[1]
+            further = self._step(read, character)
+            if further is None:
+                return None
+            read = further
+        return (read, after[1]) if self._may_become(read, after[1]) else None
+
+    def _step(self, read: str, character: str) -> str | None:
+        for one in counted(character):
+            mirror = None if self.letters is None else self.letters - 1 - len(read)
+            if mirror is not None and (mirror < 0 or (mirror < len(read) and read[mirror] != one)):
+                return None
+            read += one
+        return read
+
+    def _may_become(self, read: str, held: bytes) -> bool:
+        """Whether some character that begins with these bytes may stand here."""
+        if held == b"" or self.letters is None or sign_begun(held):
+            return True
+        free = 2 * len(read) < self.letters
+        some = map(chr, begun(held)) if free else one_begins(spelling(frozenset(read)), held)
+        return any(self._step(read, character) is not None for character in some)
 
     def accepts(self, state: tuple[str, bytes]) -> bool:
         return state[1] == b"" and state[0] == state[0][::-1] and self.letters in (None, len(state[0]))
@@ -141,18 +157,24 @@ class anagram(Guide):
         return "exact"
 
     def start(self) -> tuple[tuple[tuple[str, int], ...], bytes]:
-        return _counted(Counter(one for c in self.word if c.isalnum() for one in c.casefold())), b""
+        return _counted(Counter(one for c in self.word for one in counted(c))), b""
 
     def advance(self, state: tuple[tuple[tuple[str, int], ...], bytes], data: bytes) -> object | None:
-        left, after = Counter(dict(state[0])), _decoded(state[1] + data)
+        left, after = Counter(dict(state[0])), decoded(state[1] + data)
         if after is None:
             return None
         for character in after[0]:
-            for one in character.casefold() if character.isalnum() else "":
-                if not left[one]:
-                    return None
-                left[one] -= 1
-        return _counted(left), after[1]
+            used = Counter(counted(character))
+            if not used <= left:
+                return None
+            left -= used
+        return (_counted(left), after[1]) if self._may_become(left, after[1]) else None
+
+    def _may_become(self, left: Counter[str], held: bytes) -> bool:
+        """Whether some character that begins with these bytes may stand here."""
+        if held == b"" or sign_begun(held):
+            return True
+        return any(Counter(counted(character)) <= left for character in one_begins(spelling(frozenset(left)), held))
 
     def accepts(self, state: tuple[tuple[tuple[str, int], ...], bytes]) -> bool:
         return state[1] == b"" and (self.partial or not state[0])
@@ -160,29 +182,6 @@ class anagram(Guide):
 
 def _counted(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((letter, count) for letter, count in counts.items() if count))
-
-
-def _decoded(data: bytes) -> tuple[str, bytes] | None:
-    """The characters that are whole, and the bytes of one that is not yet; None if no text goes on like this."""
-    for held in range(min(3, len(data)) + 1):
-        head, tail = data[: len(data) - held], data[len(data) - held :]
-        try:
-            text = head.decode()
-        except UnicodeDecodeError:
-            continue
-        begun = not tail or any(_fits(tail, low, high) for low, high in _LEADS)
-        return (text, tail) if begun else None
-    return None
-
-
-# bytes that begin a character, with the least and the greatest that may follow them at once
-_LEADS = [(b"\xc2\x80", b"\xdf\xbf"), (b"\xe0\xa0\x80", b"\xed\x9f\xbf"), (b"\xee\x80\x80", b"\xef\xbf\xbf")]
-_LEADS += [(b"\xf0\x90\x80\x80", b"\xf4\x8f\xbf\xbf")]
-
-
-def _fits(tail: bytes, low: bytes, high: bytes) -> bool:
-    whole = len(tail) < len(low) and low[: len(tail)] <= tail <= high[: len(tail)]
-    return whole and all(128 <= byte < 192 for byte in tail[1:])
 
 
 _NO_LETTERS = frozenset(chr(c) for c in range(128) if not chr(c).isalpha())

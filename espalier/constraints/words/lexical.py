@@ -16,9 +16,9 @@ from espalier.errors import InvalidInput, Unsatisfiable, require, utf8
 class Lexical(Guide):
     """The guide that `lexical` and `contains` make: a regular one that also knows how far each text has got."""
 
-    def __init__(self, inner: MachineGuide, tracker: Tracker, within: int | None = None) -> None:
+    def __init__(self, inner: MachineGuide, tracker: Tracker, within: int | None = None, free: bool = True) -> None:
         self.inner = inner
-        self._engine = Watched(inner, tracker) if within is None else Timed(inner, tracker, within)
+        self._engine = Watched(inner, tracker) if within is None else Timed(inner, tracker, within, free)
 
     @property
     def engine(self) -> Watched:
@@ -75,10 +75,11 @@ def lexical(
     many tokens): a text that owes more bytes than are left is refused in time, so none ends without its phrases. With more
     than sixteen phrases that overlap, what is owed is counted one phrase after the other.
 
-    Guarantee: exact, over bytes: no tokenization of a phrase is missed. Nothing makes the model *want* to write a phrase: say
-    `within`, or search with a beam. `progress(state)` tells what is met (NeuroLogic's clauses: Lu et al. 2021, arXiv
-    2010.12884; banks of beams: Hokamp and Liu 2017, arXiv 1704.07138, Post and Vilar 2018, arXiv 1804.06609). Raises
-    `Unsatisfiable` for clauses that contradict each other.
+    Guarantee: exact, over bytes: no tokenization of a phrase is missed; "over" with `within`, more than five clauses and any
+    phrase that must not appear: the shortest end may be one that is forbidden, and a text that counts on it can get stuck.
+    Nothing makes the model *want* to write a phrase: say `within`, or search with a beam. `progress(state)` tells what is met
+    (NeuroLogic's clauses: Lu et al. 2021, arXiv 2010.12884; banks of beams: Hokamp and Liu 2017, arXiv 1704.07138, Post and
+    Vilar 2018, arXiv 1804.06609). Raises `Unsatisfiable` for clauses that contradict each other.
 
     >>> guide = lexical(["tea", "teas"], "cup", must_not=["coffee"], whole_words=True)
     >>> guide.matches(b"a cup of teas"), guide.matches(b"a cup of steam"), guide.matches(b"no coffee, a cup of tea")
@@ -140,7 +141,8 @@ _EXACT = 5  # clauses up to which a deadline is part of the regular expression
 def _lexical(
     inner: MachineGuide, ways: list[list[str]], must_not: Sequence[str], in_order: bool, words: bool, within: int | None
 ) -> Lexical:
-    made = Lexical(inner, Tracker(ways, in_order, words), within if len(ways) > _EXACT and not in_order else None)
+    free = not must_not and not any(isinstance(way, absent) for clause in ways for way in clause)
+    made = Lexical(inner, Tracker(ways, in_order, words), within if len(ways) > _EXACT and not in_order else None, free)
     try:
         made.start()
     except Unsatisfiable:

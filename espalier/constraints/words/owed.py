@@ -140,12 +140,29 @@ class Owed:
         return min(costs, default=0)
 
     def _behind(self, tail: bytes, way: bytes, ended: bool) -> int:
-        """The bytes of a way that the text ends with; -1 where a blank must come first. `ended`: no letter may come next."""
+        """The bytes of a way that the text ends with; negative: those that must come first, a blank or a character's end.
+
+        `ended`: no letter may come next.
+        """
         for n in range(min(len(tail), len(way) - 1), 0, -1):
             parted = not letter(tail[: len(tail) - n][-1:]) and not (ended and letter(way[n : n + 1]))
             if tail.endswith(way[:n]) and (parted or not self.words):
                 return n
-        return -1 if self.words and (letter(tail[-1:]) or (ended and letter(way[:1]))) else 0
+        return -missing(tail) - int(self.words and (letter(tail[-1:]) or (ended and letter(way[:1]))))
+
+
+def missing(data: bytes) -> int:
+    """How many bytes the character still needs in which some text ends.
+
+    >>> missing("é".encode()), missing(b"a\\xc3"), missing(b"\\xe2"), missing(b"")
+    (0, 1, 2, 0)
+    """
+    for n in range(1, min(3, len(data)) + 1):
+        if data[-n] >= 0xC0:
+            return max(2 + (data[-n] >= 0xE0) + (data[-n] >= 0xF0) - n, 0)
+        if data[-n] < 0x80:
+            return 0
+    return 0
 
 
 def letter(byte: bytes) -> bool:

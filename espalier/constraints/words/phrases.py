@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from espalier.constraints.words.owed import Owed
+from espalier.constraints.words.owed import Owed, missing
 
 
 class absent(str):
@@ -117,8 +117,9 @@ class Tracker:
         return self.owing.fewest((c for c in range(len(self.clauses)) if c not in met), tail or b"")
 
     def tail(self, data: bytes) -> bytes:
-        """The longest end of some bytes with which a phrase begins."""
-        return next((data[-n:] for n in range(min(len(data), self.longest), 0, -1) if data[-n:] in self._beginnings), b"")
+        """The longest end of some bytes with which a phrase begins; else that with which a character does."""
+        longest = range(min(len(data), self.longest), 0, -1)
+        return next((data[-n:] for n in longest if data[-n:] in self._beginnings or (n < 4 and _open(data[-n:]))), b"")
 
     @cached_property
     def _beginnings(self) -> frozenset[bytes]:
@@ -127,7 +128,7 @@ class Tracker:
 
     def plain(self, state: Tracked, data: bytes) -> bool:
         """Whether some bytes hold no phrase and go on with none that the text ends with."""
-        if self._words or any(way.encode() in data for phrases in self.clauses for way in phrases):
+        if self._words or missing(state.tail) or any(way.encode() in data for phrases in self.clauses for way in phrases):
             return False
         begun = [state.tail[-n:] for n in range(1, len(state.tail) + 1) if state.tail[-n:] in self._beginnings]
         rests = (
@@ -141,6 +142,10 @@ class Tracker:
 
 def _counts(state: Tracked) -> bytes:
     return state.tail if state.begins else state.tail[1:]
+
+
+def _open(data: bytes) -> bool:
+    return data[0] >= 0xC0 and missing(data) > 0
 
 
 def _begun(tail: bytes, phrase: bytes) -> int:

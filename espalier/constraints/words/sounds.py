@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from espalier.constraints.guide import Guide
-from espalier.constraints.words.letters import _decoded
-from espalier.errors import InvalidInput, LoadError, require
+from espalier.constraints.words.characters import begun, decoded, one_begins
+from espalier.errors import InvalidInput, LoadError, Unsatisfiable, require
 
 Pronounce = Callable[[str], Iterable[Sequence[str]]]
 """A word in lower case → its pronunciations, each a list of phonemes; vowels end with a digit, their stress (0, 1 or 2), as in
@@ -71,10 +72,11 @@ class Line:
 class syllables(Guide):
     """The guide of lines with these numbers of syllables, one line after the other: `syllables([5, 7, 5], …)` are haiku.
 
-    A word is a run of letters and apostrophes; between words anything else may stand, a line ends with a newline. `pronounce`
-    gives the pronunciations of a word (`cmu()` has 130,000); a word that it does not know is refused when it ends. With
-    `words`, only these may be written and each letter is looked ahead of: then no text ever gets stuck inside a word; without,
-    a beginning may be allowed that no word has. Exactness: "over". Raises `InvalidInput` for no lines.
+    A word is a run of letters and apostrophes; between words anything else may stand but numbers, a line ends with a newline.
+    `pronounce` gives the pronunciations of a word (`cmu()` has 130,000); a word that it does not know is refused when it ends.
+    Exactness: "over", as a beginning may be allowed that no word has, or a word after which no other fits. With `words` only
+    these may be written, upper and lower case alike, and what they leave to write is looked ahead of: "exact", no text gets
+    stuck. Raises `InvalidInput` for no lines, and `Unsatisfiable` where the words' syllables never add up to a line's.
 
     >>> sounds = {"old": [["OW1", "L", "D"]], "pond": [["P", "AA1", "N", "D"]], "a": [["AH0"]], "silent": [["S", "AY1", "AH0"]]}
     >>> guide = syllables([3, 1], sounds.get, words=list(sounds))
@@ -94,56 +96,128 @@ class syllables(Guide):
         require(good, f"syllables({list(self.lines)}): give each line's number, such as syllables([5, 7, 5], …)")
         require(callable(pronounce), f"syllables: {pronounce!r} is no function from a word to its pronunciations; try cmu()")
 
+    @property
+    def exactness(self) -> str:
+        return "over" if self.words is None else "exact"
+
     @cached_property
-    def _fewest(self) -> dict[str, int]:
-        """The fewest syllables of a word that begins so."""
-        fewest: dict[str, int] = {}
+    def _known(self) -> dict[str, int]:
+        """The numbers of syllables, as bits, of each word that can be written."""
+        found: dict[str, int] = {}
         for word in self.words or ():
-            counts = self.count(word)
-            for n in range(len(word) + 1) if counts else ():
-                fewest[word[:n]] = min(fewest.get(word[:n], 1 << 30), min(counts))
-        return fewest
+            counts, spelled = self._told(word), _lower(word)
+            if counts and spelled[:1].isalpha() and all(c.isalpha() or c == "'" for c in spelled):
+                found[spelled] = found.get(spelled, 0) | counts
+        return found
+
+    @cached_property
+    def _begun(self) -> dict[str, int]:
+        """The numbers of syllables, as bits, of the words that begin so."""
+        found: dict[str, int] = {}
+        for word, counts in self._known.items():
+            for n in range(1, len(word) + 1):
+                found[word[:n]] = found.get(word[:n], 0) | counts
+        return found
+
+    @cached_property
+    def _sums(self) -> int:
+        """The numbers of syllables, as bits, that some words one after the other have."""
+        goal, sums = max(self.lines), 1
+        counts = [n for n in range(1, goal + 1) if any(known >> n & 1 for known in self._known.values())]
+        for n in range(1, goal + 1):
+            sums |= any(n >= count and sums >> (n - count) & 1 for count in counts) << n
+        return sums
+
+    @cached_property
+    def _letters(self) -> tuple[str, ...]:
+        """The characters beyond ASCII that a word may have."""
+        known = {character for word in self._known for character in word}
+        return tuple(c for c in map(chr, range(128, 0x110000)) if c.isalpha() and _lower(c) in known)
+
+    def _told(self, word: str) -> int:
+        return sum(1 << count for count in syllable_counts(word, lambda known: self.pronounce(known) or []))
 
     def count(self, word: str) -> frozenset[int]:
         """The numbers of syllables that a word may have; none if it is not known."""
-        if self.words is not None and word.lower() not in self.words:
-            return frozenset()
-        return syllable_counts(word, lambda known: self.pronounce(known) or [])
+        ways = (word, word.rstrip("'"))
+        counts = 0
+        for way in dict.fromkeys(ways):
+            counts |= self._told(way) if self.words is None else self._known.get(_lower(way), 0)
+        return frozenset(n for n in range(counts.bit_length()) if counts >> n & 1)
+
+    def _left(self, rest: int) -> bool:
+        """Whether words can fill what is left of a line."""
+        return rest >= 0 and (self.words is None or self._sums >> rest & 1 == 1)
 
     def start(self) -> Line:
+        short = [goal for goal in self.lines if not self._left(goal)]
+        if short:
+            raise Unsatisfiable(f"syllables: no words of these have {short[0]} syllables together; give more, or other lines")
         return Line(0, frozenset([0]), "", b"")
 
     def advance(self, state: Line, data: bytes) -> Line | None:
-        after = _decoded(state.held + data)
+        after = decoded(state.held + data)
         if after is None:
             return None
         line: Line | None = Line(state.number, state.syllables, state.word, b"")
         for character in after[0]:
             line = self._step(line, character) if line is not None else None
-        return None if line is None else Line(line.number, line.syllables, line.word, after[1])
+        if line is None or not self._may_become(line, after[1]):
+            return None
+        return Line(line.number, line.syllables, line.word, after[1])
+
+    def _may_become(self, line: Line, held: bytes) -> bool:
+        """Whether some character that begins with these bytes may stand here."""
+        if held == b"" or self.words is None:
+            return True
+        some = one_begins(self._letters, held) + _parting(held)
+        return any(self._step(line, character) is not None for character in some)
 
     def _step(self, line: Line, character: str) -> Line | None:
         goal = self.lines[line.number]
         if character.isalpha() or (character == "'" and line.word):
             word = line.word + character
-            fewest = 1 if self.words is None else self._fewest.get(word.lower(), 1 << 30)
-            fits = any(count + fewest <= goal for count in line.syllables)
-            return Line(line.number, line.syllables, word, b"") if fits else None
+            return Line(line.number, line.syllables, word, b"") if self._fits(line, word) else None
         counts = self._ended(line)
         if character == "\n":
             whole = goal in counts and line.number + 1 < len(self.lines)
             return Line(line.number + 1, frozenset([0]), "", b"") if whole else None
-        return Line(line.number, counts, "", b"") if counts and not character.isnumeric() else None
+        return Line(line.number, counts, "", b"") if counts and _parts(character) else None
+
+    def _fits(self, line: Line, word: str) -> bool:
+        """Whether a word that begins so may stand in the line."""
+        goal = self.lines[line.number]
+        if self.words is None:
+            return any(before < goal for before in line.syllables)
+        counts = self._begun.get(_lower(word), 0)
+        spoken = (n for n in range(goal + 1) if counts >> n & 1)
+        return any(self._left(goal - before - n) for n in spoken for before in line.syllables)
 
     def _ended(self, line: Line) -> frozenset[int]:
         if not line.word:
             return line.syllables
-        counts, goal = self.count(line.word.rstrip("'")), self.lines[line.number]
-        return frozenset(before + count for before in line.syllables for count in counts if before + count <= goal)
+        counts, goal = self.count(line.word), self.lines[line.number]
+        return frozenset(before + n for before in line.syllables for n in counts if self._left(goal - before - n))
 
     def accepts(self, state: Line) -> bool:
         last = state.number == len(self.lines) - 1
         return last and state.held == b"" and self.lines[-1] in self._ended(state)
+
+
+def _parts(character: str) -> bool:
+    """Whether a character beyond the newline may stand between words."""
+    return not character.isalpha() and not character.isnumeric()
+
+
+@cache
+def _parting(held: bytes) -> list[str]:
+    """One character that begins with these bytes and may stand between words, if there is one."""
+    return list(itertools.islice(filter(_parts, map(chr, begun(held))), 1))
+
+
+def _lower(word: str) -> str:
+    """A word in lower case, letter by letter: what is written so far does not change with what follows."""
+    return "".join(map(str.lower, word)).replace("ς", "σ")
 
 
 @dataclass(frozen=True)
@@ -175,7 +249,7 @@ class rhymes(Guide):
     def advance(self, state: tuple[str, bool, bytes], data: bytes) -> tuple[str, bool, bytes] | None:
         """A state is the last word, whether it has ended, and the bytes of a character."""
         word, ended, held = state
-        after = _decoded(held + data)
+        after = decoded(held + data)
         if after is None:
             return None
         for character in after[0]:
