@@ -2,30 +2,6 @@
 // vector.hpp). All members of the team run `forward` at the same time; work is shared out task by task, and they meet
 // between phases.
 
-template <class Task>
-INLINE void each(Team& team, int thread, int tasks, const Task& task) {
-  for (int i = team.take(thread, tasks); i < tasks; i = team.take(thread, tasks)) task(i);
-  team.meet();
-}
-
-// out = x / rms(x) * weight over n values (n a multiple of 16 or padded with zeros up to one).
-void rms_norm(const float* x, const float* weight, int n, float eps, float* out) {
-  V total = splat(0.0f);
-  for (int k = 0; k < n; k += 16) total = fma(load(x + k), load(x + k), total);
-  const V scale = splat(1.0f / __builtin_sqrtf(sum(total) / static_cast<float>(n) + eps));
-  for (int k = 0; k < n; k += 16) store(out + k, load(x + k) * scale * load(weight + k));
-}
-
-// The pairs (i, i + n / 2) of a head turned by the angles of its position; turn: n / 2 cosines, then n / 2 sines.
-void turn(float* x, const float* turn, int n) {
-  const int half = n / 2;
-  for (int i = 0; i < half; ++i) {
-    const float a = x[i], b = x[i + half], c = turn[i], s = turn[i + half];
-    x[i] = a * c - b * s;
-    x[i + half] = b * c + a * s;
-  }
-}
-
 struct Step {
   Team& team;
   const int thread;
@@ -200,67 +176,11 @@ struct Step {
   // one stretch of the positions or all of them. The rows of a head follow each other: those of a tree read the same
   // keys and values, which then lie in the cache.
   template <Kept kept>
-  void attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
-    const int together = scratch.rows_each, groups = (pass.rows + together - 1) / together,
-              shared = shape.heads / shape.kv_heads;
-    const int only = i % scratch.stretches, row = i / scratch.stretches % groups * together;
-    const int piece = i / scratch.stretches / groups, pieces = pieces_of(shared),
-              skip = piece % pieces * heads_together;
-    const int kv_head = piece / pieces, heads = shared - skip < heads_together ? shared - skip : heads_together;
-    const int query_head = kv_head * shared + skip, end = row + together < pass.rows ? row + together : pass.rows;
-    Viewer rows[rows_together];
-    Group group{keys,
-                values,
-                static_cast<std::size_t>(key),
-                static_cast<std::size_t>(kv_head) * shape.head_dim,
-                heads,
-                shape.head_dim,
-                shape.attention_cap,
-                rows,
-                end - row,
-                nullptr,
-                {}};
-    int from = 0, to = 0;
-    float* memory = scratch.attending + scratch.attending_each * thread;
-    group.turned = reinterpret_cast<std::int32_t*>(memory);
-    memory += at_once * padded(shape.head_dim);
-    for (int r = row; r < end; ++r) {
-      Viewer& viewer = rows[r - row];
-      viewer.slots = pass.paths[r];
-      viewer.first = first_seen(layer, r);
-      viewer.end = viewer.known = pass.positions[r] + 1;
-      viewer.scores = memory, memory += heads_together * stretch;
-      viewer.part = memory, memory += heads_together * shape.head_dim;
-      viewer.q = queries<kept>(r, query_head, heads, memory), memory += heads_together * shape.head_dim;
-      from = r == row || viewer.first < from ? viewer.first : from;
-      to = viewer.end > to ? viewer.end : to;
-    }
-    for (int r = 0; r < group.count; ++r)  // rows of one text: the later ones' slots are known to the earlier ones
-      for (int other = 0; other < group.count; ++other)
-        if (rows[r].slots == rows[other].slots && rows[r].known < rows[other].end) rows[r].known = rows[other].end;
-    if (scratch.stretches > 1) {
-      const int begin = only * stretch;
-      if (begin < to && begin + stretch > from) attend_part<kept>(group, row, query_head, begin);
-    } else {
-      for (int begin = from / stretch * stretch; begin < to; begin += stretch)
-        attend_next<kept>(group, row, query_head, begin);
-      for (int r = row; r < end; ++r)
-        for (int h = 0; h < heads; ++h)
-          finish(mixed(r) + (query_head + h) * shape.head_dim, *state(r, query_head + h).total);
-    }
-  }
+  void attend_task(const Layer& layer, int i, const void* keys, const void* values) const;
 
   // A row's queries as the attention wants them.
   template <Kept kept>
-  const std::int32_t* queries(int row, int head, int heads, float* memory) const {
-    const float* q = qkv(row) + head * shape.head_dim;
-    if constexpr (can_pair && kept == Kept::bf16) {
-      for (int k = 0; k < heads * shape.head_dim; k += 16)
-        store_bf16(reinterpret_cast<std::uint16_t*>(memory) + k, load(q + k));
-      return reinterpret_cast<const std::int32_t*>(memory);
-    }
-    return reinterpret_cast<const std::int32_t*>(q);
-  }
+  const std::int32_t* queries(int row, int head, int heads, float* memory) const;
 
   int first_seen(const Layer& layer, int row) const {
     const int end = pass.positions[row] + 1;
@@ -278,16 +198,7 @@ struct Step {
 
   // The next stretch, merged into what came before it.
   template <Kept kept>
-  void attend_next(Group& group, int row, int query_head, int begin) const {
-    attend_stretch<kept>(group, begin);
-    for (int r = 0; r < group.count; ++r) {
-      const Viewer& viewer = group.rows[r];
-      if (!viewer.sees(begin, begin + stretch)) continue;
-      for (int h = 0; h < group.heads; ++h)
-        take_in(row + r, query_head + h, viewer.first >= begin, viewer.most[h], viewer.total[h],
-                viewer.part + h * group.dim);
-    }
-  }
+  void attend_next(Group& group, int row, int query_head, int begin) const;
 
   void take_in(int row, int head, bool first, float most, float total, const float* part) const {
     const State so_far = state(row, head);
@@ -309,18 +220,7 @@ struct Step {
                (shape.head_dim + 16);
   }
   template <Kept kept>
-  void attend_part(Group& group, int row, int query_head, int begin) const {
-    attend_stretch<kept>(group, begin);
-    for (int r = 0; r < group.count; ++r) {
-      const Viewer& viewer = group.rows[r];
-      if (!viewer.sees(begin, begin + stretch)) continue;
-      for (int h = 0; h < group.heads; ++h) {
-        float* part = kept_part(row + r, query_head + h, begin);
-        part[0] = viewer.most[h], part[1] = viewer.total[h];
-        __builtin_memcpy(part + 16, viewer.part + h * group.dim, sizeof(float) * group.dim);
-      }
-    }
-  }
+  void attend_part(Group& group, int row, int query_head, int begin) const;
   void merge_parts(const Layer& layer, int row) const {
     const int first = first_seen(layer, row);
     for (int head = 0; head < shape.heads; ++head) {

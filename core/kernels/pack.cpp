@@ -1,3 +1,4 @@
+// How weights are laid out in panels, in each format.
 #include "kernels/pack.hpp"
 
 #include <algorithm>

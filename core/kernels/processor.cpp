@@ -1,3 +1,4 @@
+// The kernels in use and the team, made by the first pass and again after a fork.
 #include "kernels/processor.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)

@@ -1,3 +1,4 @@
+// Threads wait for a function, run it and meet.
 #include "kernels/team.hpp"
 
 namespace espalier::kernels {

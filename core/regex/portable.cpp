@@ -1,3 +1,4 @@
+// An expression is written out part by part, and made again from the parts.
 #include "regex/portable.hpp"
 
 #include <algorithm>

@@ -51,6 +51,12 @@ struct Row {
 
 using Partition = std::array<std::uint8_t, 256>;
 
+struct Deeper {  // while it lives
+  std::uint32_t& depth;
+  explicit Deeper(std::uint32_t& d) : depth(d) { ++depth; }
+  ~Deeper() { --depth; }
+};
+
 class Store {
  public:
   static Store& get();
