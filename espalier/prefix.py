@@ -10,14 +10,17 @@ from espalier.errors import InvalidInput
 
 
 class Query(Protocol):
-    """What a model can be asked about: hashable, and with an origin, the nearest thing above it that was given.
+    """What a model can be asked about: hashable, with an origin. A `Prefix` is one, a canvas with holes another.
 
-    A `Prefix` is one. A model that reads something else (a canvas with holes) is asked about that, by the same loop.
+    >>> query: Query = Prefix([1, 2]) + 3
+    >>> query.origin.ids()
+    [1, 2]
     """
 
     def __hash__(self) -> int: ...
     @property
-    def origin(self) -> Any: ...
+    def origin(self) -> Any:
+        """What was given; itself, if all of it was."""
 
 
 class Prefix:

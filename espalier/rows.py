@@ -202,8 +202,7 @@ class Row:
         """log Σ p(v) over the allowed tokens v, p before the constraint: how much of the model's mass the constraint leaves."""
         if self._logz is None:
             self._restricted()
-        assert self._logz is not None
-        return self._logz
+        return self._logz or 0.0
 
     def _restricted(self) -> Tensor:
         row_checks.best(self.logits, self.prefix)

@@ -203,6 +203,7 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
 
     @property
     def blind(self) -> bool:
+        """Whether it never looks at the draft as it grows: its length is known before."""
         return type(self).go_on is LengthPolicy.go_on
 
     def begin(self, x: Prefix) -> LengthPolicy:
