@@ -193,7 +193,7 @@ class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
     tokens that made it say no are kept.
     A policy that remembers anything of a request returns a fresh one from `begin`. `meeting` is asked before `plan` where all
     requests of a round are to have reported before any of them plans (`Meeting`). `want` names extras of the drafter's rows
-    (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads. `blind`: without the drafter's rows.
+    (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
     """
 
     most: int = 1 << 30
