@@ -189,8 +189,7 @@ class TreePolicy(ABC):
 class LengthPolicy(ABC):  # noqa: B024 - every method has a sensible default
     """How many passes a drafter makes in a round (for a chain: how many tokens it drafts).
 
-    `plan` is asked before a round, `go_on` whenever the slots of a pass are filled, also when there will be no other pass; the
-    tokens that made it say no are kept.
+    `plan` is asked before a round, `go_on` whenever the slots of a pass are filled; tokens that made it say no are kept.
     A policy that remembers anything of a request returns a fresh one from `begin`. `meeting` is asked before `plan` where all
     requests of a round are to have reported before any of them plans (`Meeting`). `want` names extras of the drafter's rows
     (for `Signals.hidden`), `reads` those of the target's rows that `observe` reads.
