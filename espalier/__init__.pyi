@@ -65,7 +65,7 @@ from .shaping import repetition as repetition
 from .shaping import temperature as temperature
 from .shaping import top_k as top_k
 from .shaping import top_p as top_p
-from .soft import Soft as Soft
+from .soft_prefix import Soft as Soft
 from .token_constraint import TokenConstraint as TokenConstraint
 
 __version__: str

@@ -20,8 +20,8 @@ from espalier.requests.completion import Completion, Piece, Stats
 from espalier.requests.options import Options
 from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
 from espalier.requests.request import Flat, Request, read
-from espalier.requests.scoring import scored
-from espalier.requests.writing import Writing, begin
+from espalier.requests.running import Writing, begin
+from espalier.requests.text_logprobs import scored
 from espalier.run import Trace
 from espalier.scheduler import Scheduler
 from espalier.scorer import Model, Scorer

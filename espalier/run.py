@@ -13,8 +13,8 @@ from espalier.models.executors.torch_threads import one_thread
 from espalier.prefix import Prefix
 from espalier.scheduler import Scheduler
 from espalier.scorer import Ask, Model
+from espalier.turns.batching import Batch, Queue
 from espalier.turns.task import Task, answering, asking
-from espalier.turns.waiting import Batch, Queue
 
 if TYPE_CHECKING:
     from espalier.rows import Rows

@@ -13,7 +13,7 @@ from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix, Query
 from espalier.shaper import Shaper, Stage, shaped, stage_of
-from espalier.soft import embedded
+from espalier.soft_prefix import embedded
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
 if TYPE_CHECKING:

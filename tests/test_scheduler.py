@@ -13,7 +13,7 @@ import torch
 import espalier as es
 from espalier import drafting as d
 from espalier.bench.passes import random_weights
-from espalier.drafting.growth import LengthPolicy
+from espalier.drafting.policies import LengthPolicy
 from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 from espalier.verification import Rejection, SampleMatch

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "regex/portable.hpp"
+#include "regex/serialize.hpp"
 #include "regex/store.hpp"
 
 namespace espalier {

@@ -11,7 +11,7 @@
 #include "automaton/machine.hpp"
 #include "base/budget.hpp"
 #include "base/hash_table.hpp"
-#include "base/shelf.hpp"
+#include "base/stable_vector.hpp"
 
 namespace espalier {
 

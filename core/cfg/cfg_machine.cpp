@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "base/budget.hpp"
-#include "regex/portable.hpp"
+#include "regex/serialize.hpp"
 
 namespace espalier::cfg {
 namespace {

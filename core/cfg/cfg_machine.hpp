@@ -11,7 +11,7 @@
 #include <tuple>
 #include <unordered_map>
 
-#include "cfg/programs.hpp"
+#include "cfg/continuations.hpp"
 
 namespace espalier::cfg {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cfg/network.hpp"
+#include "cfg/transition_network.hpp"
 
 namespace espalier::cfg {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "kernels/model.hpp"
-#include "kernels/team.hpp"
+#include "kernels/thread_team.hpp"
 
 #if defined(ESPALIER_X86)
 #include <immintrin.h>
@@ -30,8 +30,8 @@ namespace avx512 {
 #include "kernels/forward.hpp"
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
-#include "kernels/draw.hpp"
-#include "kernels/bounds.hpp"
+#include "kernels/sample_token.hpp"
+#include "kernels/roofline.hpp"
 // clang-format on
 }  // namespace avx512
 

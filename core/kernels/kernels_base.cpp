@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/model.hpp"
-#include "kernels/team.hpp"
+#include "kernels/thread_team.hpp"
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -23,8 +23,8 @@ namespace base {
 #include "kernels/forward.hpp"
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
-#include "kernels/draw.hpp"
-#include "kernels/bounds.hpp"
+#include "kernels/sample_token.hpp"
+#include "kernels/roofline.hpp"
 // clang-format on
 }  // namespace base
 

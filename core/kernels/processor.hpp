@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/model.hpp"
-#include "kernels/team.hpp"
+#include "kernels/thread_team.hpp"
 
 namespace espalier::kernels {
 

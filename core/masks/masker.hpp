@@ -10,7 +10,7 @@
 #include <deque>
 
 #include "automaton/matcher.hpp"
-#include "base/shelf.hpp"
+#include "base/stable_vector.hpp"
 #include "masks/lexeme_mask.hpp"
 
 namespace espalier {

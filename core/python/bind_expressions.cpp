@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "python/bindings.hpp"
-#include "regex/portable.hpp"
+#include "regex/serialize.hpp"
 #include "regex/store.hpp"
 
 namespace nb = nanobind;

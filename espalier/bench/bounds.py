@@ -15,7 +15,7 @@ import numpy as np
 import espalier as es
 from espalier.bench.report import median, show
 from espalier.models.executors import native
-from espalier.models.executors.choice import DTYPES
+from espalier.models.executors.choose_executor import DTYPES
 from espalier.models.executors.packing import KINDS
 from espalier.models.transformer import Transformer
 

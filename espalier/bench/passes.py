@@ -15,7 +15,7 @@ from espalier.bench.decoding import NODES
 from espalier.bench.peers import generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import require
-from espalier.models.executors.choice import DTYPES
+from espalier.models.executors.choose_executor import DTYPES
 from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 

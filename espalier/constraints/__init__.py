@@ -2,7 +2,6 @@
 
 from espalier.constraints.adapters.transformers import logits_processor
 from espalier.constraints.agents.ltl import Plan, Segment, ltl
-from espalier.constraints.calls_read import ToolCall, read_calls
 from espalier.constraints.cfg import grammars
 from espalier.constraints.cfg.cfg import cfg
 from espalier.constraints.chain import Chain
@@ -10,7 +9,7 @@ from espalier.constraints.checks.monitor import monitor
 from espalier.constraints.checks.predicate import predicate
 from espalier.constraints.checks.python_members import python_members
 from espalier.constraints.choices import choices
-from espalier.constraints.generations import engine_memory
+from espalier.constraints.engine_memory import engine_memory
 from espalier.constraints.guide import Guide, Limits
 from espalier.constraints.heal import Healed, heal, healing
 from espalier.constraints.on_tokens.canonical import canonical
@@ -24,6 +23,7 @@ from espalier.constraints.selection.unique import unique
 from espalier.constraints.special import thinking, token
 from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
+from espalier.constraints.tool_call_parser import ToolCall, read_calls
 from espalier.constraints.tools import tool_calls
 from espalier.constraints.views.explained import explain
 from espalier.constraints.views.picture import picture

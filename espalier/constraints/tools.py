@@ -6,8 +6,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from espalier.constraints.call_formats import FORMATS, CallFormat
-from espalier.constraints.call_tokens import either, messages, spelt
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide
 from espalier.constraints.regex import regex
@@ -15,6 +13,8 @@ from espalier.constraints.schema.json_schema import JsonGuide, json_schema
 from espalier.constraints.schema.schema import Schema
 from espalier.constraints.special import token
 from espalier.constraints.tags import Tag, tags
+from espalier.constraints.tool_call_formats import FORMATS, CallFormat
+from espalier.constraints.tool_call_tokens import either, messages, spelt
 from espalier.errors import InvalidInput, require
 
 _NONE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -2,7 +2,6 @@
 
 from espalier.decoders import choose
 from espalier.decoders.adadec import AdaDec
-from espalier.decoders.answered import Answered
 from espalier.decoders.beams import (
     Banks,
     Beam,
@@ -19,10 +18,10 @@ from espalier.decoders.beams import (
 )
 from espalier.decoders.budget import Budget
 from espalier.decoders.decoder import Decoding, Weighted
+from espalier.decoders.decoder_objects import Sample, Speculate
 from espalier.decoders.diver import Diver, diver
 from espalier.decoders.faithful import ARS, CARS, SMC, ASAp, Awrs, Local, Reject
 from espalier.decoders.fastcot import FastCoT, glance
-from espalier.decoders.plain import Sample, Speculate
 from espalier.decoders.sample import sample
 from espalier.decoders.soft import Adapted, Langevin, NGrams, Superposed, energies, optimise_hidden
 from espalier.decoders.speculation import speculate
@@ -48,6 +47,7 @@ from espalier.decoders.steps import (
     WaitK,
     queue,
 )
+from espalier.decoders.tool_answers import Answered
 
 __all__ = [
     "ARS",

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from espalier.decoders.dead_ends import DeadEnds
+from espalier.decoders.backtracking import DeadEnds
 from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix

@@ -16,7 +16,7 @@ from espalier.rng import Rng
 from espalier.run import Decoder, Keep
 from espalier.scorer import Scorer
 from espalier.stop import Stop, budget
-from espalier.verification.match import SampleMatch
+from espalier.verification.exact_match import SampleMatch
 
 
 def growing(written: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espalier.decoders.dead_ends import DeadEnds
+from espalier.decoders.backtracking import DeadEnds
 from espalier.decoders.decoder import check_parts
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from espalier.decoders.dead_ends import DeadEnds
+from espalier.decoders.backtracking import DeadEnds
 from espalier.decoders.decoder import check_parts
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.in_turn import InTurn
+from espalier.drafting.shared_drafters import InTurn
 from espalier.errors import DeadEnd, InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -9,7 +9,6 @@ from espalier.drafting.draft_model.pearl import Pearl
 from espalier.drafting.draft_model.short_context import Enriched, Shortened
 from espalier.drafting.draft_model.staged import Staged
 from espalier.drafting.draft_model.vocab_trim import VocabTrim, frequent
-from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy
 from espalier.drafting.guided.forced import Forced
 from espalier.drafting.guided.forced_tokens import Outlook
 from espalier.drafting.lengths.bandit import EXP3, UCB, BanditDrafter, BanditLength
@@ -17,7 +16,7 @@ from espalier.drafting.lengths.bass import BASS
 from espalier.drafting.lengths.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence
 from espalier.drafting.lengths.goodput import Goodput
 from espalier.drafting.lengths.heuristic import Both, Heuristic
-from espalier.drafting.lengths.limited import Limited
+from espalier.drafting.lengths.model_free_length import Limited
 from espalier.drafting.lengths.predict import DISCO, AdaEAGLE, Predictor, Recorder, SpecDecPP
 from espalier.drafting.lengths.tetris import Capacity, Tetris
 from espalier.drafting.lengths.thompson import Thompson
@@ -34,6 +33,7 @@ from espalier.drafting.model_free.stand import STAND
 from espalier.drafting.model_free.successors import Successors
 from espalier.drafting.model_free.token_recycling import TokenRecycling
 from espalier.drafting.pass_cost import PassCurve, pass_curve
+from espalier.drafting.policies import Chain, Constant, LengthPolicy, TreePolicy
 from espalier.drafting.retrieval.dense_retrieval import ApproximateIndex, DReSD, ExactIndex, HiddenStore
 from espalier.drafting.retrieval.text_retrieval import RASD, REST, Graft
 from espalier.drafting.retrieval.text_store import TextStore

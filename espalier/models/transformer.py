@@ -13,7 +13,7 @@ from torch import Tensor
 from espalier.capabilities import Capabilities, Extra
 from espalier.errors import InvalidInput, require
 from espalier.models.executors import native
-from espalier.models.executors.choice import executor_of
+from espalier.models.executors.choose_executor import executor_of
 from espalier.models.executors.eager import Eager, Executor
 from espalier.models.executors.soft_rows import Given, joined, to_given
 from espalier.models.executors.sublayers import Sublayers, chosen
@@ -21,12 +21,12 @@ from espalier.models.executors.torch_threads import one_thread
 from espalier.models.exits import Exit, staged
 from espalier.models.families import Config, Sizes
 from espalier.models.kv import fourbit
-from espalier.models.kv.borrowing import borrow
+from espalier.models.kv.copied_slots import borrow
+from espalier.models.kv.draft_scratch import Tail
 from espalier.models.kv.layout import Pass, Plan
 from espalier.models.kv.planning import row_costs, slots_of
 from espalier.models.kv.pool import FULL
 from espalier.models.kv.store import KV
-from espalier.models.kv.tail import Tail
 from espalier.prefix import Prefix
 from espalier.rows import Rows
 from espalier.scorer import Model

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from espalier.constraints.calls_read import ToolCall
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.tool_call_parser import ToolCall
 from espalier.errors import EspalierError, InvalidInput, RefusedValue
 
 

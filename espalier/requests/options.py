@@ -15,8 +15,8 @@ from espalier.constraints.guide import Guide, Limits
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
-from espalier.requests.groups import Constraining, Method, Sampling, Stopping
 from espalier.requests.meter import WithScorer
+from espalier.requests.option_groups import Constraining, Method, Sampling, Stopping
 from espalier.requests.tool_use import check_tools, told
 from espalier.rng import Rng
 from espalier.scorer import Scorer

@@ -11,7 +11,7 @@ from espalier.constraints.guide import Guide
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
-from espalier.requests.groups import Constraining, Method, Sampling, Stopping
+from espalier.requests.option_groups import Constraining, Method, Sampling, Stopping
 from espalier.requests.options import GROUPS, Options
 from espalier.scorer import Scorer
 from espalier.shaper import Shaper

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from espalier.constraints.call_formats import FORMATS
-from espalier.constraints.calls_read import ToolCall, read_calls
 from espalier.constraints.guide import Guide
+from espalier.constraints.tool_call_formats import FORMATS
+from espalier.constraints.tool_call_parser import ToolCall, read_calls
 from espalier.constraints.tools import tool_calls, tools_of
 from espalier.errors import InvalidInput, require
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.serving.asynchronous import AsyncLanguageModel
 from espalier.serving.engine import Engine
-from espalier.serving.handle import Done, Handle, Text
 from espalier.serving.limits import Limits
-from espalier.serving.refusals import NotReady, Overloaded
+from espalier.serving.observer import Watch
+from espalier.serving.overload import NotReady, Overloaded
+from espalier.serving.request_handle import Done, Handle, Text
 from espalier.serving.settings import Settings
-from espalier.serving.watch import Watch
 
 if TYPE_CHECKING:
     from espalier.serving.http.app import app

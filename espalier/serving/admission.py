@@ -12,10 +12,10 @@ from espalier.requests.completion import Completion, Stats
 from espalier.requests.options import Options
 from espalier.requests.prompt import Prompt
 from espalier.requests.request import read
-from espalier.serving.handle import Handle
-from espalier.serving.job import Branch, Job
 from espalier.serving.limits import Limits
-from espalier.serving.prompt_scores import prompt_scores
+from espalier.serving.prompt_logprobs import prompt_scores
+from espalier.serving.request_handle import Handle
+from espalier.serving.running_request import Branch, Job
 from espalier.text.detokenize import Detokenizer
 
 _DRAFTED = 64  # tokens of drafts that a text may hold beside its own

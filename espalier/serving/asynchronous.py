@@ -10,7 +10,7 @@ from espalier.requests.completion import Completion, Piece
 from espalier.requests.prompt import Prompt
 from espalier.requests.request import read
 from espalier.serving.engine import Engine
-from espalier.serving.handle import Done, Event, Handle, Text
+from espalier.serving.request_handle import Done, Event, Handle, Text
 
 
 async def merged(handles: Sequence[Handle]) -> AsyncIterator[tuple[int, Event]]:

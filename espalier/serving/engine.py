@@ -15,12 +15,12 @@ from espalier.models.executors.torch_threads import one_thread
 from espalier.prefix import Prefix
 from espalier.requests.prompt import Prompt
 from espalier.serving.admission import Admission, make
-from espalier.serving.handle import Handle
-from espalier.serving.job import Job
 from espalier.serving.limits import Limits
-from espalier.serving.pace import Pace
-from espalier.serving.refusals import NotReady, Overloaded
-from espalier.serving.watch import Watch
+from espalier.serving.observer import Watch
+from espalier.serving.overload import NotReady, Overloaded
+from espalier.serving.prefill_budget import Pace
+from espalier.serving.request_handle import Handle
+from espalier.serving.running_request import Job
 
 _STOPPED = "the engine is shutting down; ask another one, or later"
 

@@ -1,9 +1,9 @@
 """Verifiers: which part of a draft is accepted, and which token follows it."""
 
 from espalier.verification.block import Block
+from espalier.verification.exact_match import GreedyMatch, MultiCandidate, SampleMatch
 from espalier.verification.judge import Judge
 from espalier.verification.kseq import KSeq
-from espalier.verification.match import GreedyMatch, MultiCandidate, SampleMatch
 from espalier.verification.reflective import Reflective
 from espalier.verification.rejection import Recursive, Rejection
 from espalier.verification.relaxed import Ensemble, Lenient, Relaxed

@@ -12,8 +12,8 @@ from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.verification.node_by_node import drawn_from
 from espalier.verification.verifier import Guarantee, Verifier
-from espalier.verification.walk import drawn_from
 
 
 class Block(Verifier):

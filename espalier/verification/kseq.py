@@ -11,8 +11,8 @@ from torch import Tensor
 from espalier.drafting.draft import Kind, Law
 from espalier.errors import require
 from espalier.rng import Rng
+from espalier.verification.node_by_node import NodeByNode, one_by_one
 from espalier.verification.verifier import Guarantee
-from espalier.verification.walk import NodeByNode, one_by_one
 
 
 class KSeq(NodeByNode):

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from espalier.drafting.draft import Law
 from espalier.rng import Rng
+from espalier.verification.node_by_node import NodeByNode, accept_or_redraw, drawn_from, residual
 from espalier.verification.verifier import Guarantee
-from espalier.verification.walk import NodeByNode, accept_or_redraw, drawn_from, residual
 
 
 class Rejection(NodeByNode):

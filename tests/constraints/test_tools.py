@@ -12,7 +12,7 @@ import pytest
 
 import espalier as es
 from espalier.constraints import TokenGuide, ToolCall, read_calls, tool_calls
-from espalier.constraints.call_formats import FORMATS
+from espalier.constraints.tool_call_formats import FORMATS
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import espalier as es
 from espalier.drafting import Drafter
-from espalier.drafting.growth import Constant, LengthPolicy, TreePolicy, grow
+from espalier.drafting.policies import Constant, LengthPolicy, TreePolicy, grow
 from espalier.testing import assert_same_law, exact_law
 
 PROMPT = es.Prefix([0, 1])

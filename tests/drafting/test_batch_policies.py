@@ -12,9 +12,9 @@ from policy_laws import PROMPT, Grown, assert_lossless, enumerated
 import espalier as es
 from espalier.drafting import Chain, Constant, KConfig
 from espalier.drafting.draft import Draft
-from espalier.drafting.growth import grow
 from espalier.drafting.lengths.goodput import Goodput
 from espalier.drafting.lengths.tetris import Capacity, Tetris
+from espalier.drafting.policies import grow
 from espalier.run import Loop
 from espalier.testing import Replay, _next, assert_same_law
 from espalier.verification import Recursive, Rejection, SampleMatch

@@ -10,8 +10,8 @@ from policy_laws import PROMPT
 import espalier as es
 from espalier.drafting import Chain, Confidence, Constant, DraftModel
 from espalier.drafting.draft_model.short_context import Shortened, ends
-from espalier.drafting.growth import grow
 from espalier.drafting.lengths.tetris import Capacity, Tetris
+from espalier.drafting.policies import grow
 from espalier.drafting.self_draft.early_exit import DEL, early_exit
 from espalier.drafting.self_draft.quantised import quantised
 from espalier.drafting.self_draft.skip_layers import part, skip_layers

@@ -10,11 +10,11 @@ from policy_laws import PROMPT, Grown, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, Constant, KConfig, LengthPolicy
-from espalier.drafting.growth import Signals, grow
 from espalier.drafting.lengths.bandit import EXP3, UCB, BanditDrafter, BanditLength, Play
 from espalier.drafting.lengths.confidence import DDD, SVIP, AdaptiveConfidence, Confidence, FittedConfidence, entropy
 from espalier.drafting.lengths.heuristic import Both, Heuristic
 from espalier.drafting.lengths.thompson import Thompson
+from espalier.drafting.policies import Signals, grow
 from espalier.drafting.trees.beam_tree import Beam
 from espalier.verification import Recursive, Rejection, SampleMatch
 

@@ -12,7 +12,7 @@ import espalier as es
 from espalier import drafting as d
 from espalier import verification as v
 from espalier.drafting.draft_model.other_vocabulary import Translation, longest_match
-from espalier.drafting.growth import Constant, grow
+from espalier.drafting.policies import Constant, grow
 from espalier.errors import ContextOverflow, InvalidInput
 from espalier.testing import assert_same_law, outcomes
 from espalier.text import Vocab

@@ -6,7 +6,7 @@ import pytest
 
 import espalier as es
 from espalier.drafting.draft import Draft
-from espalier.drafting.growth import Chain, Constant, Growth, LengthPolicy, Signals, grow
+from espalier.drafting.policies import Chain, Constant, Growth, LengthPolicy, Signals, grow
 from espalier.text.vocab import Vocab
 
 MODEL = es.models.Table.random(vocab_size=4, depth=2, seed=1)

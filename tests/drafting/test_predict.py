@@ -10,7 +10,6 @@ from policy_laws import PROMPT, assert_lossless
 
 import espalier as es
 from espalier.drafting import Chain, Constant, DraftModel, KConfig
-from espalier.drafting.growth import Signals, grow
 from espalier.drafting.lengths.predict import (
     DISCO,
     AdaEAGLE,
@@ -23,6 +22,7 @@ from espalier.drafting.lengths.predict import (
     hidden,
     statistics,
 )
+from espalier.drafting.policies import Signals, grow
 from espalier.verification import Recursive, Rejection, SampleMatch
 
 V = 4

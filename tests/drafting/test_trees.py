@@ -10,7 +10,7 @@ import torch
 from policy_laws import PROMPT, Grown, all_trees, assert_lossless
 
 import espalier as es
-from espalier.drafting.growth import Chain, Constant, grow
+from espalier.drafting.policies import Chain, Constant, grow
 from espalier.drafting.self_draft.propd import ProPD
 from espalier.drafting.trees.beam_tree import Beam, OptTree
 from espalier.drafting.trees.dyspec import DySpec

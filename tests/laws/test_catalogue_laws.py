@@ -184,7 +184,7 @@ def test_every_public_shaper_stands_in_the_catalogue() -> None:
 def test_every_public_drafter_policy_and_verifier_stands_in_the_catalogue() -> None:
     """What `es.drafting` and `es.verification` give can be found by name; policies made of policies are named here."""
     from espalier.drafting.compose import Several
-    from espalier.drafting.growth import LengthPolicy, TreePolicy
+    from espalier.drafting.policies import LengthPolicy, TreePolicy
 
     made_of_policies = {"Both", "Recorder"}
     made_of_drafters = {"Cascade", "Fuse"}  # in the catalogue as `cascade` and `fuse`, of two drafters

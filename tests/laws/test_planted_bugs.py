@@ -17,7 +17,7 @@ from espalier import drafting as d
 from espalier import verification as v
 from espalier.drafting import Draft
 from espalier.shaper import Shaper, Stage
-from espalier.verification.walk import NodeByNode, residual
+from espalier.verification.node_by_node import NodeByNode, residual
 
 TABLE = es.models.Table.random(V, 2, seed=3, vocab=VOCAB)
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import espalier as es
 from espalier.errors import ContextOverflow, InvalidInput, LoadError
-from espalier.models.executors.paths import Paths
+from espalier.models.executors.tree_as_batch import Paths
 from espalier.models.families import Config
 
 from .folders import apart, change, folder, gguf_file, ours, theirs

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import espalier as es
 from espalier.models.executors import native
-from espalier.models.load.formats import fitting
+from espalier.models.load.weight_format import fitting
 from tests.models.folders import folder
 
 CPU = torch.device("cpu")

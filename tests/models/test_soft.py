@@ -13,7 +13,7 @@ from espalier.errors import InvalidInput
 from espalier.models.executors import native
 from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 
 from .families import peer
 from .folders import folder

@@ -18,8 +18,8 @@ from espalier.bench.passes import random_weights
 from espalier.models.executors import native
 from espalier.models.families import Config
 from espalier.models.transformer import Transformer
-from espalier.serving.http.formats import HERMES, LLAMA3, MISTRAL, CallStyle, Spelled, special_marks
-from espalier.serving.http.parts import Parts
+from espalier.serving.http.reasoning_and_calls import Parts
+from espalier.serving.http.tool_styles import HERMES, LLAMA3, MISTRAL, CallStyle, Spelled, special_marks
 from espalier.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")

@@ -20,9 +20,9 @@ from test_sockets import metric, server, wait
 import espalier as es
 from espalier import serving
 from espalier.models.executors import native
-from espalier.serving.http.formats import HERMES
-from espalier.serving.http.parts import Parts
-from espalier.serving.http.tools import tool_guide
+from espalier.serving.http.reasoning_and_calls import Parts
+from espalier.serving.http.tool_stream import tool_guide
+from espalier.serving.http.tool_styles import HERMES
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
 LONG_FORM = "ESPALIER_LOAD" in os.environ  # 500 for the long form
@@ -88,8 +88,8 @@ def alone(lm: es.LanguageModel, case: Case) -> list[tuple[Any, ...]]:
     _, _, prompt, options = case
     options = dict(options)
     if "tools_of" in options:
-        from espalier.serving.http.asking import chat_ids
-        from espalier.serving.http.body import Chat
+        from espalier.serving.http.request_builder import chat_ids
+        from espalier.serving.http.request_fields import Chat
 
         body = Chat.model_validate(options.pop("tools_of"))
         prompt = es.Prefix(chat_ids(body, lm))
@@ -164,14 +164,14 @@ async def load(client: httpx.AsyncClient, cases: list[Case], cancelled: set[int]
     async def one(at: int) -> None:
         path, body, _, _ = cases[at]
         async with gate:
-            asking = asyncio.ensure_future(client.post(path, json=body))
+            request_builder = asyncio.ensure_future(client.post(path, json=body))
             if at in cancelled:
                 await asyncio.sleep(0.003 * (at % 20))
-                asking.cancel()
+                request_builder.cancel()
                 with suppress(asyncio.CancelledError, httpx.HTTPError):
-                    await asking
+                    await request_builder
                 return
-            answer = await asking
+            answer = await request_builder
             assert answer.status_code == 200, (body, answer.text)
             found[at] = joined(path, chunks(answer.text)) if body["stream"] else whole(path, answer.json())
 
@@ -204,9 +204,9 @@ def test_http_under_load_is_the_library_alone():
 
 def test_a_planted_bug_is_found_over_http(monkeypatch):
     leaky = Leaky()
-    from espalier.serving.http import asking
+    from espalier.serving.http import request_builder
 
-    monkeypatch.setattr(asking, "_shaper", lambda name, arguments: leaky)
+    monkeypatch.setattr(request_builder, "_shaper", lambda name, arguments: leaky)
 
     async def main() -> list[str]:
         with serving.Engine(tiny(), serving.Limits(running=4)) as engine:
@@ -288,11 +288,11 @@ def test_clients_that_go_leave_nothing_behind():
                 prompt = "abc " * (200 if at % 3 == 0 else 2)  # some leave while their prompt is read, some in the queue
                 body = {"prompt": prompt, "max_tokens": 2000, "ignore_eos": True, "stream": at % 2 == 0, "seed": at}
                 async with gate:
-                    asking = asyncio.ensure_future(client.post(TEXT, json=body))
+                    request_builder = asyncio.ensure_future(client.post(TEXT, json=body))
                     await asyncio.sleep(0.05 * (at % 5))
-                    asking.cancel()
+                    request_builder.cancel()
                     with suppress(asyncio.CancelledError, httpx.HTTPError):
-                        await asking
+                        await request_builder
 
             await asyncio.gather(*(leave(at) for at in range(GONE)))
 

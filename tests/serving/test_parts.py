@@ -9,10 +9,10 @@ from served import client, tiny
 from toys import tokenizer
 
 import espalier as es
-from espalier.serving.http.formats import HERMES
 from espalier.serving.http.messages import messages_of
-from espalier.serving.http.parts import Parts
-from espalier.serving.pace import Pace
+from espalier.serving.http.reasoning_and_calls import Parts
+from espalier.serving.http.tool_styles import HERMES
+from espalier.serving.prefill_budget import Pace
 
 CALLS = '<tool_call>\n{"name": "add", "arguments": {"a": "}\\n</tool"}}\n</tool_call>'
 TEXT = f"<think>Hm </thin k></think>\n\nSure. {CALLS}\n{CALLS} Done <tool"
@@ -72,7 +72,7 @@ def test_a_schema_holds_for_what_follows_the_reasoning():
 
 
 def test_tools_are_told_where_the_template_does_not():
-    from espalier.serving.http.body import Tool
+    from espalier.serving.http.request_fields import Tool
 
     tool = Tool.model_validate({"function": {"name": "add", "description": "Adds."}})
     turns = messages_of([{"role": "user", "content": "hi"}], [tool], shown=False)

@@ -245,8 +245,8 @@ def test_a_full_disk_stops_no_answers():
 def test_a_body_that_does_not_come_is_answered():
     from starlette.requests import Request
 
+    from espalier.serving.http.body_reader import json_body
     from espalier.serving.http.failure import Failure
-    from espalier.serving.http.reading import json_body
     from espalier.serving.settings import Settings
 
     async def silence():

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "json/split/object_members.hpp"
-#include "json/split/obvious.hpp"
 #include "json/split/open_questions.hpp"
+#include "json/split/quickly_satisfiable.hpp"
 #include "json/split/wide_formulas.hpp"
 
 namespace espalier::json {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from espalier.bench.report import emit, machine, show
 from espalier.constraints import Guide, cfg, regex
 from espalier.decoders.faithful import faithful
-from espalier.decoders.faithful.sampling import Faithful, by_checks
+from espalier.decoders.faithful.samples import Faithful, by_checks
 from espalier.errors import EspalierError, InvalidInput, require
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from espalier import _grammar
 from espalier.constraints.compiled.engines import Branches, Engine, NativeMachine, Side
 from espalier.constraints.compiled.leaf import Leaf
 from espalier.constraints.compiled.mask_buffers import Masker, copied, place, word_rows
+from espalier.constraints.compiled.trie_masks import TimedMasks, Walked, WatchedMasks
 from espalier.constraints.compiled.vocab_trie import trie
-from espalier.constraints.compiled.walked import TimedMasks, Walked, WatchedMasks
 from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.text.vocab import Vocab
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from espalier.constraints.schema.spelling import respelled
 from espalier.constraints.schema.types import Reader, reader
-from espalier.constraints.schema.wrappers import unwrapped
+from espalier.constraints.schema.unwrap import unwrapped
 from espalier.errors import InvalidInput, RefusedValue, utf8
 
 _DRAFTS = {"draft-04": "4", "draft-06": "6", "draft-07": "7", "2019-09": "2019-09", "2020-12": "2020-12"}

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, get_args, get_origin
 
-from espalier.constraints.schema import twins
+from espalier.constraints.schema import pydantic_twins
 from espalier.constraints.schema.spelling import KEPT
 from espalier.errors import InvalidInput
 
@@ -54,7 +54,7 @@ def _reader(kind: Any) -> Reader:
     from pydantic import TypeAdapter
     from pydantic_core import SchemaValidator
 
-    from espalier.constraints.schema.generate import Generate
+    from espalier.constraints.schema.from_pydantic import Generate
 
     adapter = kind if isinstance(kind, TypeAdapter) else _adapter(kind)
     core = adapter.core_schema
@@ -69,7 +69,7 @@ def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUndefinedAnnotation
 
-    twin = twins.twin_of(kind, {})
+    twin = pydantic_twins.twin_of(kind, {})
     try:
         return TypeAdapter(twin)
     except (NameError, PydanticUndefinedAnnotation):
@@ -128,7 +128,7 @@ class _Mended:
 
     def _keys(self, keys: Any, made: Any) -> Any:
         """Names of members that are read as what is no text."""
-        from espalier.constraints.schema.generate import spelled
+        from espalier.constraints.schema.from_pydantic import spelled
 
         plain = self.refs.get(keys.get("schema_ref", ""), keys)
         if plain.get("type") not in ("enum", "literal"):
@@ -201,7 +201,7 @@ def _culprit(kind: Any, error: Exception, path: str = "", depth: int = 0) -> tup
         return path, kind, str(error)
     text = " ".join(str(error).split(" For further information")[0].split())[:300]
     try:
-        twins.members(kind)
+        pydantic_twins.members(kind)
     except NameError as lost:
         text = str(lost)
     if isinstance(error, NameError) or type(error).__name__ in ("PydanticUndefinedAnnotation", "PydanticUserError"):
@@ -217,7 +217,7 @@ def _culprit(kind: Any, error: Exception, path: str = "", depth: int = 0) -> tup
 
 def _members(kind: Any) -> dict[str, Any]:
     try:
-        named = {f".{name}": member.type for name, member in twins.members(get_origin(kind) or kind).items()}
+        named = {f".{name}": member.type for name, member in pydantic_twins.members(get_origin(kind) or kind).items()}
     except Exception:
         named = {}
     if named:
@@ -228,5 +228,5 @@ def _members(kind: Any) -> dict[str, Any]:
 
 
 def _name(kind: Any) -> str:
-    name = getattr(kind, "__qualname__", None) if isinstance(kind, type) or twins.is_function(kind) else None
+    name = getattr(kind, "__qualname__", None) if isinstance(kind, type) or pydantic_twins.is_function(kind) else None
     return (name or str(kind)).replace("<locals>.", "")

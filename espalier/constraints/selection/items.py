@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from espalier.constraints.compiled.leaf import Leaf
+from espalier.constraints.compiled.trie_masks import Walked
 from espalier.constraints.compiled.vocab_trie import nodes
-from espalier.constraints.compiled.walked import Walked
 from espalier.constraints.guide import Guide
 from espalier.errors import InvalidInput, require
 from espalier.text.vocab import Vocab

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from espalier.decoders.budget import Spent
+from espalier.decoders.faithful.bound_trie import Node, Trie, as_probabilities
 from espalier.decoders.faithful.ends import Ends, close, unconstrained
-from espalier.decoders.faithful.trie import Node, Trie, as_probabilities
 from espalier.errors import Unsatisfiable
 from espalier.prefix import Prefix
 from espalier.rng import Rng

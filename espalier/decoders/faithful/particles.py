@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from espalier.decoders.faithful.trie import Node
+from espalier.decoders.faithful.bound_trie import Node
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 

@@ -17,7 +17,7 @@ from espalier.models.transformer import Transformer
 from espalier.prefix import Prefix
 from espalier.run import Decoder
 from espalier.scorer import Ask
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel

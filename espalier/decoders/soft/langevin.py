@@ -19,7 +19,7 @@ from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 from espalier.stop import Stop
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from espalier.errors import InvalidInput
 from espalier.models.transformer import Transformer
 from espalier.scorer import Scorer
-from espalier.soft import leaf
+from espalier.soft_prefix import leaf
 
 __all__ = ["embedding_model"]
 

@@ -19,7 +19,7 @@ from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
 from espalier.shaper import Stage
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 from espalier.stop import Stop
 
 PENALTY = 200.0  # in log-weight, for a draft none of whose candidates any n-gram knows

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind
-from espalier.drafting.draft_model.remembered import known
-from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
+from espalier.drafting.draft_model.row_cache import known
+from espalier.drafting.policies import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng

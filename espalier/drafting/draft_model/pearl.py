@@ -8,7 +8,7 @@ from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind, budget
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
-from espalier.drafting.growth import Chain, Constant, grow
+from espalier.drafting.policies import Chain, Constant, grow
 from espalier.engine import run
 from espalier.prefix import Prefix
 from espalier.rng import Rng

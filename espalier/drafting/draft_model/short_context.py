@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from espalier.drafting.draft_model.remembered import Remembered
+from espalier.drafting.draft_model.row_cache import Remembered
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.scorer import Answer, Ask, Scorer

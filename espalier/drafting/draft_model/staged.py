@@ -7,8 +7,8 @@ from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter, Kind, budget
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
-from espalier.drafting.draft_model.foreseen import Foreseen
-from espalier.drafting.growth import Constant, TreePolicy, grow
+from espalier.drafting.draft_model.prefetched_rows import Foreseen
+from espalier.drafting.policies import Constant, TreePolicy, grow
 from espalier.errors import DeadEnd, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -12,7 +12,7 @@ import torch
 
 from espalier.drafting.compose import Several
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.growth import LengthPolicy
+from espalier.drafting.policies import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from espalier.drafting.draft import Draft
-from espalier.drafting.growth import LengthPolicy
-from espalier.drafting.lengths.meeting import Meeting
+from espalier.drafting.lengths.barrier import Meeting
+from espalier.drafting.policies import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

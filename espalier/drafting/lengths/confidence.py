@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft import Draft, budget
-from espalier.drafting.growth import LengthPolicy, Signals
+from espalier.drafting.policies import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -24,7 +24,7 @@ class SVIP(LengthPolicy):
     when to stop" (arXiv 2411.18462).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Chain, grow
+    >>> from espalier.drafting.policies import Chain, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), SVIP(threshold=0.4), es.Rng(0)))
     >>> len(draft)
@@ -46,7 +46,7 @@ class Confidence(LengthPolicy):
     Liu et al. 2024, "Kangaroo" (arXiv 2404.18911).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Chain, grow
+    >>> from espalier.drafting.policies import Chain, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), Confidence(0.5), es.Rng(0)))
     >>> len(draft)
@@ -69,7 +69,7 @@ class AdaptiveConfidence(LengthPolicy):
     draft was as long as it may be, of -step otherwise. Zhang et al. 2023, "Draft & Verify" (arXiv 2309.08168).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Chain, grow
+    >>> from espalier.drafting.policies import Chain, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), AdaptiveConfidence(0.5), es.Rng(0)))
     >>> len(draft)
@@ -165,7 +165,7 @@ class DDD(LengthPolicy):
     2409.00142); the depths and the threshold depend on the model.
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import grow
+    >>> from espalier.drafting.policies import grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> tree = es.drafting.Beam(width=2, depth=9, nodes=20)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), tree, DDD(threshold=-1.0, depths=(2, 4)), es.Rng(0)))

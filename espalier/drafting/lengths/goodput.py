@@ -6,8 +6,8 @@ import weakref
 from collections.abc import Callable, Sequence
 
 from espalier.drafting.draft import Draft, budget
-from espalier.drafting.growth import LengthPolicy
-from espalier.drafting.lengths.meeting import Meeting
+from espalier.drafting.lengths.barrier import Meeting
+from espalier.drafting.policies import LengthPolicy
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from espalier.drafting.draft import Draft, budget
-from espalier.drafting.growth import LengthPolicy, Signals
 from espalier.drafting.lengths.confidence import entropy
+from espalier.drafting.policies import LengthPolicy, Signals
 from espalier.errors import LoadError, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -172,7 +172,7 @@ class SpecDecPP(LengthPolicy):
     (arXiv 2405.19715).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Chain, grow
+    >>> from espalier.drafting.policies import Chain, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> policy = SpecDecPP(lambda f: float(f[6]), statistics, least=1)  # takes q for the acceptance
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), policy, es.Rng(0)))
@@ -212,7 +212,7 @@ class DISCO(LengthPolicy):
     Mamou et al. 2024, "Dynamic speculation length" (arXiv 2405.04304).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Chain, grow
+    >>> from espalier.drafting.policies import Chain, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chain(kind="deterministic"), DISCO(lambda f: float(f[6])), es.Rng(0)))
     >>> len(draft)

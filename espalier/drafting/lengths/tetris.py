@@ -10,7 +10,7 @@ import torch
 
 from espalier.drafting.draft import Draft, Drafter, budget
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
-from espalier.drafting.growth import Chain, Constant, Growth, LengthPolicy, TreePolicy, grown
+from espalier.drafting.policies import Chain, Constant, Growth, LengthPolicy, TreePolicy, grown
 from espalier.errors import InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

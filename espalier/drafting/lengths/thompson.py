@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.drafting.draft import Draft, budget
-from espalier.drafting.growth import LengthPolicy, Signals
+from espalier.drafting.policies import LengthPolicy, Signals
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.rng import Rng

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.draft_model.draft_model import DraftModel, in_place_of_model, same_vocabulary
-from espalier.drafting.growth import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.drafting.lengths.confidence import Confidence, FittedConfidence
 from espalier.drafting.lengths.heuristic import Both
+from espalier.drafting.policies import Chain, Constant, LengthPolicy, TreePolicy, grow
 from espalier.drafting.self_draft.quantised import Afterwards
 from espalier.drafting.self_draft.skip_layers import depth, first_layers
 from espalier.errors import InvalidInput, require

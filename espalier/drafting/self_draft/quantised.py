@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from espalier.drafting.draft import Draft
 from espalier.drafting.draft_model.draft_model import DraftModel
-from espalier.drafting.growth import Chain, LengthPolicy, Signals, TreePolicy
 from espalier.drafting.lengths.confidence import Confidence
+from espalier.drafting.policies import Chain, LengthPolicy, Signals, TreePolicy
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix
 from espalier.rng import Rng

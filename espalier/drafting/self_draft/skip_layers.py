@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from espalier.drafting.draft_model.draft_model import DraftModel
-from espalier.drafting.growth import Chain, LengthPolicy, TreePolicy
 from espalier.drafting.lengths.confidence import AdaptiveConfidence
+from espalier.drafting.policies import Chain, LengthPolicy, TreePolicy
 from espalier.drafting.self_draft.quantised import Afterwards
 from espalier.errors import InvalidInput, require
 from espalier.models.executors.sublayers import Skipped, Sublayers, left

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.draft_model.draft_model import in_place_of_model, same_vocabulary
-from espalier.drafting.growth import LengthPolicy, TreePolicy, grow
 from espalier.drafting.lengths.confidence import Confidence
+from espalier.drafting.policies import LengthPolicy, TreePolicy, grow
 from espalier.drafting.self_draft.skip_layers import Skip, depth, most_promising, random_skip, units, without
 from espalier.drafting.trees.side_leaves import Siblings
 from espalier.errors import require

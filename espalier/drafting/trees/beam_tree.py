@@ -7,7 +7,7 @@ import math
 from collections.abc import Generator, Iterable, Sequence
 
 from espalier.drafting.draft import Draft, Kind, budget
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 from espalier.errors import require
 
 
@@ -19,7 +19,7 @@ class Beam(TreePolicy):
     "EAGLE-2" (arXiv 2406.16858).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Beam(width=2, depth=3, nodes=4), Constant(3), es.Rng(0)))
     >>> len(draft)
@@ -53,7 +53,7 @@ class OptTree(TreePolicy):
     Wang et al. 2024, "OPT-Tree" (arXiv 2406.17276).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), OptTree(nodes=6, delta=0.0), Constant(9), es.Rng(0)))
     >>> len(draft)

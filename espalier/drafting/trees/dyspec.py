@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Generator, Sequence
 
 from espalier.drafting.draft import Kind, budget
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 from espalier.errors import require
 
 
@@ -20,7 +20,7 @@ class DySpec(TreePolicy):
     slot below `threshold` is not worth a token. Xiong et al. 2024, "DySpec" (arXiv 2410.11744).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), DySpec(nodes=6), Constant(9), es.Rng(0)))
     >>> len(draft)

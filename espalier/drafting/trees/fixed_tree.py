@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from torch import Tensor
 
 from espalier.drafting.draft import Draft, Kind
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 from espalier.errors import DeadEnd, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.rows import Rows
@@ -25,7 +25,7 @@ class KConfig(TreePolicy):
     2401.06706); Jeon et al. 2024, "Recursive speculative decoding" (arXiv 2402.14160).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), KConfig((3, 2)), Constant(2), es.Rng(0)))
     >>> draft.children[:4]

@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 import torch
 
 from espalier.drafting.draft import Kind, budget
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 
 
 class Chains(TreePolicy):
@@ -18,7 +18,7 @@ class Chains(TreePolicy):
     Sun et al. 2023, "SpecTr" (arXiv 2310.15141).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Chains(4, 2), Constant(2), es.Rng(0)))
     >>> len(draft.children[0]), sum(len(draft.children[node]) for node in set(draft.children[0]))
@@ -52,7 +52,7 @@ class StochasticBeam(TreePolicy):
     2402.14160).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), StochasticBeam(3, 2), Constant(2), es.Rng(0)))
     >>> [draft.depth(node) for node in range(len(draft) + 1)]

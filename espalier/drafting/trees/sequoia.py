@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 import numpy as np
 
 from espalier.drafting.draft import Draft, Kind, budget
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 from espalier.drafting.trees.fixed_tree import Path, Template
 from espalier.errors import require
 from espalier.prefix import Prefix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from espalier.drafting.draft import Kind
-from espalier.drafting.growth import Growth, TreePolicy
+from espalier.drafting.policies import Growth, TreePolicy
 from espalier.errors import require
 
 
@@ -17,7 +17,7 @@ class Siblings(TreePolicy):
     with a CaPE", arXiv 2402.02082).
 
     >>> import espalier as es
-    >>> from espalier.drafting.growth import Constant, grow
+    >>> from espalier.drafting.policies import Constant, grow
     >>> model = es.models.Table.random(vocab_size=5, depth=2, seed=0)
     >>> [draft] = es.run(grow(model, es.Prefix([1]), Siblings(((0.9, 1), (0.0, 3))), Constant(2), es.Rng(0)))
     >>> draft.children

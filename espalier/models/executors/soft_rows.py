@@ -13,7 +13,7 @@ from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput, require
 from espalier.models.kv.layout import Pass, Plan
 from espalier.prefix import Prefix
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 
 __all__ = ["Given", "SoftRows", "joined", "to_given"]
 

@@ -12,7 +12,7 @@ import torch
 
 from espalier.errors import require
 from espalier.models.kv import fourbit
-from espalier.models.kv.memory import Memory
+from espalier.models.kv.growing_memory import Memory
 from espalier.prefix import Prefix
 
 __all__ = ["FULL", "Pool", "Run", "Slots", "common"]

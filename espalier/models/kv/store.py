@@ -14,7 +14,7 @@ from espalier.models.kv.layout import Plan
 from espalier.models.kv.planning import check_length, lacking, no_room, planned
 from espalier.models.kv.pool import FULL, Changes, Pool, Run, Slots, coldest, longest_path
 from espalier.prefix import Prefix
-from espalier.soft import Soft
+from espalier.soft_prefix import Soft
 
 __all__ = ["KV"]
 

@@ -17,14 +17,14 @@ from espalier.models.families import Config, NotOurs
 from espalier.models.load import cache, packed, threads
 from espalier.models.load.builtin import BUILTIN, DEFAULT, HUB_FILES, Builtin, fetch, hub_answers
 from espalier.models.load.folder import Weights, all_floating, read_folder, read_gguf
-from espalier.models.load.formats import fitting, named
-from espalier.models.load.telling import progress, say
+from espalier.models.load.progress import progress, say
 from espalier.models.load.through_transformers import through_transformers
+from espalier.models.load.weight_format import fitting, named
 from espalier.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
-    from espalier.models.executors.paths import Paths
+    from espalier.models.executors.tree_as_batch import Paths
     from espalier.models.transformer import Transformer
 
 
@@ -149,7 +149,7 @@ def load(
     >>> lm = load("gemma-3-270m", dtype="bfloat16")  # doctest: +SKIP
     """
     from espalier.lm import LanguageModel
-    from espalier.models.executors.choice import DTYPES
+    from espalier.models.executors.choose_executor import DTYPES
 
     place = _device(device)
     kind = "auto" if dtype is None else dtype

@@ -26,7 +26,7 @@ from espalier.models.families import Config
 from espalier.models.load import cache, digests, packed_file
 from espalier.models.load.folder import Weights, all_floating
 from espalier.models.load.packed_file import Array
-from espalier.models.load.telling import say
+from espalier.models.load.progress import say
 
 __all__ = ["engine", "folder", "noted", "noted_of"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from espalier.errors import EspalierError, InvalidInput, LoadError
 
 if TYPE_CHECKING:
-    from espalier.models.executors.paths import Paths
+    from espalier.models.executors.tree_as_batch import Paths
     from espalier.models.transformer import Transformer
 
 __all__ = ["through_transformers"]
@@ -56,8 +56,8 @@ def through_transformers(
         from transformers import GenerationConfig
     except ImportError as error:
         raise LoadError(f"{folder} is of a family that runs through transformers: pip install 'espalier[hf]'") from error
-    from espalier.models.executors.paths import Paths
     from espalier.models.executors.transformers import from_transformers
+    from espalier.models.executors.tree_as_batch import Paths
 
     if dtype in (torch.int8, torch.quint4x2):
         raise InvalidInput("int8 and int4 are for the families of our own executor; choose float32, bfloat16 or float16")

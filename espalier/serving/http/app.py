@@ -19,18 +19,18 @@ from starlette.routing import Route
 from espalier.requests.completion import Completion
 from espalier.serving.asynchronous import merged
 from espalier.serving.engine import Engine
-from espalier.serving.handle import Done
-from espalier.serving.http.answer import Answer, TextAnswer
-from espalier.serving.http.asking import Asked, ask
-from espalier.serving.http.body import Chat, Completions, Shared, read_body
+from espalier.serving.engine_slot import Place
+from espalier.serving.http.body_reader import json_body
 from espalier.serving.http.failure import Failure, failure
-from espalier.serving.http.information import Information
+from espalier.serving.http.info_routes import Information
 from espalier.serving.http.log import log
 from espalier.serving.http.metrics import Metrics
 from espalier.serving.http.middleware import Outermost
-from espalier.serving.http.reading import json_body
+from espalier.serving.http.request_builder import Asked, ask
+from espalier.serving.http.request_fields import Chat, Completions, Shared, read_body
+from espalier.serving.http.response_builder import Answer, TextAnswer
 from espalier.serving.http.stream import EventStream, data, unless_gone
-from espalier.serving.place import Place
+from espalier.serving.request_handle import Done
 from espalier.serving.settings import Settings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from espalier.errors import ContextOverflow, EspalierError, InvalidInput, LimitExceeded, Unsatisfiable
-from espalier.serving.refusals import NotReady, Overloaded
+from espalier.serving.overload import NotReady, Overloaded
 
 WRONG = "invalid_request_error"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from espalier.serving.http.body import Tool
 from espalier.serving.http.failure import Failure, wrong
+from espalier.serving.http.request_fields import Tool
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"}

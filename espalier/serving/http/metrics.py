@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.serving.engine import Engine
-from espalier.serving.job import Job
-from espalier.serving.watch import Watch
+from espalier.serving.observer import Watch
+from espalier.serving.running_request import Job
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _PAUSE = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)

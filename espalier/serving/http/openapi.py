@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from espalier.serving.http.body import Chat, Completions, Strict
+from espalier.serving.http.request_fields import Chat, Completions, Strict
 
 _ERROR = {
     "type": "object",

@@ -21,9 +21,9 @@ from espalier.errors import InvalidInput
 from espalier.lm import LanguageModel
 from espalier.serving.config import Config
 from espalier.serving.engine import Engine
+from espalier.serving.engine_slot import Place
 from espalier.serving.http.app import app
 from espalier.serving.http.log import log, write_log
-from espalier.serving.place import Place
 
 _LAST = 2.0  # seconds for answers to be sent after the last request ended
 

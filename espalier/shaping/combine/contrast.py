@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from espalier.drafting.draft_model.remembered import Remembered
+from espalier.drafting.draft_model.row_cache import Remembered
 from espalier.errors import require
 from espalier.prefix import Prefix
 from espalier.scorer import Scorer

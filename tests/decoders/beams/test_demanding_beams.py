@@ -14,7 +14,7 @@ from decoders.beams.brute import X, stop, texts
 from espalier.constraints import contains
 from espalier.constraints.words.phrases import absent
 from espalier.decoders import Banks, Beam, Conditional, NeuroLogic, extract
-from espalier.decoders.beams.extract import spans
+from espalier.decoders.beams.span_extraction import spans
 from espalier.errors import InvalidInput, Unsatisfiable
 from espalier.testing import assert_same_law, exact_law
 from espalier.text import Vocab

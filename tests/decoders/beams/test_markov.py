@@ -11,7 +11,7 @@ import torch
 import espalier as es
 from decoders.beams.brute import X, stop, texts
 from espalier.decoders import Markov
-from espalier.decoders.beams.markov import _Chain
+from espalier.decoders.beams.cascaded_markov import _Chain
 from espalier.errors import InvalidInput, Unsatisfiable
 
 

@@ -10,7 +10,7 @@ import toys
 
 import espalier as es
 from decoders.faithful.cases import distance
-from espalier.decoders.faithful.sampling import by_checks
+from espalier.decoders.faithful.samples import by_checks
 from espalier.errors import InvalidInput, Unsatisfiable
 
 GUIDE = es.choices(["ab", "abc", "b"])

@@ -10,9 +10,9 @@ from typing import Any
 
 from espalier import constraints
 from espalier.constraints import Guide, Limits, Tag
-from espalier.serving.http.body import Chosen, Tool
 from espalier.serving.http.failure import wrong
-from espalier.serving.http.formats import HERMES, CallStyle
+from espalier.serving.http.request_fields import Chosen, Tool
+from espalier.serving.http.tool_styles import HERMES, CallStyle
 
 
 def tool_guide(tools: Sequence[Tool], choice: Any, parallel: bool, limits: Limits, style: CallStyle = HERMES) -> Guide | None:

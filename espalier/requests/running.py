@@ -13,7 +13,7 @@ from espalier.constraints.heal import heal
 from espalier.constraints.schema.schema import Schema
 from espalier.constraints.within import InTime, within
 from espalier.decoders.decoder import Decoding, Weighted, finds
-from espalier.decoders.plain import Sample, Speculate
+from espalier.decoders.decoder_objects import Sample, Speculate
 from espalier.drafting.guided.forced_tokens import Outlook
 from espalier.errors import InvalidInput, RefusedValue, expect, require
 from espalier.prefix import Prefix

@@ -1,5 +1,5 @@
 // An expression is written out part by part, and made again from the parts.
-#include "regex/portable.hpp"
+#include "regex/serialize.hpp"
 
 #include <algorithm>
 #include <unordered_map>

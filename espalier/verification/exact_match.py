@@ -11,8 +11,8 @@ from espalier.drafting.draft import Draft, Law
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
+from espalier.verification.node_by_node import NodeByNode, one_by_one
 from espalier.verification.verifier import Guarantee, Verifier
-from espalier.verification.walk import NodeByNode, one_by_one
 
 
 class GreedyMatch(Verifier):

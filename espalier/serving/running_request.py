@@ -10,9 +10,9 @@ from espalier.decoders.decoder import Weighted
 from espalier.engine import Engine as Loop
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, LogProb
-from espalier.requests.writing import Writing
+from espalier.requests.running import Writing
 from espalier.run import Decoder
-from espalier.serving.handle import Handle, Text
+from espalier.serving.request_handle import Handle, Text
 from espalier.text.detokenize import Detokenizer
 
 

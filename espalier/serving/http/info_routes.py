@@ -12,13 +12,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from espalier.lm import LanguageModel
-from espalier.serving.http.asking import chat_ids
-from espalier.serving.http.body import Chat, Strict, read_body
+from espalier.serving.engine_slot import Place
+from espalier.serving.http.body_reader import json_body
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.metrics import Metrics
 from espalier.serving.http.openapi import openapi
-from espalier.serving.http.reading import json_body
-from espalier.serving.place import Place
+from espalier.serving.http.request_builder import chat_ids
+from espalier.serving.http.request_fields import Chat, Strict, read_body
 from espalier.serving.settings import Settings
 
 

@@ -13,7 +13,7 @@ from espalier.rng import Rng
 from espalier.run import Decoder
 from espalier.scorer import Scorer
 from espalier.stop import Stop
-from espalier.verification.match import SampleMatch
+from espalier.verification.exact_match import SampleMatch
 from espalier.verification.verifier import Verifier, check_pair
 
 

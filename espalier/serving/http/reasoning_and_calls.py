@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from espalier.serving.http.formats import HERMES, CallStyle
-from espalier.serving.http.tools import ToolText
+from espalier.serving.http.tool_stream import ToolText
+from espalier.serving.http.tool_styles import HERMES, CallStyle
 
 _THINK, _THOUGHT = "<think>", "</think>"
 

@@ -13,12 +13,12 @@ from espalier.errors import LimitExceeded
 from espalier.lm import LanguageModel
 from espalier.prefix import Prefix
 from espalier.serving.engine import Engine
-from espalier.serving.handle import Handle
-from espalier.serving.http.body import Chat, Completions, Shared
 from espalier.serving.http.failure import Failure, wrong
-from espalier.serving.http.formats import HERMES, CallStyle, shows_tools, special_marks, style_of
-from espalier.serving.http.guides import guide_of
 from espalier.serving.http.messages import messages_of
+from espalier.serving.http.request_fields import Chat, Completions, Shared
+from espalier.serving.http.response_format import guide_of
+from espalier.serving.http.tool_styles import HERMES, CallStyle, shows_tools, special_marks, style_of
+from espalier.serving.request_handle import Handle
 from espalier.serving.settings import Settings
 
 WIDEST = 64  # hypotheses that a search keeps at most

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from espalier.drafting.draft import Draft, Drafter
-from espalier.drafting.growth import LengthPolicy
+from espalier.drafting.policies import LengthPolicy
 from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng

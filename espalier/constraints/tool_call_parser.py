@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from espalier.constraints.call_formats import FORMATS, CallFormat
+from espalier.constraints.tool_call_formats import FORMATS, CallFormat
 from espalier.constraints.tools import tools_of
 
 

@@ -1,5 +1,5 @@
 // Automata of rules: their edges, what can be joined, and what is reached without reading.
-#include "cfg/network.hpp"
+#include "cfg/transition_network.hpp"
 
 #include <algorithm>
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from espalier.decoders.steps.best_of_and_rebase import distinct
 from espalier.decoders.steps.candidate import Candidate
-from espalier.decoders.steps.sampling import distinct
 from espalier.decoders.steps.search import Search
 from espalier.decoders.steps.space import Space
 from espalier.errors import DeadEnd, require

@@ -1,5 +1,5 @@
 // One look at the names of the keywords, and few of their values.
-#include "json/split/obvious.hpp"
+#include "json/split/quickly_satisfiable.hpp"
 
 #include <algorithm>
 

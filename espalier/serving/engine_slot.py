@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.serving.engine import Engine
-from espalier.serving.refusals import NotReady
+from espalier.serving.overload import NotReady
 
 
 class Place:

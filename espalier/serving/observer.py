@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from espalier.serving.job import Job
+    from espalier.serving.running_request import Job
 
 
 class Watch:

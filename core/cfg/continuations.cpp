@@ -1,5 +1,5 @@
 // Points are worked out when they are first reached, and remembered.
-#include "cfg/programs.hpp"
+#include "cfg/continuations.hpp"
 
 #include <map>
 #include <unordered_set>

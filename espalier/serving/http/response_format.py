@@ -8,10 +8,10 @@ from typing import Any
 
 from espalier import constraints
 from espalier.constraints import Guide, Limits, Tag
-from espalier.serving.http.body import Chat, Format, Shared, Structured
 from espalier.serving.http.failure import wrong
-from espalier.serving.http.formats import HERMES, CallStyle
-from espalier.serving.http.tools import calls, parameters, tool_guide
+from espalier.serving.http.request_fields import Chat, Format, Shared, Structured
+from espalier.serving.http.tool_stream import calls, parameters, tool_guide
+from espalier.serving.http.tool_styles import HERMES, CallStyle
 
 Make = Callable[[], Guide]
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from espalier.decoders.steps.best_of_and_rebase import distinct
 from espalier.decoders.steps.candidate import Candidate
-from espalier.decoders.steps.sampling import distinct
 from espalier.decoders.steps.search import Search
 from espalier.decoders.steps.space import Space, draw
 from espalier.errors import require

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.constraints.agents.ltl import Plan
-from espalier.decoders.dead_ends import DeadEnds
+from espalier.decoders.backtracking import DeadEnds
 from espalier.decoders.decoder import Weighted, check_parts
 from espalier.errors import DeadEnd, EspalierError, InvalidInput, expect, require
 from espalier.prefix import Prefix
