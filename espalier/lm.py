@@ -22,6 +22,7 @@ from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
 from espalier.requests.request import Flat, Request, read
 from espalier.requests.running import Writing, begin
 from espalier.requests.text_logprobs import scored
+from espalier.requests.tool_use import warn_unseen
 from espalier.run import Trace
 from espalier.scheduler import Scheduler
 from espalier.scorer import Model, Scorer
@@ -89,6 +90,8 @@ class LanguageModel:
         Raises `InvalidInput` for an empty prompt and `ContextOverflow` for one that leaves no room for output.
         """
         check_prompt(prompt)
+        warn_unseen(self.tokenizer, tools, prompt)
+        shown: dict[str, Any] = {"tools": tools, "template_args": template_args, "special_in_text": special_in_text}
         if isinstance(prompt, Prefix):
             x = prompt
         elif isinstance(prompt, raw):
@@ -96,19 +99,12 @@ class LanguageModel:
             x = Prefix(self.tokenizer.encode(str(prompt), special=True))
         elif isinstance(prompt, str):
             require(prompt.strip() != "", "the prompt is empty; write what the model should answer")
-            x = Prefix(self.tokenizer.chat(prompt, tools=tools, template_args=template_args, special_in_text=special_in_text))
+            x = Prefix(self.tokenizer.chat(prompt, **shown))
         else:
             expect(prompt, (list, tuple), "the prompt", PROMPTS)
             require(len(prompt) > 0, "the list of messages is empty; write [{'role': 'user', 'content': …}]")
-            x = Prefix(
-                self.tokenizer.chat(
-                    list(prompt),
-                    tools=tools,
-                    template_args=template_args,
-                    continue_final=goes_on(prompt[-1]) if continue_final is None else continue_final,
-                    special_in_text=special_in_text,
-                )
-            )
+            goes = goes_on(prompt[-1]) if continue_final is None else continue_final
+            x = Prefix(self.tokenizer.chat(list(prompt), continue_final=goes, **shown))
         require(len(x) > 0, "the prompt has no tokens; a model needs something to go on from")
         if len(x) >= self.context:
             raise ContextOverflow(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+
 import pytest
 from toys import random_lm, speaks
 
 import espalier as es
-from espalier.constraints import ToolCall
+from espalier.constraints import ToolCall, tools_text
 from espalier.errors import InvalidInput
 from espalier.text.tokenizer import Tokenizer
 
@@ -70,3 +73,48 @@ def test_calls_are_written_with_the_special_tokens_of_the_vocabulary():
     out = lm.generate(es.raw("x"), tools=tools, tool_choice="required", max_tokens=90)
     assert tok.vocab.name(out.tokens[0]) == "[TOOL_CALLS]"
     assert out.tool_calls[0].name == "add"
+
+
+ASKED = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.mark.parametrize("prompt", ["Hi", ASKED, [{"role": "system", "content": "add things"}, *ASKED]])
+def test_a_template_that_shows_no_tools_is_warned_of(prompt):
+    lm = speaks(["[user]Hi[assistant]" + CALL], chat=True)
+    with pytest.warns(UserWarning, match=r"does not see add: .*es\.constraints\.tools_text\(tools\)") as told:
+        lm.generate(prompt, tools=[add], max_tokens=5)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        {"role": "system", "content": tools_text([add])},
+        {"role": "system", "content": "You have add(a, b)."},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": {}}}]},
+    ],
+    ids=["text", "signature", "call"],
+)
+def test_tools_that_a_message_shows_are_not_warned_of(turn):
+    lm = speaks(["[user]Hi[assistant]" + CALL], chat=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lm.generate([turn, *ASKED], tools=[add], max_tokens=5)
+        lm.generate(ASKED, tools=[add], tool_choice="none", max_tokens=5)
+        lm.generate(es.raw("Hi"), tools=[add], max_tokens=5)
+
+
+def test_a_template_that_shows_tools_is_not_warned_of():
+    lm = speaks(["Hi"], chat=True)
+    settings = {"eos_token": "<end>", "chat_template": "{{ tools | tojson }}{{ messages[0]['content'] }}"}
+    lm.tokenizer = Tokenizer(lm.tokenizer._backend, settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lm.generate(ASKED, tools=[add], max_tokens=5)
+
+
+def test_the_text_of_tools_holds_their_signatures():
+    text = tools_text([add])
+    [line] = [line for line in text.splitlines() if line.startswith("{") and "add" in line]
+    said = json.loads(line)["function"]
+    assert (said["name"], said["description"], set(said["parameters"]["properties"])) == ("add", "Adds.", {"a", "b"})

@@ -24,7 +24,7 @@ from espalier.constraints.special import thinking, token
 from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.tool_call_parser import ToolCall, read_calls
-from espalier.constraints.tools import tool_calls
+from espalier.constraints.tools import tool_calls, tools_text
 from espalier.constraints.views.explained import explain
 from espalier.constraints.views.picture import picture
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks
@@ -79,6 +79,7 @@ __all__ = [
     "thinking",
     "token",
     "tool_calls",
+    "tools_text",
     "unique",
     "vocabulary",
     "within",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -51,6 +52,56 @@ def tools_of(tools: Any) -> dict[str, Schema]:
         except InvalidInput as error:
             raise InvalidInput(f"tool {name!r}: {error}") from error
     return found
+
+
+def told(tools: Any) -> list[dict[str, Any]]:
+    """The tools as chat templates read them: OpenAI's objects.
+
+    >>> told([{"name": "now", "description": "The time"}])[0]["function"]["description"]
+    'The time'
+    """
+    described = _described(tools)
+    return [
+        {"type": "function", "function": {"name": name, "description": described.get(name, ""), "parameters": schema.plain}}
+        for name, schema in tools_of(tools).items()
+    ]
+
+
+def _described(tools: Any) -> dict[str, str]:
+    listed = tools.values() if isinstance(tools, Mapping) and "name" not in tools and "function" not in tools else tools
+    found: dict[str, str] = {}
+    for tool in (
+        listed if isinstance(listed, Sequence) or (not isinstance(listed, Mapping) and not callable(listed)) else [listed]
+    ):
+        inner = tool.get("function", tool) if isinstance(tool, Mapping) else tool
+        if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
+            found[inner["name"]] = str(inner.get("description") or "")
+        elif callable(inner) and getattr(inner, "__doc__", None):
+            found[getattr(inner, "__name__", "")] = " ".join(str(inner.__doc__).split())
+    return found
+
+
+def tools_text(tools: Any) -> str:
+    """What a system message says of tools, for a model whose chat template shows none: their signatures, and Hermes' calls.
+
+    >>> text = tools_text([{"name": "now", "description": "The time"}])
+    >>> text.splitlines()[2][:87]
+    '{"type": "function", "function": {"name": "now", "description": "The time", "parameters'
+    >>> print(text.split("</tools>")[-1].strip())
+    For a call write <tool_call>
+    {"name": <function>, "arguments": <object>}
+    </tool_call>
+    """
+    return signatures(told(tools))
+
+
+def signatures(tools: Sequence[Mapping[str, Any]]) -> str:
+    """The same of OpenAI's objects, written as they are."""
+    shown = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    return (
+        "You may call functions. Their signatures are within <tools></tools>:\n<tools>\n" + shown + "\n</tools>\n"
+        'For a call write <tool_call>\n{"name": <function>, "arguments": <object>}\n</tool_call>'
+    )
 
 
 def tool_calls(

@@ -12,12 +12,13 @@ import numpy as np
 
 from espalier import catalogue, shaping, stop
 from espalier.constraints.guide import Guide, Limits
+from espalier.constraints.tools import told
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
 from espalier.requests.meter import WithScorer
 from espalier.requests.option_groups import Constraining, Method, Sampling, Stopping
-from espalier.requests.tool_use import check_tools, told
+from espalier.requests.tool_use import check_tools
 from espalier.rng import Rng
 from espalier.scorer import Scorer
 from espalier.shaper import Shaper, Stage, stage_of

@@ -1,18 +1,24 @@
-"""Tools of a request: what the chat template is told of them, the guide of the calls, and the calls that were written."""
+"""Tools of a request: whether the model sees them, the guide of the calls, and the calls that were written."""
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from espalier.constraints.guide import Guide
 from espalier.constraints.tool_call_formats import FORMATS
 from espalier.constraints.tool_call_parser import ToolCall, read_calls
 from espalier.constraints.tools import tool_calls, tools_of
-from espalier.errors import InvalidInput, require
+from espalier.errors import EspalierError, InvalidInput, require
+from espalier.prefix import Prefix
+from espalier.requests.prompt import Prompt, raw
 
 if TYPE_CHECKING:
     from espalier.lm import LanguageModel
+    from espalier.text.tokenizer import Tokenizer
     from espalier.text.vocab import Vocab
 
 _ORDER = ("harmony", "hermes", "mistral", "llama3-pythonic", "llama3")  # the marks of the first are the plainest
@@ -36,31 +42,34 @@ def check_tools(tools: Any, choice: str, others: Sequence[str]) -> None:
     )
 
 
-def told(tools: Any) -> list[dict[str, Any]]:
-    """The tools as chat templates read them: OpenAI's objects.
+def warn_unseen(tokenizer: Tokenizer, tools: Sequence[Mapping[str, Any]] | None, prompt: Prompt) -> None:
+    """Warns where neither the chat template nor a message shows the tools: the model would call what it does not know."""
+    if not tools or not tokenizer.templates or isinstance(prompt, raw | Prefix) or _shows_tools(tokenizer):
+        return
+    said = json.dumps(prompt if isinstance(prompt, str) else list(prompt), default=str, ensure_ascii=False).replace("\\", "")
+    named = [tool.get("function", tool).get("name") for tool in tools]
+    if unseen := [str(name) for name in named if not any(way.format(name) in said for way in _SHOWN)]:
+        warnings.warn(
+            f"this model's chat template does not show tools, so the model does not see {', '.join(unseen)}: calls have the "
+            "right form, but it can only guess when to make which. Show the tools in a system message, {'role': 'system', "
+            "'content': es.constraints.tools_text(tools)}, or load a model whose template has tools",
+            stacklevel=6,
+        )
 
-    >>> told([{"name": "now", "description": "The time"}])[0]["function"]["description"]
-    'The time'
-    """
-    described = _described(tools)
-    return [
-        {"type": "function", "function": {"name": name, "description": described.get(name, ""), "parameters": schema.plain}}
-        for name, schema in tools_of(tools).items()
-    ]
+
+_SHOWN = ('"{}"', "'{}'", "`{}`", "{}(")  # how a message writes the name of a tool that it shows
+_PROBE = {"type": "function", "function": {"name": "probe_of_tools", "description": "", "parameters": {"type": "object"}}}
+_showing: WeakKeyDictionary[Tokenizer, bool] = WeakKeyDictionary()
 
 
-def _described(tools: Any) -> dict[str, str]:
-    listed = tools.values() if isinstance(tools, Mapping) and "name" not in tools and "function" not in tools else tools
-    found: dict[str, str] = {}
-    for tool in (
-        listed if isinstance(listed, Sequence) or (not isinstance(listed, Mapping) and not callable(listed)) else [listed]
-    ):
-        inner = tool.get("function", tool) if isinstance(tool, Mapping) else tool
-        if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
-            found[inner["name"]] = str(inner.get("description") or "")
-        elif callable(inner) and getattr(inner, "__doc__", None):
-            found[getattr(inner, "__name__", "")] = " ".join(str(inner.__doc__).split())
-    return found
+def _shows_tools(tokenizer: Tokenizer) -> bool:
+    """Whether the template writes the name of a tool; True where it refuses the conversation that is tried."""
+    if tokenizer not in _showing:
+        try:
+            _showing[tokenizer] = "probe_of_tools" in tokenizer.chat_text("?", tools=[_PROBE])
+        except EspalierError:
+            _showing[tokenizer] = True
+    return _showing[tokenizer]
 
 
 def format_of(lm: LanguageModel) -> str:

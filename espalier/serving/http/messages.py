@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from espalier.constraints.tools import signatures
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.request_fields import Tool
 
@@ -26,7 +27,7 @@ def messages_of(given: Sequence[dict[str, Any]], tools: Sequence[Tool] = (), sho
     """
     turns = [_message(each, f"messages.{at}") for at, each in enumerate(given)]
     if tools and not shown:
-        told = _told(tools)
+        told = signatures([tool.model_dump(exclude_none=True) for tool in tools])
         if turns[0]["role"] == "system":
             turns[0] = {**turns[0], "content": f"{turns[0]['content']}\n\n{told}"}
         else:
@@ -86,11 +87,3 @@ def _call(given: Any, place: str) -> dict[str, Any]:
         with suppress(ValueError):  # else the template gets it as it is
             arguments = json.loads(arguments)
     return {"id": given.get("id"), "type": "function", "function": {"name": function["name"], "arguments": arguments}}
-
-
-def _told(tools: Sequence[Tool]) -> str:
-    shown = "\n".join(json.dumps(tool.model_dump(exclude_none=True), ensure_ascii=False) for tool in tools)
-    return (
-        "You may call functions. Their signatures are within <tools></tools>:\n<tools>\n" + shown + "\n</tools>\n"
-        'For a call write <tool_call>\n{"name": <function>, "arguments": <object>}\n</tool_call>'
-    )
