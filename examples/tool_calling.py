@@ -21,10 +21,10 @@ def remind(text: str, hour: int) -> str:
 TOOLS = [weather, convert, remind]
 SHOWN = {  # a small model learns from examples what a template with tools tells a larger one
     "What is the weather in Rome for 2 days?": '{"name": "weather", "arguments": {"city": "Rome", "days": 2}}',
-    "Convert 9 yen to pounds.": '{"name": "convert", "arguments": {"amount": 9, "source": "yen", "target": "pounds"}}',
+    "Convert 9 from JPY to GBP.": '{"name": "convert", "arguments": {"amount": 9, "source": "JPY", "target": "GBP"}}',
     "Remind me to sleep at 22.": '{"name": "remind", "arguments": {"text": "sleep", "hour": 22}}',
 }
-ASKED = ["Convert 20 euros to dollars.", "What is the weather in Oslo for 3 days?", "Remind me to drink tea at 5."]
+ASKED = ["Convert 20 from EUR to USD.", "What is the weather in Oslo for 3 days?", "Remind me to drink tea at 5."]
 
 
 def main() -> list[str]:
