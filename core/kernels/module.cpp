@@ -11,6 +11,10 @@
 #include "kernels/engine.hpp"
 #include "kernels/processor.hpp"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace espalier::kernels {
 
 using namespace nb::literals;
@@ -57,6 +61,12 @@ NB_MODULE(_kernels, m) {
       "wish_large_pages",
       [](std::uintptr_t memory, std::size_t bytes) { wish_large_pages(reinterpret_cast<std::byte*>(memory), bytes); },
       "memory"_a, "bytes"_a);
+  m.def("trim_memory", [] {
+#if defined(__GLIBC__)
+    const nb::gil_scoped_release free;
+    malloc_trim(0);
+#endif
+  });
 
   bind_weights(m);
   nb::class_<Engine>(m, "Engine")

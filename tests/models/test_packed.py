@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import torch
 
 import espalier as es
 from espalier.models.executors import native
+from espalier.models.load import folder as load_folder
 from espalier.models.load import packed, packed_file
 from tests.models.folders import folder, gguf_file, ours
 
@@ -189,3 +193,52 @@ def test_two_processes_at_once_agree(llama: Path, home: Path) -> None:
     assert all(process.returncode == 0 for process in both), said
     assert said[0][0] == said[1][0]
     assert len(kept(home)) == 1
+
+
+def test_nothing_of_the_source_lives_on(llama: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, born = load_folder.read_tensors, []
+
+    def watched(place: Path) -> dict[str, torch.Tensor]:
+        tensors = read(place)
+        born.extend(weakref.ref(tensor) for tensor in tensors.values())
+        return tensors
+
+    made, engines = packed._made, []
+
+    def packing(*about: object) -> object:
+        config, engine = made(*about)
+        engines.append(weakref.ref(engine))
+        return config, engine
+
+    monkeypatch.setattr(load_folder, "read_tensors", watched)
+    monkeypatch.setattr(packed, "_made", packing)
+    lm = es.load(llama, "int8")  # packs
+    gc.collect()
+    assert born
+    assert engines
+    assert not any(one() is not None for one in (*born, *engines))
+    born.clear()
+    again = es.load(llama, "int8")  # maps
+    assert not born
+    assert torch.equal(ours(lm, IDS), ours(again, IDS))
+
+
+def freed_and_held() -> int:
+    """Bytes of the process after many small pieces were freed with one at the top of them still held."""
+    size = 64 << 20
+    pieces = [bytes(4096) for _ in range(size // 4096)]
+    last = pieces[-1]
+    pieces.clear()
+    return len(last)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    native.trim_memory()
+    before = resident()
+    assert freed_and_held() == 4096
+    native.trim_memory()
+    assert resident() - before < 32 << 20

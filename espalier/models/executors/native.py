@@ -40,6 +40,7 @@ __all__ = [
     "set_threads",
     "threads",
     "top",
+    "trim_memory",
     "zeros",
 ]
 
@@ -101,6 +102,12 @@ def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
     if _kernels is not None:
         _kernels.wish_large_pages(memory.data_ptr(), memory.nbytes)
     return memory.zero_()
+
+
+def trim_memory() -> None:
+    """Gives back to the system what was freed but is still held by the C library (glibc; nothing elsewhere)."""
+    if _kernels is not None:
+        _kernels.trim_memory()
 
 
 def log_sum_exp(row: Tensor) -> float:

@@ -172,6 +172,8 @@ def load(
         tokenizer = Tokenizer.from_folder(weights.folder, end=weights.ends, size=model.vocab_size)
     lm = LanguageModel(model, tokenizer, title, cache_mb)
     lm.dtype, lm.why = named(number), why
+    del weights
+    native.trim_memory()
     return lm
 
 
