@@ -44,15 +44,17 @@ void LexemeMasks::measure() {
 bool LexemeMasks::counted(Re r, Trie::Place p, LexemeMask& out) {
   re::Store& store = re::Store::get();
   const re::Node whole = store.node(r);
-  if (p != Trie::kRoot || whole.kind != re::Kind::Cat) return false;  // only then is `a` a node
-  const re::Node body = store.node(whole.a);
+  if (p != Trie::kRoot || whole.kind != re::Kind::Cat) return false;
+  const auto [head, tail] = whole.cat();
+  const re::Node body = store.node(head);
   ByteSet quote;
   quote.add('"');
-  if (body.kind != re::Kind::Json || body.lo || whole.b != store.bytes(quote)) return false;
-  re::Node text = store.node(body.a);
-  if (body.a == store.text()) return false;
-  if (body.a == store.codepoint()) text = {.kind = re::Kind::Repeat, .a = body.a, .lo = 1, .hi = 1};
-  if (text.kind != re::Kind::Repeat || text.a != store.codepoint()) return false;
+  if (!body.whole_string() || tail != store.bytes(quote)) return false;
+  const Re decoded = body.json().text;
+  if (decoded == store.text()) return false;
+  re::Repetition text{decoded, 1, 1};
+  if (store.node(decoded).kind == re::Kind::Repeat) text = store.node(decoded).repeat();
+  if (text.of != store.codepoint()) return false;
   if (!measured_.done) measure();
   auto bits = std::make_shared<Bits>(trie_.words());
   const auto put = [&](Token t) { (*bits)[t >> 5] |= 1u << (t & 31); };
@@ -63,7 +65,7 @@ bool LexemeMasks::counted(Re r, Trie::Place p, LexemeMask& out) {
       if (c.count >= text.lo && c.count <= text.hi) put(c.what);
     }
   } else {
-    const auto any = get(store.cat(store.json(store.text()), whole.b), p).dense;
+    const auto any = get(store.cat(store.json(store.text()), tail), p).dense;
     if (!any) return false;
     *bits = *any;
     const auto drop = [&](Token t) { (*bits)[t >> 5] &= ~(1u << (t & 31)); };

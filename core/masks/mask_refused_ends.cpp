@@ -11,7 +11,7 @@ namespace {
 // The bytes with which a text of r can end, as far as its last factor says.
 ByteSet last_bytes(Re r) {
   const re::Store& store = re::Store::get();
-  while (store.node(r).kind == re::Kind::Cat) r = store.node(r).b;
+  while (store.node(r).kind == re::Kind::Cat) r = store.node(r).cat().tail;
   if (store.node(r).kind == re::Kind::Bytes) return store.set(r);
   ByteSet all;
   all.add(0, 255);

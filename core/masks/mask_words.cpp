@@ -117,18 +117,20 @@ class WordEnds {
 bool LexemeMasks::all_but_words(Re r, Trie::Place p, LexemeMask& out) {
   re::Store& store = re::Store::get();
   const re::Node whole = store.node(r);
-  if (whole.kind != re::Kind::Cat) return false;  // only then is `a` a node
-  const re::Node body = store.node(whole.a);
+  if (whole.kind != re::Kind::Cat) return false;
+  const auto [head, tail] = whole.cat();
+  const re::Node body = store.node(head);
   ByteSet quote;
   quote.add('"');
-  if (body.kind != re::Kind::Json || body.lo || store.node(body.a).kind != re::Kind::And ||
-      whole.b != store.bytes(quote))
-    return false;
-  const auto parts = store.operands(store.node(body.a));
+  if (!body.whole_string() || tail != store.bytes(quote)) return false;
+  const re::Node text = store.node(body.json().text);
+  if (text.kind != re::Kind::And) return false;
+  const auto parts = store.operands(text);
   std::vector<Re> others, words;
   for (const Re part : parts) {
-    const bool but = store.node(part).kind == re::Kind::Not && store.node(store.node(part).a).flags & re::kFinite;
-    but ? words.push_back(store.node(part).a) : others.push_back(part);
+    const bool but =
+        store.node(part).kind == re::Kind::Not && store.node(store.node(part).negated()).flags & re::kFinite;
+    but ? words.push_back(store.node(part).negated()) : others.push_back(part);
   }
   if (words.empty() || others.empty()) return false;
   const Re any = store.both(std::move(others));
@@ -143,7 +145,7 @@ bool LexemeMasks::all_but_words(Re r, Trie::Place p, LexemeMask& out) {
       }
     }
   }
-  out = get(store.cat(store.json(any), whole.b), p);
+  out = get(store.cat(store.json(any), tail), p);
   if (ends.quotes.empty()) return true;
   std::sort(ends.quotes.begin(), ends.quotes.end());
   take_away(ends.quotes, out);

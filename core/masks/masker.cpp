@@ -135,7 +135,7 @@ void Masker::gather_below(const Item& item, std::uint32_t node, Recipe& out) {
   re::Store::Cut cut = store.cut(item.re);
   // a cut pays after white space and literals; the ends of a string body are many, each with a text of its own
   const re::Kind head =
-      store.node(store.node(cut.front).kind == re::Kind::Cat ? store.node(cut.front).a : cut.front).kind;
+      store.node(store.node(cut.front).kind == re::Kind::Cat ? store.node(cut.front).cat().head : cut.front).kind;
   if ((head != re::Kind::Repeat && head != re::Kind::Bytes) || store.node(cut.back).kind == re::Kind::Tag)
     cut = {item.re, re::kEpsilon};
   const bool last = cut.back == re::kEpsilon;

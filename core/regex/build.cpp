@@ -23,10 +23,10 @@ Re Store::bytes(const ByteSet& s) {
     sets_.push_back(s);
     set_ids_.add(h, id);
   }
-  return intern({.kind = Kind::Bytes, .a = id});
+  return intern(Node(OneByte{id}));
 }
 
-Re Store::tag(Tag t) { return t == 0 ? kEpsilon : intern({.kind = Kind::Tag, .a = t}); }
+Re Store::tag(Tag t) { return t == 0 ? kEpsilon : intern(Node(EndMark{t})); }
 
 Re Store::literal(std::string_view s) {
   Re r = kEpsilon;
@@ -62,8 +62,9 @@ Re Store::cat(Re a, Re b) {
   if (b == kEpsilon) return a;
   std::vector<Re> spine;
   while (nodes_[a].kind == Kind::Cat) {
-    spine.push_back(nodes_[a].a);
-    a = nodes_[a].b;
+    const Pair x = nodes_[a].cat();
+    spine.push_back(x.head);
+    a = x.tail;
   }
   spine.push_back(a);
   Re r = b;
@@ -79,12 +80,14 @@ Re Store::cat(Re a, Re b) {
     }
     const auto [next, rest] = split(r);
     if (head == kAll && next == kAll) continue;
-    const Node x = nodes_[head], y = nodes_[next];
-    if (x.kind == Kind::Repeat && y.kind == Kind::Repeat && x.a == y.a) {
-      r = cat(repeat(x.a, plus(x.lo, y.lo), plus(x.hi, y.hi)), rest);
-      continue;
+    if (nodes_[head].kind == Kind::Repeat && nodes_[next].kind == Kind::Repeat) {
+      const Repetition x = nodes_[head].repeat(), y = nodes_[next].repeat();
+      if (x.of == y.of) {
+        r = cat(repeat(x.of, plus(x.lo, y.lo), plus(x.hi, y.hi)), rest);
+        continue;
+      }
     }
-    r = intern({.kind = Kind::Cat, .a = head, .b = r});
+    r = intern(Node(Pair{head, r}));
   }
   return r;
 }
@@ -98,7 +101,7 @@ bool Store::merge_heads(std::vector<Re>& v) {
   for (const Re r : v) {
     const auto [head, tail] = split(r);
     if (nodes_[head].kind == Kind::Bytes) sets.push_back({tail, tail, head});
-    if (nodes_[head].kind == Kind::Repeat) counts.push_back({nodes_[head].a, tail, head});
+    if (nodes_[head].kind == Kind::Repeat) counts.push_back({nodes_[head].repeat().of, tail, head});
   }
   std::vector<Re> gone, made;
   std::sort(sets.begin(), sets.end(), [](const Entry& x, const Entry& y) { return x.tail < y.tail; });
@@ -113,13 +116,14 @@ bool Store::merge_heads(std::vector<Re>& v) {
     made.push_back(cat(bytes(all), sets[i].tail));
   }
   std::sort(counts.begin(), counts.end(), [&](const Entry& x, const Entry& y) {
-    return std::tuple(x.key, x.tail, nodes_[x.head].lo) < std::tuple(y.key, y.tail, nodes_[y.head].lo);
+    return std::tuple(x.key, x.tail, nodes_[x.head].repeat().lo) <
+           std::tuple(y.key, y.tail, nodes_[y.head].repeat().lo);
   });
   for (std::size_t i = 0, j; i < counts.size(); i = j) {
-    const std::uint32_t lo = nodes_[counts[i].head].lo;
-    std::uint32_t hi = nodes_[counts[i].head].hi;
+    const std::uint32_t lo = nodes_[counts[i].head].repeat().lo;
+    std::uint32_t hi = nodes_[counts[i].head].repeat().hi;
     for (j = i + 1; j < counts.size() && counts[j].key == counts[i].key && counts[j].tail == counts[i].tail; ++j) {
-      const Node& n = nodes_[counts[j].head];
+      const Repetition n = nodes_[counts[j].head].repeat();
       if (n.lo > plus(hi, 1)) break;
       hi = std::max(hi, n.hi);
     }
@@ -183,7 +187,7 @@ Re Store::alt(std::vector<Re> v) {
     absorb(flat);
     if (flat.empty()) return kEmpty;
     if (flat.size() == 1) return flat[0];
-    if (!merge_heads(flat) && !factor(flat)) return intern({.kind = Kind::Alt}, flat);
+    if (!merge_heads(flat) && !factor(flat)) return intern(Node(Kind::Alt), flat);
     v = std::move(flat);
   }
 }
@@ -198,12 +202,15 @@ Re Store::repeat(Re a, std::uint32_t lo, std::uint32_t hi) {
   if (a == kAll) return kAll;
   const Node n = nodes_[a];
   if (n.flags & kTagged) throw GrammarError("an expression whose ends are marked cannot be repeated");
-  if (n.kind == Kind::Repeat && n.lo == 0 && n.hi == kInf) return a;
-  if (n.kind == Kind::Repeat && n.lo <= 1 && n.hi == kInf) return repeat(n.a, lo == 0 ? 0 : n.lo * lo, kInf);
-  if (n.kind == Kind::Repeat && n.lo == 0 && n.hi == 1) return repeat(n.a, 0, hi);
+  if (n.kind == Kind::Repeat) {
+    const Repetition inner = n.repeat();
+    if (inner.lo == 0 && inner.hi == kInf) return a;
+    if (inner.lo <= 1 && inner.hi == kInf) return repeat(inner.of, lo == 0 ? 0 : inner.lo * lo, kInf);
+    if (inner.lo == 0 && inner.hi == 1) return repeat(inner.of, 0, hi);
+  }
   if (nullable(a)) lo = 0;
   if (lo == 0 && hi == kInf && n.kind == Kind::Bytes && set(a) == ByteSet{{~0ull, ~0ull, ~0ull, ~0ull}}) return kAll;
-  return intern({.kind = Kind::Repeat, .a = a, .lo = lo, .hi = hi});
+  return intern(Node(Repetition{a, lo, hi}));
 }
 
 }  // namespace espalier::re

@@ -26,16 +26,16 @@ Re Store::both(std::vector<Re> v) {
   if (flat.empty()) return kAll;
   if (flat.size() == 1) return flat[0];
   for (const Re r : flat) {
-    if (nodes_[r].kind == Kind::Not && has(nodes_[r].a)) return kEmpty;
+    if (nodes_[r].kind == Kind::Not && has(nodes_[r].negated())) return kEmpty;
   }
   // A negative look-ahead that has matched leaves "no well-formed text": beside well-formed text that is nothing,
   // without a search.
-  const auto no_text = [&](Re r) { return nodes_[r].kind == Kind::Not && nodes_[r].a == text_; };
+  const auto no_text = [&](Re r) { return nodes_[r].kind == Kind::Not && nodes_[r].negated() == text_; };
   if (std::any_of(flat.begin(), flat.end(), no_text) &&
       std::any_of(flat.begin(), flat.end(), [&](Re r) { return nodes_[r].flags & kText; }))
     return kEmpty;
   if (has(kEpsilon)) {
-    Node probe{.kind = Kind::And};
+    Node probe(Kind::And);
     std::vector<Re> tags;
     for (const Tag t : std::vector<Tag>(end_sets_[ends_of(probe, flat)])) tags.push_back(tag(t));
     return alt(std::move(tags));
@@ -60,30 +60,29 @@ Re Store::both(std::vector<Re> v) {
   std::vector<Re> decoded, rest;
   for (const Re r : flat) {
     const Node& n = nodes_[r];
-    const bool escaped = n.kind == Kind::Json && n.lo == 0;
-    escaped ? decoded.push_back(n.a) : rest.push_back(r);
+    n.whole_string() ? decoded.push_back(n.json().text) : rest.push_back(r);
   }
   if (decoded.size() > 1) {
     rest.push_back(json(both(std::move(decoded))));
     return both(std::move(rest));
   }
-  return intern({.kind = Kind::And}, flat);
+  return intern(Node(Kind::And), flat);
 }
 
 // A length in code points beside something whose code points are counted already: .{l,h} & x{k,m} = x{…}, and
 // .{l,h} & x·y = x·(.{l-1,h-1} & y) for single characters x. kEmpty = does not apply.
 Re Store::measure(const std::vector<Re>& v) {
-  const auto length = [&](Re r) { return nodes_[r].kind == Kind::Repeat && nodes_[r].a == codepoint_; };
+  const auto length = [&](Re r) { return nodes_[r].kind == Kind::Repeat && nodes_[r].repeat().of == codepoint_; };
   const auto single = [&](Re r) { return nodes_[r].flags & kClass; };
   const auto at = std::find_if(v.begin(), v.end(), length);
   if (at == v.end() || v.size() != 2) return kEmpty;
-  const Node n = nodes_[*at];
+  const Repetition n = nodes_[*at].repeat();
   const Re other = v[at == v.begin()];
   const auto [head, tail] = split(other);
-  if (tail == kEpsilon && nodes_[head].kind == Kind::Repeat && single(nodes_[head].a)) {
-    const Node x = nodes_[head];
+  if (tail == kEpsilon && nodes_[head].kind == Kind::Repeat && single(nodes_[head].repeat().of)) {
+    const Repetition x = nodes_[head].repeat();
     const std::uint32_t lo = std::max(n.lo, x.lo), hi = std::min(n.hi, x.hi);
-    return lo <= hi ? repeat(x.a, lo, hi) : kEmpty;
+    return lo <= hi ? repeat(x.of, lo, hi) : kEmpty;
   }
   if (!single(head) || factor_depth_ >= 1000) return kEmpty;
   const Deeper deeper{factor_depth_};
@@ -95,8 +94,8 @@ Re Store::negate(Re r) {
   if (nodes_[r].flags & kTagged) throw GrammarError("an expression whose ends are marked cannot be complemented");
   if (r == kEmpty) return kAll;
   if (r == kAll) return kEmpty;
-  if (nodes_[r].kind == Kind::Not) return nodes_[r].a;
-  return intern({.kind = Kind::Not, .a = r});
+  if (nodes_[r].kind == Kind::Not) return nodes_[r].negated();
+  return intern(Node(Complement{r}));
 }
 
 }  // namespace espalier::re

@@ -14,9 +14,11 @@ Re Store::clamp(Re r, std::uint32_t length) {
   if (!(n.flags & kCounted)) return r;
   need_stack();
   switch (n.kind) {
-    case Kind::Repeat:
-      if (n.lo <= length && (n.hi <= length || n.hi == kInf) && !(nodes_[n.a].flags & kCounted)) return r;
+    case Kind::Repeat: {
+      const auto [of, lo, hi] = n.repeat();
+      if (lo <= length && (hi <= length || hi == kInf) && !(nodes_[of].flags & kCounted)) return r;
       break;
+    }
     case Kind::Json:
     case Kind::Cat: break;
     default:
@@ -27,15 +29,17 @@ Re Store::clamp(Re r, std::uint32_t length) {
   if (const auto at = clamp_ids_.find(key); at != clamp_ids_.end()) return at->second;
   Re out = r;
   if (n.kind == Kind::Repeat) {
-    const Re a = clamp(n.a, length);
+    const auto [of, lo, hi] = n.repeat();
+    const Re a = clamp(of, length);
     const bool counts = !nullable(a);  // each round takes at least one byte
-    out = repeat(a, counts ? std::min(n.lo, length + 1) : n.lo, counts && n.hi > length ? kInf : n.hi);
+    out = repeat(a, counts ? std::min(lo, length + 1) : lo, counts && hi > length ? kInf : hi);
   } else if (n.kind == Kind::Cat) {
-    const Re tail = n.b;
-    const Re a = clamp(n.a, length), b = clamp(tail, length);
-    out = a == n.a && b == tail ? r : cat(a, b);
+    const auto [head, tail] = n.cat();
+    const Re a = clamp(head, length), b = clamp(tail, length);
+    out = a == head && b == tail ? r : cat(a, b);
   } else {
-    out = json(clamp(n.a, length), n.lo, n.hi);
+    const auto [text, phase, read] = n.json();
+    out = json(clamp(text, length), phase, read);
   }
   return clamp_ids_[key] = out;
 }
@@ -54,8 +58,8 @@ const ByteSet& Store::alphabet(Re r) {
     case Kind::Empty:
     case Kind::Epsilon:
     case Kind::Tag: break;
-    case Kind::Bytes: set = sets_[n.a]; break;
-    case Kind::Repeat: add(n.a); break;
+    case Kind::Bytes: set = sets_[n.set()]; break;
+    case Kind::Repeat: add(n.repeat().of); break;
     case Kind::Cat: {
       Re tail = r;
       for (Re head; tail != kEpsilon;) {
@@ -87,7 +91,7 @@ Store::Cut Store::cut(Re r) {
     Re front = kEpsilon;
     for (std::size_t i = run.size(); i-- > 0;) front = cat(run[i], front);
     out = {front, tail};
-  } else if (is(head, Kind::Json) && nodes_[head].lo == 0) {  // the body of a string holds no quote
+  } else if (nodes_[head].whole_string()) {  // the body of a string holds no quote
     const auto [next, rest] = split(tail);
     ByteSet quote;
     quote.add('"');
@@ -109,9 +113,9 @@ Store::Cut Store::cut(Re r) {
 bool Store::within(Re lexeme, Re body, Re& out) {
   const auto [head, tail] = split(lexeme);
   const Node n = nodes_[head];
-  if (n.kind == Kind::Json && n.lo) return false;
   if (n.kind == Kind::Json) {
-    out = cat(json(both({n.a, body})), tail);
+    if (!n.whole_string()) return false;
+    out = cat(json(both({n.json().text, body})), tail);
     return true;
   }
   if (tail == kEpsilon) {  // its end: all was read
@@ -129,7 +133,9 @@ bool Store::within(Re lexeme, Re body, Re& out) {
 Store::Cut Store::cut_lexeme(Re r) {
   const auto blanks = [&](Re x) {
     const Node n = nodes_[x];
-    return n.kind == Kind::Repeat && step(n.a, ' ') != kEmpty && step(n.a, 'x') == kEmpty && step(n.a, '0') == kEmpty;
+    if (n.kind != Kind::Repeat) return false;
+    const Re one = n.repeat().of;
+    return step(one, ' ') != kEmpty && step(one, 'x') == kEmpty && step(one, '0') == kEmpty;
   };
   std::vector<Re> front;
   Re rest = r;
@@ -154,7 +160,8 @@ const std::vector<Re>& Store::alternatives(Re r) {
   std::vector<Re> all{r};
   const auto spread = [&](Re part, std::vector<Re>& out) {
     const auto [head, tail] = split(part);
-    if (nodes_[head].kind != Kind::Alt || tail == kEpsilon || nodes_[head].b > kMost) return out.push_back(part);
+    if (nodes_[head].kind != Kind::Alt || tail == kEpsilon || nodes_[head].operands().count > kMost)
+      return out.push_back(part);
     for (const Re x : std::vector<Re>(operands(nodes_[head]).begin(), operands(nodes_[head]).end()))
       out.push_back(cat(x, tail));
   };

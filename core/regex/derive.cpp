@@ -38,27 +38,29 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
     case Kind::Tag:
     case Kind::All: break;
     case Kind::Bytes:
-      for (int b = 0; b < 256; ++b) p[b] = sets_[n.a].has(b);
+      for (int b = 0; b < 256; ++b) p[b] = sets_[n.set()].has(b);
       classes = 2;
       break;
-    case Kind::Cat:
-      refine(p, classes, n.a);
-      for (Re head = n.a, tail = n.b; ended(head) && tail != kEpsilon;) {
+    case Kind::Cat: {
+      auto [head, tail] = split(r);
+      refine(p, classes, head);
+      while (ended(head) && tail != kEpsilon) {
         std::tie(head, tail) = split(tail);
         refine(p, classes, head);
       }
       break;
-    case Kind::Not:
-    case Kind::Repeat: refine(p, classes, n.a); break;
-    case Kind::Loop: refine(p, classes, loops_[n.a]); break;
+    }
+    case Kind::Not: refine(p, classes, n.negated()); break;
+    case Kind::Repeat: refine(p, classes, n.repeat().of); break;
+    case Kind::Loop: refine(p, classes, body(r)); break;
     case Kind::Words: break;  // has a row of its own
     case Kind::Alt:
     case Kind::And:
       for (const Re x : std::vector<Re>(operands(n).begin(), operands(n).end())) refine(p, classes, x);
       break;
     case Kind::Json:
-      if (n.lo == 0) {
-        refine(p, classes, n.a);
+      if (const auto [text, phase, read] = n.json(); phase == 0) {
+        refine(p, classes, text);
         ByteSet special;
         special.add(0, 0x1f);
         special.add('"');
@@ -67,9 +69,9 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
         escape.add('\\');
         refine(p, classes, bytes(escape));
       } else {
-        for (const char* c = n.lo == 1 ? "\"\\/bfnrtu" : n.lo == 3 ? "\\" : n.lo == 4 ? "u" : "0123456789"; *c; ++c)
+        for (const char* c = phase == 1 ? "\"\\/bfnrtu" : phase == 3 ? "\\" : phase == 4 ? "u" : "0123456789"; *c; ++c)
           p[static_cast<unsigned char>(*c)] = static_cast<std::uint8_t>(classes++);
-        if (n.lo == 2 || n.lo == 5) {
+        if (phase == 2 || phase == 5) {
           for (int d = 0; d < 6; ++d) p['a' + d] = p['A' + d] = static_cast<std::uint8_t>(classes++);
         }
       }
@@ -175,15 +177,15 @@ const Row* Store::literal_row(Re r) {
 // The row of a string body that is any text but some words: that of any text, except where a word goes on.
 const Row* Store::unlisted_row(Re r) {
   const Node n = nodes_[r];
-  if (n.kind != Kind::Json || n.lo) return nullptr;  // only then is `a` a node
-  const Node body = nodes_[n.a];
+  if (!n.whole_string()) return nullptr;
+  const Node body = nodes_[n.json().text];
   if (body.kind != Kind::And || !endless(operands(body))) return nullptr;
   const std::vector<Re> parts(operands(body).begin(), operands(body).end());
   if (std::find(parts.begin(), parts.end(), text_) == parts.end()) return nullptr;
   ByteSet own;
   for (const Re part : parts) {
     if (part == text_) continue;
-    const Row& row = this->row(nodes_[part].a);
+    const Row& row = this->row(nodes_[part].negated());
     for (unsigned b = 0x20; b < 256; ++b)
       own.w[b >> 6] |= static_cast<std::uint64_t>(row.to[row.cls[b]] != kEmpty) << (b & 63);
   }
@@ -195,7 +197,7 @@ const Row* Store::unlisted_row(Re r) {
   for (unsigned b = 0x20; b < 256; ++b) {
     if (b != '\\' && (b == '"' || !own.has(b) || any.to[any.cls[b]] == kEmpty)) continue;
     if (to.size() == 256) return nullptr;
-    const Re next = derive_json(n, static_cast<std::uint8_t>(b));
+    const Re next = derive_json(n.json(), static_cast<std::uint8_t>(b));
     classes[b] = static_cast<std::uint8_t>(to.size());
     to.push_back(next);
     pending |= next != kEmpty && !(nodes_[next].flags & kLive);
@@ -210,16 +212,17 @@ Re Store::derive(Re r, std::uint8_t byte) {
     case Kind::Epsilon:
     case Kind::Tag: return kEmpty;
     case Kind::All: return kAll;
-    case Kind::Bytes: return sets_[n.a].has(byte) ? kEpsilon : kEmpty;
+    case Kind::Bytes: return sets_[n.set()].has(byte) ? kEpsilon : kEmpty;
     case Kind::Cat: return derive_cat(r, byte);
-    case Kind::Not: return negate(raw_step(n.a, byte));
+    case Kind::Not: return negate(raw_step(n.negated(), byte));
     case Kind::Repeat: {
-      const Re head = raw_step(n.a, byte);
+      const auto [of, lo, hi] = n.repeat();
+      const Re head = raw_step(of, byte);
       if (head == kEmpty) return kEmpty;
-      return cat(head, repeat(n.a, n.lo ? n.lo - 1 : 0, n.hi == kInf ? kInf : n.hi - 1));
+      return cat(head, repeat(of, lo ? lo - 1 : 0, hi == kInf ? kInf : hi - 1));
     }
-    case Kind::Json: return derive_json(n, byte);
-    case Kind::Loop: return raw_step(loops_[n.a], byte);
+    case Kind::Json: return derive_json(n.json(), byte);
+    case Kind::Loop: return raw_step(body(r), byte);
     case Kind::Alt:
     case Kind::And:
     case Kind::Words: break;

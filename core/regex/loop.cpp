@@ -12,13 +12,13 @@ namespace espalier::re {
 
 Re Store::loop(bool nullable, bool is_text) {
   Budget::keep(0, sizeof(Re));
-  const Re r = intern({.kind = Kind::Loop, .a = static_cast<std::uint32_t>(loops_.size()), .b = nullable});
+  const Re r = intern(Node(Named{static_cast<std::uint32_t>(loops_.size()), nullable}));
   loops_.push_back(kEmpty);
   if (is_text) nodes_[r].flags |= kText;
   return r;
 }
 
-void Store::close(Re loop, Re body) { loops_[nodes_[loop].a] = body; }
+void Store::close(Re loop, Re body) { loops_[nodes_[loop].loop().number] = body; }
 
 // (x|y) & z = x&z | y&z where a loop is in the choice.
 std::optional<Re> Store::distribute(const std::vector<Re>& v) {

@@ -15,9 +15,11 @@ Re Store::shorter(Re r) {
   need_stack();
   const Node n = nodes_[r];
   if (!(n.flags & kCounted)) return r;
-  if (n.kind == Kind::Cat) return cat(shorter(n.a), shorter(n.b));
-  if (n.kind == Kind::Repeat && n.a == codepoint_ && n.hi != kInf && n.hi - n.lo > kSlack)
-    return repeat(n.a, n.lo, n.lo + kSlack);
+  if (n.kind == Kind::Cat) return cat(shorter(n.cat().head), shorter(n.cat().tail));
+  if (n.kind == Kind::Repeat) {
+    const auto [of, lo, hi] = n.repeat();
+    return of == codepoint_ && hi != kInf && hi - lo > kSlack ? repeat(of, lo, lo + kSlack) : r;
+  }
   if (n.kind != Kind::And && n.kind != Kind::Alt) return r;
   std::vector<Re> parts(operands(n).begin(), operands(n).end());
   for (Re& p : parts) p = shorter(p);
@@ -33,19 +35,19 @@ bool Store::reaches(Re r, std::uint32_t from, std::uint32_t to) {
 }
 
 // Whether an escape that has begun can be ended: decided by the characters it may stand for.
-bool Store::escape_lives(const Node& n) {
-  const std::uint32_t count = n.hi >> 16 & 15, open = 4 * (4 - count), low = (n.hi & 0xffff) << open,
-                      high = low + (1u << open) - 1, pair = n.hi >> 20;
+bool Store::escape_lives(const StringBody& n) {
+  const std::uint32_t count = n.read >> 16 & 15, open = 4 * (4 - count), low = (n.read & 0xffff) << open,
+                      high = low + (1u << open) - 1, pair = n.read >> 20;
   const auto above = [](std::uint32_t unit) { return 0x10000 + ((unit - 0xd800) << 10); };
-  if (n.lo >= 3) {  // after a high surrogate: of the low one, its digits so far
-    const std::uint32_t first = std::max(n.lo == 5 ? low : 0, 0xdc00u),
-                        last = std::min(n.lo == 5 ? high : 0xffff, 0xdfffu);
+  if (n.phase >= 3) {  // after a high surrogate: of the low one, its digits so far
+    const std::uint32_t first = std::max(n.phase == 5 ? low : 0, 0xdc00u),
+                        last = std::min(n.phase == 5 ? high : 0xffff, 0xdfffu);
     return first <= last &&
-           reaches(n.a, 0x10000 + (pair << 10) + (first - 0xdc00), 0x10000 + (pair << 10) + (last - 0xdc00));
+           reaches(n.text, 0x10000 + (pair << 10) + (first - 0xdc00), 0x10000 + (pair << 10) + (last - 0xdc00));
   }
-  if (n.lo == 1) return reaches(n.a, 0, 0x10ffff);
+  if (n.phase == 1) return reaches(n.text, 0, 0x10ffff);
   const std::uint32_t first = std::max(low, 0xd800u), last = std::min(high, 0xdbffu);
-  return reaches(n.a, low, high) || (first <= last && reaches(n.a, above(first), above(last) + 0x3ff));
+  return reaches(n.text, low, high) || (first <= last && reaches(n.text, above(first), above(last) + 0x3ff));
 }
 
 // Depth first over derivatives until one may end. All that was seen in vain is empty; all on the way to a find is not.
@@ -59,8 +61,9 @@ bool Store::search(Re root) {
   if (n.kind == Kind::Cat) {  // the parts decide, where they can
     Re rest = root;
     while (nodes_[rest].kind == Kind::Cat) {
-      if (!live(nodes_[rest].a)) return decided(false);
-      rest = nodes_[rest].b;
+      const auto [head, tail] = nodes_[rest].cat();
+      if (!live(head)) return decided(false);
+      rest = tail;
     }
     return decided(live(rest));
   }
@@ -68,7 +71,7 @@ bool Store::search(Re root) {
     const std::vector<Re> parts(operands(n).begin(), operands(n).end());
     return decided(std::any_of(parts.begin(), parts.end(), [&](Re r) { return live(r); }));
   }
-  if (n.kind == Kind::Json && n.lo) return decided(escape_lives(n));
+  if (n.kind == Kind::Json && !n.whole_string()) return decided(escape_lives(n.json()));
   if (const Re shorter = this->shorter(root); shorter != root && live(shorter)) {
     nodes_[root].flags |= kLive;
     return true;

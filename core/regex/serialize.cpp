@@ -16,9 +16,11 @@ Portable::Portable(Re root) {
   std::vector<Re> loops;
   const auto below = [&](const Node& n) {
     std::vector<Re> out;
-    if (n.kind == Kind::Alt || n.kind == Kind::And) out.assign(store.operands(n).begin(), store.operands(n).end());
-    if (n.kind == Kind::Cat) out = {n.a, n.b};
-    if (n.kind == Kind::Not || n.kind == Kind::Repeat || n.kind == Kind::Json) out = {n.a};
+    if (n.many()) out.assign(store.operands(n).begin(), store.operands(n).end());
+    if (n.kind == Kind::Cat) out = {n.cat().head, n.cat().tail};
+    if (n.kind == Kind::Not) out = {n.negated()};
+    if (n.kind == Kind::Repeat) out = {n.repeat().of};
+    if (n.kind == Kind::Json) out = {n.json().text};
     return out;
   };
   for (std::size_t done = 0; !todo.empty() || done < loops.size();) {
@@ -61,27 +63,29 @@ Re Portable::here() const {
 // A node that was in normal form in another store: only the order of operands depends on the store.
 Re Store::again(Node n, std::vector<Re> operands, const ByteSet& set,
                 const std::vector<std::pair<std::string, Tag>>& words) {
-  Re r;
+  Re r = kEmpty;
   switch (n.kind) {
     case Kind::Empty: return kEmpty;
     case Kind::Epsilon: return kEpsilon;
     case Kind::All: return kAll;
-    case Kind::Tag: return tag(n.a);
+    case Kind::Tag: return tag(n.tag());
     case Kind::Bytes: r = bytes(set); break;
     case Kind::Words: {
       std::vector<WordId> list;
       for (const auto& [text, tag] : words) list.push_back(word(text, tag));
-      r = words_after(in_order(std::move(list)), n.b);
+      r = words_after(in_order(std::move(list)), n.words().depth);
       break;
     }
     case Kind::Alt:
     case Kind::And:
       std::sort(operands.begin(), operands.end());
-      r = intern({.kind = n.kind}, operands);
+      r = intern(Node(n.kind), operands);
       break;
-    case Kind::Cat: r = intern({.kind = n.kind, .a = operands[0], .b = operands[1]}); break;
-    case Kind::Loop: r = loop(n.b, n.flags & kText); break;
-    default: r = intern({.kind = n.kind, .a = operands[0], .b = n.b, .lo = n.lo, .hi = n.hi});
+    case Kind::Cat: r = intern(Node(Pair{operands[0], operands[1]})); break;
+    case Kind::Loop: r = loop(n.loop().nullable, n.flags & kText); break;
+    case Kind::Not: r = intern(Node(Complement{operands[0]})); break;
+    case Kind::Repeat: r = intern(Node(Repetition{operands[0], n.repeat().lo, n.repeat().hi})); break;
+    case Kind::Json: r = intern(Node(StringBody{operands[0], n.json().phase, n.json().read})); break;
   }
   nodes_[r].flags |= n.flags;  // what is known about the language is so in every store
   return r;
@@ -89,7 +93,7 @@ Re Store::again(Node n, std::vector<Re> operands, const ByteSet& set,
 
 std::vector<std::pair<std::string, Tag>> Store::listed(Re r) const {
   std::vector<std::pair<std::string, Tag>> out;
-  for (const WordId w : word_lists_[nodes_[r].a]) out.emplace_back(words_[w].text, words_[w].tag);
+  for (const WordId w : word_lists_[nodes_[r].words().list]) out.emplace_back(words_[w].text, words_[w].tag);
   return out;
 }
 

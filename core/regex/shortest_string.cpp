@@ -56,7 +56,7 @@ bool shown(Store& store, Re r, std::string& out, int depth = 0) {
       }
       return false;
     }
-    case Kind::Cat: return shown(store, n.a, out, depth + 1) && shown(store, n.b, out, depth + 1);
+    case Kind::Cat: return shown(store, n.cat().head, out, depth + 1) && shown(store, n.cat().tail, out, depth + 1);
     case Kind::Alt: {
       std::string best;
       bool any = false;
@@ -71,13 +71,13 @@ bool shown(Store& store, Re r, std::string& out, int depth = 0) {
     }
     case Kind::Repeat: {
       std::string one;
-      if (!shown(store, n.a, one, depth + 1) || one.size() * n.lo > 1'000'000) return false;
-      for (std::uint32_t i = 0; i < n.lo; ++i) out += one;
+      if (!shown(store, n.repeat().of, one, depth + 1) || one.size() * n.repeat().lo > 1'000'000) return false;
+      for (std::uint32_t i = 0; i < n.repeat().lo; ++i) out += one;
       return true;
     }
     case Kind::Json: {  // escapes only make a string longer
       std::string body;
-      if (n.lo != 0 || !shown(store, n.a, body, depth + 1)) return false;
+      if (!n.whole_string() || !shown(store, n.json().text, body, depth + 1)) return false;
       for (const char c : body) {
         if (static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\') return false;
       }

@@ -16,11 +16,10 @@ std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
 
 std::uint64_t hash(const Node& n, std::span<const Re> operands) {
   std::uint64_t h = static_cast<std::uint64_t>(n.kind) + 1;
-  if (n.kind == Kind::Alt || n.kind == Kind::And) {
+  if (n.many()) {
     for (const Re r : operands) h = mix(h, r);
   } else {
-    h = mix(mix(h, n.a), n.b);
-    h = mix(mix(h, n.lo), n.hi);
+    for (const std::uint32_t x : n.payload()) h = mix(h, x);
   }
   return h ^ (h >> 29);
 }
@@ -32,9 +31,9 @@ Store& Store::get() { return Generation::here().part<Store>(); }
 Store::Store() {
   end_set({});
   end_set({0});
-  intern({.kind = Kind::Empty});
-  intern({.kind = Kind::Epsilon});
-  intern({.kind = Kind::All});
+  intern(Node(Kind::Empty));
+  intern(Node(Kind::Epsilon));
+  intern(Node(Kind::All));
   using Range = std::pair<std::uint32_t, std::uint32_t>;
   const Range all[] = {{0, 0xd7ff}, {0xe000, 0x10ffff}};
   codepoint_ = codepoints(all);
@@ -64,13 +63,13 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
     case Kind::Bytes: return 0;
     case Kind::Epsilon:
     case Kind::All: return 1;
-    case Kind::Tag: return end_set({n.a});
-    case Kind::Cat: return product(nodes_[n.a].ends, nodes_[n.b].ends);
-    case Kind::Not: return nodes_[n.a].ends == 0;
-    case Kind::Repeat: return n.lo == 0 ? 1u : nodes_[n.a].ends;
-    case Kind::Json: return n.lo == 0 ? nodes_[n.a].ends : 0;
-    case Kind::Words: return words_ends(n);
-    case Kind::Loop: return n.b;
+    case Kind::Tag: return end_set({n.tag()});
+    case Kind::Cat: return product(nodes_[n.cat().head].ends, nodes_[n.cat().tail].ends);
+    case Kind::Not: return nodes_[n.negated()].ends == 0;
+    case Kind::Repeat: return n.repeat().lo == 0 ? 1u : nodes_[n.repeat().of].ends;
+    case Kind::Json: return n.whole_string() ? nodes_[n.json().text].ends : 0;
+    case Kind::Words: return words_ends(n.words());
+    case Kind::Loop: return n.loop().nullable;
     case Kind::And: {
       std::uint32_t e = nodes_[operands[0]].ends;
       for (const Re r : operands.subspan(1)) e = product(e, nodes_[r].ends);
@@ -104,17 +103,21 @@ std::uint16_t Store::flags_of(const Node& n, std::span<const Re> operands) const
     case Kind::Epsilon: flags = kText | kFinite; break;
     case Kind::All: break;
     case Kind::Tag: flags = kText | kTagged | kFinite; break;
-    case Kind::Bytes: flags = (sets_[n.a].w[2] | sets_[n.a].w[3] ? 0 : kText | kClass) | kFinite; break;
-    case Kind::Words: flags = words_flags(n); break;
-    case Kind::Cat:
-      flags = inherit(n.a) | inherit(n.b) | (nodes_[n.a].flags & nodes_[n.b].flags & (kText | kFinite));
+    case Kind::Bytes: flags = (sets_[n.set()].w[2] | sets_[n.set()].w[3] ? 0 : kText | kClass) | kFinite; break;
+    case Kind::Words: flags = words_flags(n.words()); break;
+    case Kind::Cat: {
+      const auto [head, tail] = n.cat();
+      flags = inherit(head) | inherit(tail) | (nodes_[head].flags & nodes_[tail].flags & (kText | kFinite));
       break;
-    case Kind::Not: flags = kCheck | (nodes_[n.a].flags & kLooped); break;
+    }
+    case Kind::Not: flags = kCheck | (nodes_[n.negated()].flags & kLooped); break;
     case Kind::Loop: flags = kCheck | kLooped; break;
-    case Kind::Repeat:
-      flags = inherit(n.a) | text(n.a) | (n.lo >= 16 || (n.hi >= 16 && n.hi != kInf) ? kCounted : 0);
+    case Kind::Repeat: {
+      const auto [of, lo, hi] = n.repeat();
+      flags = inherit(of) | text(of) | (lo >= 16 || (hi >= 16 && hi != kInf) ? kCounted : 0);
       break;
-    case Kind::Json: flags = inherit(n.a) | (n.lo ? kCheck : text(n.a)); break;
+    }
+    case Kind::Json: flags = inherit(n.json().text) | (n.whole_string() ? text(n.json().text) : kCheck); break;
     case Kind::Alt:
     case Kind::And: {
       const bool all = n.kind == Kind::Alt;
@@ -136,16 +139,13 @@ std::uint16_t Store::flags_of(const Node& n, std::span<const Re> operands) const
 // Any text but finitely many.
 bool Store::endless(std::span<const Re> operands) const {
   return std::all_of(operands.begin(), operands.end(), [&](Re r) {
-    return r == text_ || (nodes_[r].kind == Kind::Not && nodes_[nodes_[r].a].flags & kFinite);
+    return r == text_ || (nodes_[r].kind == Kind::Not && nodes_[nodes_[r].negated()].flags & kFinite);
   });
 }
 
 bool Store::same(const Node& x, std::span<const Re> operands, const Node& y) const {
   if (x.kind != y.kind) return false;
-  if (x.kind == Kind::Alt || x.kind == Kind::And) {
-    return y.b == operands.size() && std::equal(operands.begin(), operands.end(), pool_.data() + y.a);
-  }
-  return x.a == y.a && x.b == y.b && x.lo == y.lo && x.hi == y.hi;
+  return x.many() ? std::ranges::equal(operands, this->operands(y)) : x.payload() == y.payload();
 }
 
 // `operands` must not point into pool_.
@@ -160,8 +160,7 @@ Re Store::intern(Node n, std::span<const Re> operands) {
   n.ends = ends_of(n, operands);
   n.flags = flags_of(n, operands);
   if (!operands.empty()) {
-    n.a = static_cast<std::uint32_t>(pool_.size());
-    n.b = static_cast<std::uint32_t>(operands.size());
+    n.set_operands({static_cast<std::uint32_t>(pool_.size()), static_cast<std::uint32_t>(operands.size())});
     pool_.append(operands.data(), operands.size());
   }
   nodes_.push_back(n);

@@ -14,32 +14,10 @@
 
 #include "base/generation.hpp"
 #include "base/hash_table.hpp"
+#include "regex/node.hpp"
 #include "regex/re.hpp"
 
 namespace espalier::re {
-
-enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words, Loop };
-
-enum Flag : std::uint16_t {
-  kText = 1,      // every string of the language is well-formed UTF-8 (known, not guessed)
-  kCheck = 2,     // contains & or ~ or an escape: only a search tells whether the language is empty
-  kTagged = 4,    // some end carries a tag
-  kLive = 8,      // known not to be empty
-  kDead = 16,     // known to be empty
-  kCounted = 32,  // has a large count in it
-  kClass = 64,    // every string is exactly one code point (known, not guessed)
-  kFinite = 128,  // finitely many strings (known, not guessed)
-  kLooped = 256,  // contains a loop: kept as a choice of intersections, so that its derivatives are finitely many
-};
-
-struct Node {
-  Kind kind;
-  std::uint16_t flags = 0;
-  std::uint32_t ends = 0;      // index of the set of tags with which the text may end here
-  std::uint32_t a = 0, b = 0;  // Cat: head, tail. Repeat, Not, Json: a. Bytes: a = set. Alt, And: operands [a, a + b).
-                               // Tag: a. Words: list, bytes read. Loop: number, whether it may end
-  std::uint32_t lo = 0, hi = 0;  // Repeat: bounds. Json: phase and what was read of an escape
-};
 
 // All derivatives of a node: the bytes fall into a few classes.
 struct Row {
@@ -76,7 +54,7 @@ class Store {
   // beginning and a place where it names itself there is at least one byte. `nullable`: whether it holds "".
   Re loop(bool nullable, bool is_text);
   void close(Re loop, Re body);
-  Re body(Re loop) const { return loops_[nodes_[loop].a]; }
+  Re body(Re loop) const { return loops_[nodes_[loop].loop().number]; }
   WordId word(std::string_view, Tag);
   Re words(std::vector<WordId>);
   bool within(Re lexeme, Re body, Re& out);
@@ -93,7 +71,7 @@ class Store {
 
   // Whether r begins with given bytes, so that next() can say how it goes on without a row: then(byte, rest).
   bool spelled(Re r) const {
-    const Kind k = nodes_[nodes_[r].kind == Kind::Cat ? nodes_[r].a : r].kind;
+    const Kind k = nodes_[split(r).first].kind;
     if (k == Kind::Bytes || nodes_[r].kind == Kind::Words) return true;
     return k == Kind::Alt && nodes_[r].kind == Kind::Alt && nodes_[r].flags & kFinite &&
            std::ranges::all_of(operands(nodes_[r]), [&](Re x) { return spelled(x) || x == kEpsilon; });
@@ -110,8 +88,8 @@ class Store {
   };
   Spelling spelling(Re r) const {
     if (nodes_[r].kind != Kind::Words) return {r, {}, 0};
-    const std::vector<WordId>& list = word_lists_[nodes_[r].a];  // in a deque: stays where it is
-    return {kEmpty, list, nodes_[r].b};
+    const std::vector<WordId>& list = word_lists_[nodes_[r].words().list];  // in a deque: stays where it is
+    return {kEmpty, list, nodes_[r].words().depth};
   }
   bool spelled(const Spelling& s) const { return !s.list.empty() || spelled(s.re); }
   template <class Then>
@@ -155,8 +133,8 @@ class Store {
     const auto e = ends(r);
     return !e.empty() && e[0] == 0;
   }
-  std::span<const Re> operands(const Node& n) const { return {pool_.data() + n.a, n.b}; }
-  const ByteSet& set(Re r) const { return sets_[nodes_[r].a]; }
+  std::span<const Re> operands(const Node& n) const { return {pool_.data() + n.operands().first, n.operands().count}; }
+  const ByteSet& set(Re r) const { return sets_[nodes_[r].set()]; }
   std::size_t size() const { return nodes_.size(); }
   std::string show(Re, int depth = 6) const;
 
@@ -168,7 +146,9 @@ class Store {
   std::uint16_t flags_of(const Node&, std::span<const Re>) const;
   bool endless(std::span<const Re> operands) const;
   std::pair<Re, Re> split(Re r) const {
-    return nodes_[r].kind == Kind::Cat ? std::pair{nodes_[r].a, nodes_[r].b} : std::pair{r, kEpsilon};
+    if (nodes_[r].kind != Kind::Cat) return {r, kEpsilon};
+    const Pair x = nodes_[r].cat();
+    return {x.head, x.tail};
   }
   bool merge_heads(std::vector<Re>&);
   bool factor(std::vector<Re>&);
@@ -186,22 +166,22 @@ class Store {
   void fork(const Spelling& words, const Then& then) const;
   std::span<const WordId> narrow(std::span<const WordId>, std::uint32_t depth, std::uint8_t byte) const;
   bool unlisted(Re body) const;
-  std::uint32_t words_ends(const Node&);
-  std::uint16_t words_flags(const Node&) const;
+  std::uint32_t words_ends(WordRests);
+  std::uint16_t words_flags(WordRests) const;
   const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
   const ByteSet& alphabet(Re);
   Partition partition(Re, std::uint32_t& classes);
   void refine(Partition&, std::uint32_t& classes, Re);
   Re derive(Re, std::uint8_t);
   Re derive_cat(Re, std::uint8_t);
-  Re derive_json(const Node&, std::uint8_t);
-  Re json_escape(const Node&, std::uint8_t);
+  Re derive_json(const StringBody&, std::uint8_t);
+  Re json_escape(const StringBody&, std::uint8_t);
   Re raw_step(Re r, std::uint8_t byte) {
     const Row& row = this->row(r);
     return row.to[row.cls[byte]];
   }
   bool search(Re);
-  bool escape_lives(const Node&);
+  bool escape_lives(const StringBody&);
   bool reaches(Re, std::uint32_t from, std::uint32_t to);
   Re shorter(Re);
 
@@ -241,17 +221,17 @@ class Store {
 template <class Then>
 void Store::next(Re r, const Then& then) {
   const Node n = nodes_[r];
-  const Re head = n.kind == Kind::Cat ? n.a : r;
+  const auto [head, tail] = split(r);
   if (n.kind == Kind::Alt) {
-    for (std::uint32_t i = 0; i < n.b; ++i) next(pool_[n.a + i], then);
+    const Operands all = n.operands();
+    for (std::uint32_t i = 0; i < all.count; ++i) next(pool_[all.first + i], then);
   } else if (n.kind == Kind::Words) {
     fork(spelling(r), [&](std::uint8_t byte, const Spelling& rest) { then(byte, words_after(rest.list, rest.depth)); });
   } else if (nodes_[head].kind == Kind::Bytes) {
-    const ByteSet set = sets_[nodes_[head].a];
+    const ByteSet set = sets_[nodes_[head].set()];
     for (unsigned w = 0; w < 4; ++w) {
       for (std::uint64_t bits = set.w[w]; bits; bits &= bits - 1)
-        then(static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits))),
-             n.kind == Kind::Cat ? n.b : kEpsilon);
+        then(static_cast<std::uint8_t>(w * 64 + static_cast<unsigned>(std::countr_zero(bits))), tail);
     }
   }
 }

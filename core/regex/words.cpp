@@ -40,12 +40,12 @@ Re Store::words_after(std::span<const WordId> list, std::uint32_t depth) {
   for (const WordId w : list) h = (h ^ w) * 0x9e3779b97f4a7c15ull, h ^= h >> 29;
   const std::uint32_t known =
       word_list_ids_.find(h, [&](std::uint32_t i) { return std::ranges::equal(word_lists_[i], list); });
-  if (known != Index::kNone) return intern({.kind = Kind::Words, .a = known, .b = depth});
+  if (known != Index::kNone) return intern(Node(WordRests{known, depth}));
   Budget::keep(0, 4 * list.size() + 64);
   word_lists_.emplace_back(list.begin(), list.end());
   const auto id = static_cast<std::uint32_t>(word_lists_.size() - 1);
   word_list_ids_.add(h, id);
-  return intern({.kind = Kind::Words, .a = id, .b = depth});
+  return intern(Node(WordRests{id, depth}));
 }
 
 // Those of the words that go on with this byte.
@@ -68,19 +68,19 @@ const Row& Store::words_row(Re r) {
   return keep_row(r, classes, to, false);
 }
 
-std::uint32_t Store::words_ends(const Node& n) {
+std::uint32_t Store::words_ends(WordRests n) {
   std::vector<Tag> tags;
-  for (const WordId w : word_lists_[n.a]) {
-    if (words_[w].text.size() == n.b) tags.push_back(words_[w].tag);
+  for (const WordId w : word_lists_[n.list]) {
+    if (words_[w].text.size() == n.depth) tags.push_back(words_[w].tag);
   }
   return end_set(std::move(tags));
 }
 
-std::uint16_t Store::words_flags(const Node& n) const {
+std::uint16_t Store::words_flags(WordRests n) const {
   std::uint16_t flags = kText | kFinite;
-  for (const WordId w : word_lists_[n.a]) {
+  for (const WordId w : word_lists_[n.list]) {
     const Word& word = words_[w];
-    const bool inside = n.b < word.text.size() && (word.text[n.b] & 0xc0) == 0x80;
+    const bool inside = n.depth < word.text.size() && (word.text[n.depth] & 0xc0) == 0x80;
     if (!word.text_only || inside) flags &= static_cast<std::uint16_t>(~kText);
     if (word.tag) flags |= kTagged;
   }

@@ -45,10 +45,10 @@ bool several_tags(const re::Store& store, Re r) {
     todo.pop_back();
     if (!(n.flags & re::kTagged)) continue;
     if (n.kind == re::Kind::Tag) {
-      if (only && only != n.a) return true;
-      only = n.a;
+      if (only && only != n.tag()) return true;
+      only = n.tag();
     } else if (n.kind == re::Kind::Cat) {
-      todo.insert(todo.end(), {n.a, n.b});
+      todo.insert(todo.end(), {n.cat().head, n.cat().tail});
     } else if (n.kind == re::Kind::Alt) {
       todo.insert(todo.end(), store.operands(n).begin(), store.operands(n).end());
     } else {
