@@ -137,6 +137,20 @@ State Matcher::advance(State s, std::string_view bytes) {
   } catch (const OverLimit& error) { over_limit(error, now); }
 }
 
+State Matcher::sorted(State s) {
+  if (const auto at = sorted_.find(s); at != sorted_.end()) return at->second;
+  const std::vector<Item> items = states_[s].items;
+  std::vector<Item> all;
+  bool changed = false;
+  for (const Item& item : items) {
+    const std::vector<Item> sorts = item.text && !any_text(item.text) ? machine_->sorts(item) : std::vector<Item>{};
+    changed |= !sorts.empty();
+    sorts.empty() ? all.push_back(item) : void(all.insert(all.end(), sorts.begin(), sorts.end()));
+  }
+  const State to = changed ? intern(all, states_[s].accepts) : s;
+  return sorted_[s] = sorted_[to] = to;
+}
+
 void Matcher::over_limit(const OverLimit& error, std::span<const Item> at) {
   for (const Item& item : at) {
     if (const std::string place = machine_->where(item.cont); !place.empty())

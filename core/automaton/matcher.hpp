@@ -26,6 +26,9 @@ class Matcher {
   State start();
   State advance(State, std::string_view bytes);
   bool accepts(State s) const { return states_[s].accepts; }
+  // The same state where texts that were captured stand for all of their sort, if the machine knows that what follows
+  // is the same but for what may not be repeated: names of one sort have one state.
+  State sorted(State);
   std::string forced(State,
                      std::size_t limit);  // the bytes that every continuation begins with, while the text may not end
   bool matches(std::string_view bytes);
@@ -78,6 +81,7 @@ class Matcher {
   std::vector<Interruptible*> workers_;
   Index ids_;
   State start_ = 0;
+  std::unordered_map<State, State> sorted_;
   struct Kept {
     std::uint64_t key;
     std::shared_ptr<void> value;

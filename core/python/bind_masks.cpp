@@ -4,8 +4,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <unordered_map>
 
+#include "masks/successors.hpp"
 #include "python/bindings.hpp"
 
 namespace nb = nanobind;
@@ -39,24 +39,25 @@ void fill(GuideMasks& m, const Position& p, std::uint32_t* out) {
   m.fill(m.of(matcher), p.state, out);
 }
 
-// The states that tokens lead to, each once; `which` says for each token which of them (0: it is refused).
-std::vector<Position> successors(GuideMasks& m, const Position& p, std::uint32_t* which) {
+// The states that tokens lead to, each once; `which` says for each token which of them (0: it is refused). None at all
+// where there are more than `most` on the way.
+std::vector<Position> successors(GuideMasks& m, const Position& p, bool by_sort, std::size_t most,
+                                 std::uint32_t* which) {
   std::vector<Position> found{{}};
   std::fill_n(which, m.trie().vocab_size(), 0u);
   if (!p.matcher) return found;
   Matcher& matcher = life(m.guide(), p);
   std::vector<std::uint32_t> mask(m.trie().words());
   m.fill(m.of(matcher), p.state, mask.data());
-  std::unordered_map<State, std::uint32_t> ids;
   const Working working(matcher, m.guide().limits().compile_ms);
+  const std::vector<State> states = successors(matcher, m.trie(), p.state, mask, by_sort, most, which);
+  if (states.empty()) return {};
+  for (std::size_t i = 1; i < states.size(); ++i) found.push_back({p.matcher, states[i]});
+  const auto end = static_cast<std::uint32_t>(found.size());
   for (Token t = 0; t < m.trie().vocab_size(); ++t) {
-    if (!(mask[t >> 5] >> (t & 31) & 1)) continue;
-    const bool end = m.is_end(t);
-    const State next = end ? kEnded : matcher.advance(p.state, m.trie().bytes(t));
-    if (!next) continue;
-    const auto [at, fresh] = ids.try_emplace(next, static_cast<std::uint32_t>(found.size()));
-    if (fresh) found.push_back(end ? Position{nullptr, kEnded} : Position{p.matcher, next});
-    which[t] = at->second;
+    if (m.is_end(t) && (mask[t >> 5] >> (t & 31) & 1)) which[t] = end;
+    else continue;
+    if (found.size() == end) found.push_back({nullptr, kEnded});
   }
   return found;
 }
@@ -162,17 +163,30 @@ void bind_masks(nb::module_& m) {
       .def("fill", [](GuideMasks& s, nb::handle at, std::uintptr_t address,
                       std::size_t words) { fill(s, state(s.guide(), at), writable(s, address, words)); })
       .def("successors",
-           [](GuideMasks& s, nb::handle at, std::uintptr_t address, std::size_t size) {
+           [](GuideMasks& s, nb::handle at, bool by_sort, std::size_t most, std::uintptr_t address, std::size_t size) {
              if (size < s.trie().vocab_size()) throw GrammarError("fewer places than the vocabulary has tokens");
              const Position& p = state(s.guide(), at);
              std::vector<Position> found;
              {
                const nb::gil_scoped_release release;
-               found = successors(s, p, reinterpret_cast<std::uint32_t*>(address));
+               found = successors(s, p, by_sort, most, reinterpret_cast<std::uint32_t*>(address));
              }
              nb::list all;
              for (Position& each : found) all.append(position(std::move(each)));
              return all;
+           })
+      .def("sorted",
+           [](GuideMasks& s, nb::handle at) {
+             const Position& p = state(s.guide(), at);
+             if (!p.matcher) return position(p);
+             Matcher& matcher = life(s.guide(), p);
+             State sorted = 0;
+             {
+               const nb::gil_scoped_release release;
+               const Working working(matcher, s.guide().limits().compile_ms);
+               sorted = matcher.sorted(p.state);
+             }
+             return position({p.matcher, sorted});
            })
       .def("fill_batch", [](GuideMasks& s, const std::vector<nb::object>& states, std::uintptr_t address,
                             std::size_t words, unsigned threads) {

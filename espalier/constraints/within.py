@@ -26,10 +26,12 @@ def within(guide: Guide, *, tokens: int) -> Within:
     with it and is finished in time; rows are the scorer's, restricted to these and renormalised. A state knows the fewest
     bytes that it owes (closing quotes and brackets, members that are required), and the fewest tokens that write one of the
     shortest texts. Where a longer text might need fewer tokens, the states that tokens lead to are gone through: all of them
-    where they are few (300, and 4 million divided by the size of the vocabulary), and the law is exact; else one token
+    where they are few (300, and 1 million divided by the size of the vocabulary), and the law is exact; else one token
     ahead (vocabularies of at most 64 tokens: up to 300 states), and a text that is shorter in no other way is not counted on.
     Where more than 64 tokens are left beyond those owed, a vocabulary of more than 64 tokens is not gone through (each token
     may lead to a state of its own): the row is the guide's, and a token that cannot be finished is refused when it is chosen.
+    Of such a vocabulary, states that differ in a captured text only (a name that no schema lists) count as one. Where its
+    tokens meet more than 256 states, the row is the guide's too, or with nothing to spare the shortest text's.
     Guides that are "over" may owe more than is known; decoders then back up.
 
     Errors: `InvalidInput` for a guide that is no guide over bytes, and when used: where no text at all is as short.
@@ -89,7 +91,7 @@ class InTime(TokenConstraint):
     def start(self) -> Any:
         state = self._law.start()
         if not self.possible:
-            least = self._owed.bounds(state)[0]
+            least = self._owed.bounds(self._owed.sort(state))[0]
             raise InvalidInput(
                 f"{self.guide.engine.label}: no text of it is finished within {self.tokens} tokens; it needs at least {least}, "
                 "raise max_tokens"
@@ -118,11 +120,15 @@ class InTime(TokenConstraint):
             return torch.zeros(self.vocab.size, dtype=torch.bool)
         if self._owed.far(inner, left):
             return self._law.filled(inner)
-        states, which = self._owed.successors(inner)
-        fits = np.array(self._owed.fit(states, left - 1), dtype=bool)
-        if not fits[1:].all():
+        fits = self._owed.fit(inner, left - 1)
+        allowed = self._law.filled(inner)
+        if fits is None:  # too much to look at: the shortest way where nothing is to spare, else a check of what is chosen
+            way = self._owed.on_the_way(inner, left - 1)
+            fits = np.isin(np.arange(self.vocab.size), way) if way else allowed.numpy()
+        found = torch.from_numpy(fits)
+        if not torch.equal(found, allowed):
             self.spoke.add(state)
-        return torch.from_numpy(fits[which])
+        return found
 
     def hurried(self, tokens: list[int]) -> bool:
         """Whether the budget had a say in a text: somewhere on its way a token was refused because of it."""

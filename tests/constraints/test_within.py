@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import string
+import time
 from typing import Any
 
 import pytest
@@ -162,3 +163,58 @@ def test_far_from_the_end_tokens_are_looked_at_when_they_are_chosen() -> None:
     assert not law.mask(state)[opens]
     words = random_lm(seed=4).complete(es.raw("x"), regex="(ab){0,60}|a[(]x{300}", in_time=True, max_tokens=100, top_p=0.9)
     assert words.whole
+
+
+CALL = {
+    "type": "object",
+    "properties": {
+        "name": {"const": "search"},
+        "arguments": {
+            "type": "object",
+            "properties": {"query": {"type": "string"}, "filters": {"type": "object"}},
+            "required": ["query"],
+        },
+    },
+    "required": ["name", "arguments"],
+    "additionalProperties": False,
+}
+OPEN: list[dict[str, Any]] = [
+    {"type": "object"},
+    {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
+    {"type": "array", "items": {"type": "string"}, "uniqueItems": True, "minItems": 2},
+    CALL,
+]
+
+
+@pytest.fixture(scope="module")
+def words() -> Vocab:
+    """As many tokens as a real model has: each byte, joined marks, 32,000 words."""
+    letters = string.ascii_letters
+    several = [f"{a}{b}{c}".encode() for a in letters for b in letters[:40] for c in letters[:16]]
+    marks = [b'":', b'"}', b'{"', b'":"', b'""', b"},", b'","', b'"]']
+    return Vocab([*(bytes([b]) for b in range(256)), *marks, *several[:32_000], None], end=[256 + len(marks) + 32_000])
+
+
+@pytest.mark.parametrize("schema", OPEN, ids=["object", "integers", "unique", "call"])
+def test_names_of_one_sort_share_a_state_in_a_large_vocabulary(schema: dict[str, Any], words: Vocab) -> None:
+    law = within(es.json_schema(schema, whitespace="compact", numbers="plain"), tokens=64).over(words)
+    state, text, rng, shared = law.start(), [], es.Rng(1), 0
+    likely = torch.tensor([1.0 if t.isalpha() else 1e-9 if b"}" in t or b"]" in t or not t else 1e-6 for t in words.tokens])
+    began = time.process_time()
+    for _ in range(64):
+        allowed = law.mask(state)
+        if not allowed.any():
+            break
+        found = law._owed.successors(state[0])
+        shared = max(shared, int(allowed.sum()) - len(found[0])) if found is not None else shared
+        weights = allowed.double() * likely
+        token = rng.categorical(weights / weights.sum())
+        following = law.advance(state, token)
+        assert following is not None
+        state = following
+        text.append(words.tokens[token] or b"")
+    assert law.accepts(state)
+    assert json.loads(b"".join(text).decode(errors="replace")) is not None
+    assert shared > 30_000  # so many tokens led to a state that another one led to
+    assert law.hurried([words.ids[data] for data in text if data])
+    assert time.process_time() - began < 20

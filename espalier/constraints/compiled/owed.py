@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,9 @@ from espalier.text.vocab import Vocab
 _NEVER = 1 << 30
 _SMALL = 64  # tokens of a vocabulary in which all ways are tried where bounds do not decide
 _TRIES = 300
-_STATES, _WORK = 300, 4_000_000  # that are gone through, and times the tokens of the vocabulary
+_STATES, _WORK = 300, 1_000_000  # that are gone through, and times the tokens of the vocabulary
+_MET = 256  # states that one look at all tokens of a large vocabulary may meet
+_LOOKS = 48  # of them are looked at for what they owe, if that is not known
 _REMEMBERED = 50_000  # states of which it is known
 _FAR = 64  # tokens more than are owed
 _KEPT = 64  # states whose successors are remembered
@@ -30,7 +31,7 @@ class Owed:
     """How many tokens the states of a guide still owe, over one vocabulary."""
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
-        self.guide, self.vocab = guide, vocab
+        self.guide, self.vocab, self._large = guide, vocab, vocab.size > _SMALL
         assert isinstance(guide.engine, NativeMachine)
         self._ids = {data: id for id, data in reversed(list(enumerate(bytes_of(vocab)))) if data}  # special ones as spelled
         self._longest = max(map(len, self._ids), default=1)
@@ -43,12 +44,21 @@ class Owed:
         self._shortest: dict[Any, tuple[int, bool, bytes]] = {}
         self._ahead: dict[Any, int] = {}
         self._fewest: dict[bytes, int] = {}
-        self._after: OrderedDict[Any, tuple[list[Any], np.ndarray[Any, Any]]] = OrderedDict()
+        self._after: OrderedDict[Any, tuple[list[Any], np.ndarray[Any, Any]] | None] = OrderedDict()
+
+    def sort(self, state: Any) -> Any:
+        """What stands for the state in a large vocabulary: states that differ in a captured text only, such as a name that no
+        schema lists, have one."""
+        if not self._large or state == _grammar.ENDED:
+            return state
+        with teaching():
+            return self._masker.sorted(state)
 
     def fits(self, state: Any, left: int) -> bool:
         """Whether a text is finished from here within `left` tokens."""
         if state == _grammar.ENDED:
             return left >= 0
+        state = self.sort(state)
         least, most = self.bounds(state)
         if most <= left:
             return True
@@ -56,9 +66,9 @@ class Owed:
             return False
         if self._closed is None:
             self._closed = self._all_ways()
-        if self._closed:
+        if self._closed and state in self._closed:
             return self._closed[state] <= left
-        if self.vocab.size > _SMALL:
+        if self._large:
             return most >= _NEVER or self._soon(state) <= left  # where the search gave up nothing is refused
         if (state, left) not in self._exact:
             self._exact[state, left] = self._tried(state, left, [_TRIES])
@@ -67,11 +77,28 @@ class Owed:
     def far(self, state: Any, left: int) -> bool:
         """Whether so much is left that tokens are looked at only when they are chosen: in a large vocabulary each may lead to a
         state of its own."""
-        return self.vocab.size > _SMALL and left > self.bounds(state)[1] + _FAR
+        return self._large and left > self.bounds(self.sort(state))[1] + _FAR
 
-    def fit(self, states: Sequence[Any], left: int) -> list[bool]:
-        """Of each of many states (None: of none) whether it `fits`."""
-        return [state is not None and self.fits(state, left) for state in states]
+    def fit(self, state: Any, left: int) -> np.ndarray[Any, Any] | None:
+        """Of each token whether what follows it `fits`; None where that is too much to look at."""
+        found = self.successors(state)
+        if found is None:
+            return None
+        states, which = found
+        if self._large and sum(s != _grammar.ENDED and s not in self._bounds for s in states[1:]) > _LOOKS:
+            return None
+        fits: np.ndarray[Any, Any] = np.array([s is not None and self.fits(s, left) for s in states], dtype=bool)[which]
+        return fits
+
+    def on_the_way(self, state: Any, left: int) -> list[int]:
+        """The tokens that begin the shortest text and leave enough for its rest, where there is nothing to spare; else none."""
+        key = self.sort(state)
+        if self.bounds(key)[1] <= left:
+            return []
+        text = self.shortest(key)[2]
+        ids = [self._ids[text[:n]] for n in range(1, min(len(text), self._longest) + 1) if text[:n] in self._ids]
+        after = ((token, self._masker.advance(state, token)) for token in ids)
+        return [token for token, to in after if to is not None and self.fits(to, left)]
 
     def shortest(self, state: Any) -> tuple[int, bool, bytes]:
         """The bytes that are owed at least, whether a shortest text is known, and that text."""
@@ -109,8 +136,9 @@ class Owed:
         while True:
             least = -(-(n - at) // longest) + self._last
             most = min(_NEVER, fewest[at] + self._last)
-            known = self._bounds.get(here)
-            self._bounds[here] = (least, most) if known is None else (max(least, known[0]), min(most, known[1]))
+            key = self.sort(here)
+            known = self._bounds.get(key)
+            self._bounds[key] = (least, most) if known is None else (max(least, known[0]), min(most, known[1]))
             if at >= n or fewest[at] >= _NEVER:
                 return
             token = ids[text[at : at + step[at]]]
@@ -118,6 +146,8 @@ class Owed:
                 with teaching():
                     here = self._masker.advance(here, token)
             except LimitExceeded:  # looking ahead is no reason to refuse
+                return
+            if here is None:
                 return
             at += step[at]
 
@@ -137,14 +167,17 @@ class Owed:
         """How many tokens each state owes, by going through all of them; {} where they are too many."""
         most = min(_STATES, _WORK // max(1, self.vocab.size))
         law = masks(self.guide, self.vocab)
-        start = law.state()
+        start = self.sort(law.state())
         into: dict[Any, list[Any]] = {start: []}  # state -> the states one token before it
         todo, near = [start], list[Any]()
         while todo:
             state = todo.pop()
             if not self._last and law.accepts(state):
                 near.append(state)
-            for after in self.successors(state)[0][1:]:
+            found = self.successors(state)
+            if found is None:
+                return {}
+            for after in found[0][1:]:
                 if after not in into:
                     into[after] = []
                     todo += [after] if after != _grammar.ENDED else []
@@ -165,7 +198,8 @@ class Owed:
         if state not in self._ahead:
             if len(self._ahead) > _REMEMBERED:
                 self._ahead.clear()
-            after = (0 if s == _grammar.ENDED else self.bounds(s)[1] for s in self.successors(state)[0][1:])
+            states, _ = self.successors(state) or ([], None)
+            after = (0 if s == _grammar.ENDED else self.bounds(s)[1] for s in states[1 : 1 + _LOOKS])
             self._ahead[state] = min((n + 1 for n in after), default=_NEVER)
         return self._ahead[state]
 
@@ -178,7 +212,7 @@ class Owed:
         if budget[0] < 0 or left <= 0:
             return False
         open_: list[Any] = []
-        for after in self.successors(state)[0][1:]:
+        for after in (self.successors(state) or ([], None))[0][1:]:
             least, most = (0, 0) if after == _grammar.ENDED else self.bounds(after)
             if most <= left - 1:
                 self._exact[key] = True
@@ -190,18 +224,24 @@ class Owed:
             self._exact[key] = found
         return found
 
-    def successors(self, state: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
-        """The states that tokens lead to, each once behind a None, and which of them each token leads to (0 = refused)."""
+    def successors(self, state: Any) -> tuple[list[Any], np.ndarray[Any, Any]] | None:
+        """The states that tokens lead to, each once behind a None, and which of them each token leads to (0 = refused); None
+        where more are met than may be looked at. Those of a large vocabulary stand for all of their `sort`."""
         if state in self._after:
             self._after.move_to_end(state)
             return self._after[state]
         which = np.zeros(self.vocab.size, dtype=np.uint32)
-        with teaching():
-            states = self._masker.successors(state, which.ctypes.data, which.size)
-        self._after[state] = states, which
+        try:
+            with teaching():
+                states = self._masker.successors(
+                    state, self._large, _MET if self._large else _NEVER, which.ctypes.data, which.size
+                )
+        except LimitExceeded:  # looking ahead is no reason to refuse
+            states = []
+        self._after[state] = (states, which) if states else None
         if len(self._after) > _KEPT:
             self._after.popitem(last=False)
-        return states, which
+        return self._after[state]
 
 
 def owed(guide: Guide, vocab: Vocab) -> Owed:
