@@ -9,13 +9,13 @@ from typing import Any
 
 from espalier.constraints.choices import choices
 from espalier.constraints.guide import Guide
+from espalier.constraints.limits import Limits
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.json_schema import JsonGuide, json_schema
 from espalier.constraints.schema.schema import Schema
 from espalier.constraints.special import token
 from espalier.constraints.tags import Tag, tags
-from espalier.constraints.tool_call_formats import FORMATS, CallFormat
-from espalier.constraints.tool_call_tokens import either, messages, spelt
+from espalier.constraints.tool_call_formats import FORMATS, CallFormat, either, messages, spelt
 from espalier.errors import InvalidInput, require
 
 _NONE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -27,7 +27,7 @@ _FORMS = (
 _ARGUMENTS = "espalier:arguments"
 
 
-def tools_of(tools: Any) -> dict[str, Schema]:
+def tools_of(tools: Any, limits: Limits | None = None) -> dict[str, Schema]:
     """The schema of each tool's arguments by its name, from any of the forms that people have.
 
     A tool without parameters (missing, None or {}) takes `{}`. Errors: `InvalidInput`, which names the tool.
@@ -48,7 +48,7 @@ def tools_of(tools: Any) -> dict[str, Schema]:
         require(name not in found, f"tool {name!r} is there twice; a call could not say which one it means")
         try:
             found[name] = Schema(_object(parameters))
-            json_schema(found[name])
+            json_schema(found[name], limits=limits)
         except InvalidInput as error:
             raise InvalidInput(f"tool {name!r}: {error}") from error
     return found
@@ -112,6 +112,8 @@ def tool_calls(
     format: str = "hermes",
     most: int | None = None,
     tokens: Collection[str] = (),
+    alone: bool = False,
+    parallel: bool = True,
     **options: Any,
 ) -> Guide:
     """The guide of free text with tool calls.
@@ -123,6 +125,7 @@ def tool_calls(
 
     `tokens` are the special tokens of the vocabulary by name: what a format writes with one of them (`[TOOL_CALLS]`,
     `<|channel|>`) is then that token and no text; without them it is text.
+    `alone`: calls and nothing else (in Harmony's format, thoughts before the call); without `parallel` there is one at most.
     `at_least_one=True` demands a call; with `most` at most so many characters of free text come before it.
     Other `options` are those of `tags`. Errors: `InvalidInput`, which names the tool.
 
@@ -133,34 +136,50 @@ def tool_calls(
     True
     """
     require(format in FORMATS, f"format={format!r}: write one of {', '.join(map(repr, FORMATS))}")
-    schemas, shape = tools_of(tools), FORMATS[format]
+    limits, shape = options.get("limits"), FORMATS[format]
     begin = shape.begin if begin is None else begin.rstrip()
     end = shape.end if end is None else end.lstrip()
     known = frozenset(tokens)
-    calls = [_call(name, schema, shape, format, known) for name, schema in schemas.items()]
-    demanded = bool(options.get("at_least_one"))
-    if format == "harmony" and "<|channel|>" in known:
+    calls = [_call(name, schema, shape, format, known, limits) for name, schema in tools_of(tools, limits).items()]
+    demanded = alone or bool(options.get("at_least_one"))
+    if format == "harmony" and (alone or "<|channel|>" in known):
         return messages(calls, known, demanded, most)
-    blanks = regex(r"[ \n]{0,2}")
     if not begin or shape.listed or shape.arguments is None:
-        one = either(calls)
-        whole = _listed(one, begin, end, shape, known) if shape.listed or shape.arguments is None else one
-        if shape.opener in known:
-            whole = (token(shape.opener) | choices([""])) + whole
-        return whole if demanded else whole | regex(f"(?!{re.escape(begin or '{')}).*(?s:.*)")
+        return _at_once(calls, begin, end, shape, known, demanded, parallel)
+    blanks = regex(r"[ \n]{0,2}")
     contents = [blanks + call + blanks for call in calls]
+    region = spelt(begin, known) + either(contents) + spelt(end, known)
+    if alone:
+        return region + (regex(r"\n?") + region).repeat() if parallel else region
     if begin in known:  # free text holds no such token
-        region = spelt(begin, known) + either(contents) + spelt(end, known)
         free = regex("(?s:.*)" if most is None or not demanded else f"(?s:.{{0,{most}}})")
-        return (free + region if demanded else choices([""])) + (regex("(?s:.*)") + region).repeat() + regex("(?s:.*)")
+        further = (regex("(?s:.*)") + region).repeat(0, None if parallel else 0 if demanded else 1)
+        return (free + region if demanded else choices([""])) + further + regex("(?s:.*)")
     regions = [Tag(begin, content, end) for content in contents]
     triggers = options.pop("triggers", [begin])
+    options |= {} if parallel else {"stop_after_first": True}
     guide: Guide = tags(regions, triggers, **options)
     if demanded and most is not None:
         before = regex(f"(?s:.{{0,{most}}})") & ~regex(f"(?s:.*){re.escape(begin)}(?s:.*)")
         rest = tags(regions, triggers, **{k: v for k, v in options.items() if k != "at_least_one"})
         guide = before + choices([begin]) + either(contents) + choices([end]) + rest
     return guide
+
+
+def _at_once(
+    calls: Sequence[Guide], begin: str, end: str, shape: CallFormat, known: frozenset[str], demanded: bool, parallel: bool
+) -> Guide:
+    """Calls of formats that write them at once: in a list, or one that is the text."""
+    one = either(calls)
+    whole = _listed(one, begin, end, shape, known, parallel) if shape.listed or shape.arguments is None else one
+    if shape.opener in known:
+        whole = (token(shape.opener) | choices([""])) + whole
+    if demanded:
+        return whole
+    if shape.listed:  # free text may come first
+        free = regex("(?s:.*)") if begin in known else ~regex(f"(?s:.*){re.escape(begin)}(?s:.*)")
+        return free + (whole | choices([""]))
+    return whole | regex(r"(?![ \t\r\n]*\{).*(?s:.*)" if not begin else f"(?!{re.escape(begin)}).*(?s:.*)")
 
 
 def _is_tool(value: Any) -> bool:
@@ -204,28 +223,30 @@ def _object(parameters: Any) -> Any:
     return parameters
 
 
-def _call(name: str, schema: Schema, shape: CallFormat, format: str, known: frozenset[str]) -> Guide:
+def _call(
+    name: str, schema: Schema, shape: CallFormat, format: str, known: frozenset[str], limits: Limits | None = None
+) -> Guide:
     if shape.arguments is None:
-        return _python_call(name, schema)
+        return _python_call(name, schema, limits)
     registry = {**schema.registry, _ARGUMENTS: schema.text}
     if format == "harmony":
-        body = json_schema({"$ref": _ARGUMENTS}, registry=registry, numbers="plain")
+        body = json_schema({"$ref": _ARGUMENTS}, registry=registry, numbers="plain", limits=limits)
         heads = (f"{name} <|constrain|>json<|message|>", f"{name}<|message|>", f"{name} json<|message|>")
         return either([spelt(head, known) for head in heads]) + body
-    return _json_call(name, registry, shape.arguments)
+    return _json_call(name, registry, shape.arguments, limits)
 
 
-def _json_call(name: str, registry: Mapping[str, Any], arguments: str) -> JsonGuide:
+def _json_call(name: str, registry: Mapping[str, Any], arguments: str, limits: Limits | None) -> JsonGuide:
     whole = {
         "type": "object",
         "properties": {"name": {"const": name}, arguments: {"$ref": _ARGUMENTS}},
         "required": ["name", arguments],
         "additionalProperties": False,
     }
-    return json_schema(whole, registry=registry, numbers="plain")
+    return json_schema(whole, registry=registry, numbers="plain", limits=limits)
 
 
-def _python_call(name: str, schema: Schema) -> Guide:
+def _python_call(name: str, schema: Schema, limits: Limits | None) -> Guide:
     """`name(argument=value, …)`: the arguments in the order of the schema, their values written as Python writes them."""
     plain = schema.plain
     names = list(plain.get("properties", {}))
@@ -234,7 +255,7 @@ def _python_call(name: str, schema: Schema) -> Guide:
 
     def value(member: str) -> Guide:
         pointer = member.replace("~", "~0").replace("/", "~1")
-        given = json_schema({"$ref": f"{_ARGUMENTS}#/properties/{pointer}"}, registry=root, numbers="plain")
+        given = json_schema({"$ref": f"{_ARGUMENTS}#/properties/{pointer}"}, registry=root, numbers="plain", limits=limits)
         plainly = given & ~regex("true|false|null")
         found: Guide = plainly
         for ours, theirs in (("true", "True"), ("false", "False"), ("null", "None")):
@@ -253,8 +274,8 @@ def _python_call(name: str, schema: Schema) -> Guide:
     return choices([f"{name}("]) + body + choices([")"])
 
 
-def _listed(one: Guide, begin: str, end: str, shape: CallFormat, known: frozenset[str]) -> Guide:
-    inner = one + (regex(", ?") + one).repeat(0, 15)
+def _listed(one: Guide, begin: str, end: str, shape: CallFormat, known: frozenset[str], parallel: bool) -> Guide:
+    inner = one + (regex(", ?") + one).repeat(0, 15) if parallel else one
     if shape.arguments is None:
         return choices([begin]) + inner + choices([end])
     return spelt(begin, known) + regex(" ?") + choices(["["]) + inner + choices(["]"])

@@ -236,3 +236,23 @@ def test_special_tokens_of_calls_are_tokens_where_the_vocabulary_has_them(format
         assert not reaches(TokenGuide(demanded, CALL_TOKENS), list(text.encode()))
         written = "".join(CALL_TOKENS.name(t) if t >= 256 else chr(t) for t in tokens)
         assert read_calls(tools, written, format)[0].name in ("add", "now")
+
+
+def test_vocabularies_that_differ_in_names_alone() -> None:
+    calls, thoughts = (Vocab([b"a", None, None], end=[2], names={1: name}) for name in ("<tool_call>", "<think>"))
+    for guide in (es.constraints.token("<think>"), es.constraints.token("<think>") + es.choices(["a"])):
+        for vocab, allowed in ((calls, []), (thoughts, [1])):
+            law = guide.over(vocab)
+            assert [i for i, ok in enumerate(law.mask(law.start())) if ok] == allowed
+
+
+def test_calls_alone_and_one_at_most() -> None:
+    two = call("add", {"a": 1}) + call("add", {"a": 2})
+    assert tool_calls({"add": ADD}, alone=True).matches(two)
+    assert not tool_calls({"add": ADD}, alone=True).matches(b"So: " + two)
+    assert not tool_calls({"add": ADD}, alone=True, parallel=False).matches(two)
+    assert not tool_calls({"add": ADD}, parallel=False).matches(two)
+    listed = b"Well. [TOOL_CALLS] [%s]" % call("add", {"a": 1})[12:-13]
+    assert tool_calls({"add": ADD}, format="mistral").matches(listed)
+    assert not tool_calls({"add": ADD}, format="mistral").matches(b"a [TOOL_CALLS] b")
+    assert not tool_calls({"add": ADD}, format="llama3").matches(b'  {"name": 5}')

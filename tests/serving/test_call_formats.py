@@ -19,7 +19,7 @@ from espalier.models.executors import native
 from espalier.models.families import Config
 from espalier.models.transformer import Transformer
 from espalier.serving.http.reasoning_and_calls import Parts
-from espalier.serving.http.tool_styles import HERMES, LLAMA3, MISTRAL, CallStyle, Spelled, special_marks
+from espalier.serving.http.special_marks import Spelled, special_marks
 from espalier.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
@@ -30,6 +30,9 @@ TALK = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
 TEMPLATES = {
     "mistral": TALK + "{% if tools %}[AVAILABLE_TOOLS]{{ tools }}{% endif %}{# [TOOL_CALLS] #}[assistant]",
     "llama3": TALK + '{% if tools %}{{ tools }} Write {"name": , "parameters": }{% endif %}{# <|python_tag|> #}[assistant]',
+    "hermes": TALK + "{% if tools %}{{ tools }}{% endif %}{# <tool_call> #}[assistant]",
+    "pythonic": TALK + "{% if tools %}{{ tools }}{# func_name1(params_name1 #}{% endif %}[assistant]",
+    "harmony": TALK + "{% if tools %}{{ tools }}{% endif %}{# <|channel|> #}[assistant]",
     "think": TALK + "[assistant]<think>{# </think> #}",
 }
 
@@ -47,25 +50,43 @@ def tiny(template: str, special: tuple[str, ...] = ()) -> es.LanguageModel:
     return es.LanguageModel(model, tokens, "tiny")
 
 
-@pytest.mark.parametrize(
-    ("template", "special"), [("mistral", ()), ("mistral", ("[TOOL_CALLS]",)), ("llama3", ())], ids=["text", "token", "llama3"]
-)
-def test_calls_are_enforced_and_streamed(template, special):
+HARMONY = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>")
+CASES = {
+    "hermes": ("hermes", ("<tool_call>", "</tool_call>")),
+    "mistral": ("mistral", ()),
+    "mistral-token": ("mistral", ("[TOOL_CALLS]",)),
+    "llama3": ("llama3", ()),
+    "pythonic": ("pythonic", ()),
+    "harmony": ("harmony", HARMONY),
+}
+
+
+def favoured(lm: es.LanguageModel, format: str, letter: str = "c") -> dict[str, float]:
+    """What a random model must like so that it does not think, or go on with calls, for ever."""
+    if format == "harmony":  # messages end at once, and one begins with this letter
+        ends = {str(id): 40.0 for id in lm.vocab.special if lm.vocab.name(id) == "<|end|>"}
+        return ends | {str(lm.tokenizer.encode(letter)[0]): 20.0}
+    return {str(lm.tokenizer.encode("]")[0]): 20.0} if format in ("mistral", "pythonic") else {}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_calls_are_enforced_and_streamed(case):
+    format, special = CASES[case]
+
     async def scenario() -> None:
-        async with client(tiny(template, special)) as c:
+        async with client(tiny(format, special)) as c:
             named = {"type": "function", "function": {"name": "sub"}}
-            for seed, choice in enumerate(["required", named, "required"]):
+            for seed, choice in enumerate(["required", named]):
                 body = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS, "tool_choice": choice, "seed": seed}
-                body |= {"max_tokens": 1500, "parallel_tool_calls": template != "mistral" or seed == 2}
-                if seed == 2 and template == "mistral":  # else a random model goes on with calls for ever
-                    body["logit_bias"] = {str(c.engine.lm.tokenizer.encode("]")[0]): 20}
+                body |= {"max_tokens": 400, "parallel_tool_calls": choice == "required" and format not in ("hermes", "harmony")}
+                body["logit_bias"] = favoured(c.engine.lm, format)
                 found = (await c.post(CHAT, json=body)).json()["choices"][0]
                 assert found["finish_reason"] == "tool_calls", found
                 calls = found["message"]["tool_calls"]
-                assert found["message"]["content"] is None
+                assert found["message"]["content"] is None or format == "harmony"
                 assert {call["function"]["name"] for call in calls} <= ({"sub"} if choice is named else {"add", "sub"})
                 assert all(json.loads(call["function"]["arguments"])["a"] in (1, "}, {") for call in calls)
-                assert template != "mistral" or all(len(call["id"]) == 9 for call in calls)
+                assert format != "mistral" or all(len(call["id"]) == 9 for call in calls)
                 streamed: dict[int, list[str]] = {}
                 for event in chunks((await c.post(CHAT, json={**body, "stream": True})).text):
                     for part in event["choices"][0]["delta"].get("tool_calls", []):
@@ -79,7 +100,7 @@ def test_calls_are_enforced_and_streamed(template, special):
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("template", ["mistral", "llama3"])
+@pytest.mark.parametrize("template", ["mistral", "llama3", "pythonic"])
 def test_free_text_stays_free(template):
     async def scenario() -> None:
         async with client(tiny(template)) as c:
@@ -91,28 +112,65 @@ def test_free_text_stays_free(template):
     asyncio.run(scenario())
 
 
+def test_a_schema_holds_for_harmonys_final_text():
+    async def scenario() -> None:
+        lm = tiny("harmony", HARMONY)
+        async with client(lm) as c:
+            body = {"messages": [{"role": "user", "content": "hi"}], "regex": "[xyz]{3}", "max_tokens": 300, "seed": 1}
+            body["logit_bias"] = favoured(lm, "harmony", "f")
+            found = (await c.post(CHAT, json=body)).json()["choices"][0]
+            assert found["finish_reason"] == "stop", found
+            assert set((found["message"]["content"] or "")[-3:]) <= set("xyz")
+
+    asyncio.run(scenario())
+
+
 ONE = '{"name": "add", "arguments": {"a": "}, {\\""}}'
-TEXTS = [
-    (MISTRAL, f"Well. [TOOL_CALLS] [{ONE}, {ONE}]", "Well. ", 2),
-    (LLAMA3, ONE.replace("arguments", "parameters"), "", 1),
-    (LLAMA3, "no { call", "no { call", 0),
-    (HERMES, f"<tool_call>\n{ONE}\n</tool_call>\n<tool_call>\n{ONE}\n</tool_call>", "", 2),
-]
+TURNED = '{ "arguments" :{"a": "}, {\\""}, "name":"add"}'
+COMMENT = '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": "}, {\\""}'
+TEXTS = {
+    "list": ("mistral", f"Well. [TOOL_CALLS] [{ONE}, {TURNED}]", "Well. ", "", 2),
+    "alone": ("llama3", ONE.replace("arguments", "parameters"), "", "", 1),
+    "opened": ("llama3", "<|python_tag|>" + ONE.replace("arguments", "parameters"), "", "", 1),
+    "none": ("llama3", "no { call", "no { call", "", 0),
+    "two": ("hermes", f"<tool_call>\n{ONE}\n</tool_call>\n<tool_call>{TURNED}</tool_call>", "", "", 2),
+    "json": ("json", ONE, "", "", 1),
+    "python": ("llama3-pythonic", '[add(a="}, {\\""), add(a="}, {\\"")]', "", "", 2),
+    "thought": (
+        "harmony",
+        "<|channel|>analysis<|message|>Hm <|x<|end|><|start|>assistant<|channel|>commentary<|message|>So.<|end|>"
+        f"<|start|>assistant{COMMENT}",
+        "So.",
+        "Hm <|x",
+        1,
+    ),
+    "final": (
+        "harmony",
+        "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Yes",
+        "Yes",
+        "Hm",
+        0,
+    ),
+}
 
 
-@pytest.mark.parametrize(("style", "text", "content", "count"), TEXTS)
-def test_however_a_text_is_cut(style: CallStyle, text: str, content: str, count: int):
+@pytest.mark.parametrize("case", TEXTS)
+def test_however_a_text_is_cut(case: str):
+    format, text, content, reasoning, count = TEXTS[case]
+    guide = es.constraints.tool_calls({"add": {**SCHEMA, "properties": {"a": {"const": '}, {"'}}}}, format=format)
+    if format != "harmony" and case != "opened":
+        assert guide.matches(text.encode())
     dice = random.Random(0)
     for _ in range(100):
         cuts = sorted(dice.sample(range(1, len(text)), min(len(text) - 1, dice.randrange(1, 20))))
-        parts, calls, shown = Parts(style), dict[int, str](), ""
+        parts, calls, shown, thought = Parts(format), dict[int, str](), "", ""
         pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
         for at, piece in enumerate(pieces):
             for delta in parts.feed(piece, final=at == len(pieces) - 1):
-                shown += delta.get("content", "")
+                shown, thought = shown + delta.get("content", ""), thought + delta.get("reasoning", "")
                 for call in delta.get("tool_calls", []):
                     calls[call["index"]] = calls.get(call["index"], "") + call["function"]["arguments"]
-        assert shown == content
+        assert (shown, thought) == (content, reasoning)
         assert list(calls.values()) == ['{"a": "}, {\\""}'] * count
 
 

@@ -22,7 +22,6 @@ from espalier import serving
 from espalier.models.executors import native
 from espalier.serving.http.reasoning_and_calls import Parts
 from espalier.serving.http.tool_stream import tool_guide
-from espalier.serving.http.tool_styles import HERMES
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
 LONG_FORM = "ESPALIER_LOAD" in os.environ  # 500 for the long form
@@ -97,7 +96,7 @@ def alone(lm: es.LanguageModel, case: Case) -> list[tuple[Any, ...]]:
         options["constraint"] = guide
     found = []
     for one in lm.complete(prompt, **options):
-        parts = Parts(tools=HERMES if "tools" in case[1] else None)
+        parts = Parts(tools="hermes" if "tools" in case[1] else None)
         parts.feed(one.text, final=True)
         calls = [(call.name, call.arguments) for call in parts.calls.calls]
         logprobs = [float(p) for p in one.logprobs] if "logprobs" in options else None

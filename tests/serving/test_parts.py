@@ -11,7 +11,6 @@ from toys import tokenizer
 import espalier as es
 from espalier.serving.http.messages import messages_of
 from espalier.serving.http.reasoning_and_calls import Parts
-from espalier.serving.http.tool_styles import HERMES
 from espalier.serving.prefill_budget import Pace
 
 CALLS = '<tool_call>\n{"name": "add", "arguments": {"a": "}\\n</tool"}}\n</tool_call>'
@@ -20,7 +19,7 @@ TEXT = f"<think>Hm </thin k></think>\n\nSure. {CALLS}\n{CALLS} Done <tool"
 
 def joined(pieces: list[str], thinks: str | None) -> tuple[str, str, dict[int, tuple[str, str]]]:
     """What the deltas say, joined."""
-    parts, reasoning, content, calls = Parts(tools=HERMES, thinks=thinks), "", "", dict[int, tuple[str, str]]()
+    parts, reasoning, content, calls = Parts(tools="hermes", thinks=thinks), "", "", dict[int, tuple[str, str]]()
     for at, piece in enumerate(pieces):
         for delta in parts.feed(piece, final=at == len(pieces) - 1):
             reasoning += delta.get("reasoning", "")

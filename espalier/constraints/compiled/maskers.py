@@ -10,7 +10,7 @@ from espalier.constraints.compiled.engines import Branches, Engine, NativeMachin
 from espalier.constraints.compiled.leaf import Leaf
 from espalier.constraints.compiled.mask_buffers import Masker, copied, place, word_rows
 from espalier.constraints.compiled.trie_masks import TimedMasks, Walked, WatchedMasks
-from espalier.constraints.compiled.vocab_trie import trie
+from espalier.constraints.compiled.vocab_trie import names_of, trie
 from espalier.constraints.compiled.watched import Timed, Watched
 from espalier.text.vocab import Vocab
 
@@ -130,7 +130,7 @@ def masker(engine: Engine, vocab: Vocab) -> Masker:
 
 def _native_masker(engine: NativeMachine, vocab: Vocab) -> Any:
     """The native masks of a machine over a vocabulary, made once."""
-    key = vocab.fingerprint
+    key = f"{vocab.fingerprint} {names_of(vocab)}"
     if key not in engine.maskers:
         engine.maskers[key] = _grammar.Masker(engine.native(), trie(vocab), sorted(vocab.end))
     return engine.maskers[key]

@@ -10,9 +10,22 @@ from espalier.constraints.special_bytes import bytes_of
 from espalier.text.vocab import Vocab
 
 
-@lru_cache(maxsize=16)
 def trie(vocab: Vocab) -> Any:
     """The native byte trie of a vocabulary, shared by all guides of the process."""
+    return _trie(vocab, names_of(vocab))
+
+
+def names_of(vocab: Vocab) -> tuple[str, ...]:
+    """The names of the special tokens: vocabularies that differ in them alone are equal, but not for guides.
+
+    >>> names_of(Vocab([b"a", None, None], end=[2], names={1: "<think>"}))
+    ('<think>', '<2>')
+    """
+    return tuple(map(vocab.name, sorted(vocab.special)))
+
+
+@lru_cache(maxsize=16)
+def _trie(vocab: Vocab, names: tuple[str, ...]) -> Any:
     return _grammar.Vocabulary(bytes_of(vocab))
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espalier.serving.http.tool_stream import ToolText
-from espalier.serving.http.tool_styles import HERMES, CallStyle
 
 _THINK, _THOUGHT = "<think>", "</think>"
 
@@ -20,16 +19,15 @@ class Parts:
     ([{'reasoning': 'Hm.', 'reasoning_content': 'Hm.'}], [{'content': 'Yes'}])
     """
 
-    tools: CallStyle | None = None
+    tools: str | None = None  # the format of calls, where there may be some
     thinks: str | None = None
     reasoning: str = ""
     content: str = ""
     calls: ToolText = field(init=False)
     _rest: str = ""
-    _told: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.calls = ToolText(self.tools or HERMES)
+        self.calls = ToolText(self.tools or "hermes")
 
     def feed(self, piece: str, final: bool = False) -> list[dict[str, Any]]:
         """The deltas of a further piece."""
@@ -39,17 +37,15 @@ class Parts:
             if new:
                 self.reasoning += new
                 deltas.append({"reasoning": new, "reasoning_content": new})
-        content, fragments = self.calls.feed(piece, final) if self.tools else (piece, [])
-        if content:
-            self.content += content
-            deltas.append({"content": content})
-        for index, name, arguments in fragments:
-            call: dict[str, Any] = {"index": index, "function": {"arguments": arguments}}
-            if index not in self._told:
-                self._told.add(index)
-                call |= {"id": self.calls.calls[index].id, "type": "function"}
-                call["function"] = {"name": name, "arguments": arguments}
-            deltas.append({"tool_calls": [call]})
+        if not self.tools:
+            if piece:
+                self.content += piece
+                deltas.append({"content": piece})
+            return deltas
+        for delta in self.calls.feed(piece, final):
+            self.reasoning += delta.get("reasoning", "")
+            self.content += delta.get("content", "")
+            deltas.append(delta)
         return deltas
 
     def _think(self, piece: str, final: bool) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.messages import messages_of
 from espalier.serving.http.request_fields import Chat, Completions, Shared
 from espalier.serving.http.response_format import guide_of
-from espalier.serving.http.tool_styles import HERMES, CallStyle, shows_tools, special_marks, style_of
+from espalier.serving.http.special_marks import THINKING, call_format, shows_tools, special_marks
 from espalier.serving.request_handle import Handle
 from espalier.serving.settings import Settings
 
@@ -34,7 +34,7 @@ class Asked:
     handles: list[Handle] = field(default_factory=list)
     n: int = 1
     shown: int = 1  # of n, for best_of
-    tools: CallStyle | None = None  # how calls are written, where there may be some
+    tools: str | None = None  # the format of calls, where there may be some, and of all of Harmony's messages
     marks: dict[int, str] = field(default_factory=dict)  # special tokens that say where reasoning and calls are
     thinks: str | None = None  # "inside": the prompt has opened a region of reasoning; "may": the text may
     logprobs: int | None = None
@@ -59,9 +59,10 @@ def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], Non
             raise wrong("best_of is at least n, and is not streamed; leave it out", "best_of")
         asked.n = body.best_of
     if isinstance(body, Chat):
-        asked.tools = style_of(lm) if body.tools and body.tool_choice != "none" else None
-        asked.thinks = thinking(lm, asked.prompts[0])
-        told = {_THINK: asked.thinks is not None, _THOUGHT: asked.thinks is not None}
+        calls, format = bool(body.tools) and body.tool_choice != "none", call_format(lm)
+        asked.tools = format if calls or format == "harmony" else None
+        asked.thinks = None if format == "harmony" else thinking(lm, asked.prompts[0])
+        told = dict.fromkeys(THINKING, asked.thinks is not None)
         asked.marks = {id: name for id, name in special_marks(lm.vocab).items() if told.get(name, asked.tools is not None)}
     asked.logprobs = logprobs_of(body, settings)
     own = body.espalier
@@ -72,7 +73,8 @@ def ask(engine: Engine, settings: Settings, body: Shared, made: Callable[[], Non
         asked.tools is not None and isinstance(body, Chat) and body.tool_choice in (None, "auto")
     )  # free text holds reasoning too
     thought = partial(_thought, thinks=asked.thinks, engine=engine) if asked.thinks is not None and not free else None
-    options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought, asked.tools or HERMES)}
+    tokens = {lm.vocab.name(id) for id in lm.vocab.special - lm.vocab.end}
+    options = options_of(body, lm) | {"n": asked.n, **guide_of(body, engine.limits.guide, thought, asked.tools, tokens)}
     scores = body.prompt_logprobs
     if isinstance(body, Completions) and body.echo and body.logprobs is not None:
         scores = max(scores or 0, body.logprobs)

@@ -12,7 +12,7 @@ from espalier.serving.http.logprobs import in_chat, in_completion, of_prompt
 from espalier.serving.http.reasoning_and_calls import Parts
 from espalier.serving.http.request_builder import Asked
 from espalier.serving.http.request_fields import Chat, Completions
-from espalier.serving.http.tool_styles import Spelled
+from espalier.serving.http.special_marks import Spelled
 from espalier.serving.request_handle import Done, Event, Text
 from espalier.text.vocab import Vocab
 

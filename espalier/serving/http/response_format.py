@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from espalier import constraints
 from espalier.constraints import Guide, Limits, Tag
+from espalier.constraints.tool_call_formats import messages
 from espalier.serving.http.failure import wrong
 from espalier.serving.http.request_fields import Chat, Format, Shared, Structured
-from espalier.serving.http.tool_stream import calls, parameters, tool_guide
-from espalier.serving.http.tool_styles import HERMES, CallStyle
+from espalier.serving.http.tool_stream import tool_guide
 
 Make = Callable[[], Guide]
 
 
 def guide_of(
-    body: Shared, limits: Limits, around: Callable[[Guide], Guide] | None = None, style: CallStyle = HERMES
+    body: Shared,
+    limits: Limits,
+    around: Callable[[Guide], Guide] | None = None,
+    format: str | None = None,
+    tokens: Collection[str] = (),
 ) -> dict[str, Any]:
     """The options of `lm.generate` that constrain a body's texts; none for free text. Raises `Failure` for two constraints.
 
     A schema becomes `schema=`, all else a guide in `constraint=`, which `around` puts into what stands around it. With tools
-    and a format an answer is either of that format, or calls.
+    and a format an answer is either of that format, or calls, which are written as `format` says with these special `tokens`.
     """
     named = [(name, make) for name, make in _named(body, limits) if make is not None]
     if len(named) > 1:
         names = " and ".join(name for name, _ in named)
         raise wrong(f"{names} were given, but a request has one constraint; leave one of them out", named[1][0])
     guide = _made(*named[0]) if named else None
-    if guide is not None and around is None and (plain := _schema_of(body)) and not (isinstance(body, Chat) and body.tools):
+    if guide is not None and format == "harmony":
+        guide = messages([], tokens, False, None, guide)
+    elif guide is not None and around is None and (plain := _schema_of(body)) and not (isinstance(body, Chat) and body.tools):
         return {"schema": plain[0]}
-    guide = _with_tools(body, guide, named[0][0] if named else "", limits, style)
+    guide = _with_tools(
+        body, guide, named[0][0] if named else "", partial(tool_guide, limits=limits, format=format or "hermes", tokens=tokens)
+    )
     return {} if guide is None else {"constraint": guide if around is None else around(guide)}
 
 
@@ -51,15 +60,16 @@ def _schema_of(body: Shared) -> tuple[Any] | None:
     return None
 
 
-def _with_tools(body: Shared, guide: Guide | None, name: str, limits: Limits, style: CallStyle) -> Guide | None:
+def _with_tools(body: Shared, guide: Guide | None, name: str, made: Callable[..., Guide | None]) -> Guide | None:
     tools = body.tools if isinstance(body, Chat) else None
     if isinstance(body, Chat) and tools:
         choice, parallel = body.tool_choice, body.parallel_tool_calls is not False
         if guide is None:
-            return tool_guide(tools, choice, parallel, limits, style)
+            return made(tools, choice, parallel)
         if choice in (None, "auto"):
-            given = {tool.function.name: parameters(tool) for tool in tools}
-            return guide | calls(given, parallel, limits, style)
+            called = made(tools, "required", parallel)
+            assert called is not None
+            return guide | called
         if choice != "none":
             raise wrong(f"tool_choice asks for a call, but {name} for another form; leave one of them out", "tool_choice")
     elif isinstance(body, Chat) and body.tool_choice not in (None, "none", "auto"):
