@@ -18,7 +18,7 @@ from espalier.models.kv.prefix_cache import PrefixCache
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
 from espalier.requests.options import Options
-from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, goes_on, raw
+from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, check_size, goes_on, raw
 from espalier.requests.request import Flat, Request, read
 from espalier.requests.running import Writing, begin
 from espalier.requests.text_logprobs import scored
@@ -90,6 +90,7 @@ class LanguageModel:
         Raises `InvalidInput` for an empty prompt and `ContextOverflow` for one that leaves no room for output.
         """
         check_prompt(prompt)
+        check_size(prompt, self.tokenizer, self.context)
         warn_unseen(self.tokenizer, tools, prompt)
         shown: dict[str, Any] = {"tools": tools, "template_args": template_args, "special_in_text": special_in_text}
         if isinstance(prompt, Prefix):

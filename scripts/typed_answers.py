@@ -1,6 +1,6 @@
 """Sixty prompts that ask for numbers, objects and lists under dict schemas and Pydantic models: what is finished, what is read.
 
-usage: python scripts/typed_answers.py [--tokens 60]
+usage: python scripts/typed_answers.py [--temperature 0] [--tokens 60] [--prompts 60]
 
 "before" is the specification's set of numbers without `in_time`, "after" what `lm.generate(schema=…)` does.
 """
@@ -64,11 +64,13 @@ def floats_for_integers(schema: Any, value: Any) -> int:
     return int(isinstance(value, float) and isinstance(schema, dict))
 
 
-def told(lm: es.LanguageModel, temperature: float, tokens: int, after: bool) -> str:
+def told(lm: es.LanguageModel, temperature: float, tokens: int, most: int, after: bool) -> str:
     """One line of the table."""
     finished = read = floats = hurried = total = 0
     for words, schema in ASKED:
-        prompts = [words.format(thing) for thing in THINGS]
+        prompts = [words.format(thing) for thing in THINGS][: most - total]
+        if not prompts:
+            break
         own: dict[str, Any] = {"schema": schema} if after else {"constraint": es.json_schema(schema)}
         reading: Callable[[Any], Any] = json.loads if not after else lambda text: text
         for out in lm.complete_all(prompts, temperature=temperature, seed=1, max_tokens=tokens, **own):
@@ -86,13 +88,14 @@ def told(lm: es.LanguageModel, temperature: float, tokens: int, after: bool) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--tokens", type=int, default=60)
-    tokens = parser.parse_args().tokens
+    parser.add_argument("--prompts", type=int, default=60, help="only the first so many")
+    asked = parser.parse_args()
     lm = es.load()
     print("| | temperature | finished | read, of the finished | floats for integers | hurried |\n|---|---|---|---|---|---|")
-    for temperature in (0.0, 0.8):
-        for after in (False, True):
-            print(told(lm, temperature, tokens, after), flush=True)
+    for after in (False, True):
+        print(told(lm, asked.temperature, asked.tokens, asked.prompts, after), flush=True)
 
 
 if __name__ == "__main__":

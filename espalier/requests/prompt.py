@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
-from espalier.errors import InvalidInput, expect
+from espalier.errors import ContextOverflow, InvalidInput, expect
 from espalier.prefix import Prefix
+from espalier.text.tokenizer import Tokenizer
 
 PROMPTS = "a text, es.raw(text), a list of messages such as [{'role': 'user', 'content': 'Hi'}], or a Prefix"
 Prompt: TypeAlias = "str | raw | Sequence[Mapping[str, Any]] | Prefix"
@@ -36,3 +37,20 @@ def check_prompt(prompt: object) -> None:
     if ids or hasattr(prompt, "__array__"):
         raise InvalidInput(f"the prompt was {type(prompt).__name__} of numbers; token ids become a prompt by es.Prefix(ids)")
     expect(prompt, (str, Prefix, Sequence), "the prompt", PROMPTS)
+
+
+def check_size(prompt: object, tokenizer: Tokenizer, context: int) -> None:
+    """Raise `ContextOverflow` for a text so long that the context cannot hold it, whatever its tokens are: before it is
+    split into them, which may take minutes."""
+    longest = tokenizer.longest
+    if isinstance(prompt, str):
+        texts: list[Any] = [prompt]
+    else:  # a template may leave out what an assistant said
+        messages = prompt if isinstance(prompt, list | tuple) else ()
+        texts = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") in ("user", "system")]
+    for text in texts:
+        if isinstance(text, str) and len(text) > context * longest:
+            raise ContextOverflow(
+                f"the prompt has {len(text)} characters, at least {len(text) // longest} tokens, but at most {context} fit, "
+                "output included; shorten it"
+            )

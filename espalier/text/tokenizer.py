@@ -94,6 +94,12 @@ class Tokenizer:
         return self._id("bos_token")
 
     @cached_property
+    def longest(self) -> int:
+        """At most so many characters of a text become one token; normalizers may write several as one."""
+        longest = max(map(len, self._backend.get_vocab(with_added_tokens=True)), default=1)
+        return max(1, longest) * (1 if self._backend.normalizer is None else 4)
+
+    @cached_property
     def _special(self) -> SpecialNames:
         return SpecialNames(self._backend)
 

@@ -12,6 +12,7 @@ from espalier.constraints import Guide
 from espalier.errors import LimitExceeded
 from espalier.lm import LanguageModel
 from espalier.prefix import Prefix
+from espalier.requests.prompt import check_size
 from espalier.serving.engine import Engine
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.messages import messages_of
@@ -188,6 +189,8 @@ def prompts_of(body: Shared, lm: LanguageModel) -> list[Prefix]:
             given = [given]
         if not given or not all(given):
             raise wrong("a prompt is empty; a model needs something to go on from", "prompt")
+        for each in given if body.truncate_prompt_tokens is None else ():
+            check_size(each, lm.tokenizer, lm.context)
         prompts = [lm.tokenizer.encode(each, special=True) if isinstance(each, str) else list(each) for each in given]
     for ids in prompts:
         for token in ids:
@@ -214,6 +217,8 @@ def chat_ids(body: Chat, lm: LanguageModel) -> list[int]:
     tools = body.tools or []
     shown = shows_tools(lm)
     turns = messages_of(body.messages, tools if body.tool_choice != "none" else [], shown)
+    if body.truncate_prompt_tokens is None:
+        check_size(turns, lm.tokenizer, lm.context)
     last = turns[-1]["role"] == "assistant" and not turns[-1].get("tool_calls")
     goes_on = body.continue_final_message if body.continue_final_message is not None else last
     if body.continue_final_message and body.add_generation_prompt:
