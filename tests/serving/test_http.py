@@ -354,3 +354,27 @@ def test_a_message_cannot_close_its_turn():
         assert not set(plain) & c.engine.lm.vocab.end
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("own", "bound"),
+    [
+        ({"search": "beam:100000"}, "64"),
+        ({"search": "beam:k=100_000"}, "64"),
+        ({"search": "adadec:0.9, beams=0xffff"}, "64"),
+        ({"search": "adadec:0.9, ahead=5000"}, "64"),
+        ({"search": "smc:1000000"}, "64"),
+        ({"shapers": {"adadec": {"beams": 5000}}}, "16"),
+        ({"shapers": {"adadec": [0.9, 2, 5000]}}, "16"),
+        ({"shapers": {"contrastive_search": [4000, 0.6]}}, "16"),
+    ],
+    ids=str,
+)
+def test_what_costs_rows_is_bounded(own, bound):
+    async def scenario() -> None:
+        async with client() as c:
+            answer = await c.post("/v1/completions", json={"prompt": "abc", "max_tokens": 2, "espalier": own})
+            assert answer.status_code == 422
+            assert f"at most {bound}" in answer.json()["error"]["message"]
+
+    asyncio.run(scenario())

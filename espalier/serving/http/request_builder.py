@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,6 +24,10 @@ from espalier.serving.request_handle import Handle
 from espalier.serving.settings import Settings
 
 WIDEST = 64  # hypotheses that a search keeps at most
+AHEAD = 16  # tokens that a shaper looks at, or looks ahead, at most
+_AHEAD = {"adadec", "contrastive_search"}  # shapers that compute rows of their own
+_NO_ROWS = {"budget", "memory", "seed"}  # whole numbers that cost no rows by themselves
+_WHOLE = re.compile(r"(?:(\w+)\s*=\s*)?(?<![\w.])(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|\d[\d_]*)(?![\w.])")
 _THINK, _THOUGHT = "<think>", "</think>"
 
 
@@ -150,13 +155,29 @@ def options_of(body: Shared, lm: LanguageModel) -> dict[str, Any]:
     if own is not None:
         found |= {"verifier": own.verifier, "decoder": own.search, "heal": own.heal}
         if own.search is not None:
+            narrow("espalier.search", own.search)
             width = getattr(catalogue.parse("decoder", own.search), "width", 1)
             if not isinstance(width, int) or width > WIDEST:
                 raise LimitExceeded(f"espalier.search: a search keeps at most {WIDEST} hypotheses here, not {width}")
         found["drafter"] = own.drafter
         found["shapers"] = [_shaper(name, arguments) for name, arguments in (own.shapers or {}).items()] or None
+        for shaper in found["shapers"] or ():
+            if isinstance(shaper, str) and shaper.partition(":")[0].strip() in _AHEAD:
+                narrow("espalier.shapers", shaper, AHEAD)
     given = {name: value for name, value in found.items() if value is not None}
     return given | ({"drafter": None} if given.get("drafter") == "none" else {})
+
+
+def narrow(place: str, said: str, most: int = WIDEST) -> None:
+    """Raises `LimitExceeded` where a whole number in the arguments of a search is larger: each costs rows at every token.
+
+    >>> narrow("espalier.search", "beam:64, alpha=1.0")
+    """
+    for name, number in _WHOLE.findall(said.partition(":")[2]):
+        digits = number.replace("_", "")
+        large = len(digits) > 18 or (int(digits, 0) if digits[1:2].isalpha() else int(digits)) > most
+        if large and name not in _NO_ROWS:
+            raise LimitExceeded(f"{place}: {said[:80]!r} has {number[:20]}; whole numbers are at most {most} here")
 
 
 def _shaper(name: str, arguments: Any) -> str:
