@@ -37,7 +37,8 @@ class Capabilities:
     `model.embed(tokens)` makes. `gradients`: rows are differentiable in them, and in keys and values that are given.
     `chunked`: a prompt is read in pieces (`model.prefill(x, rows)`). `shared`: parts read its keys and values where they lie
     (`model.sharing(layers)`); `sublayers`: attention and MLP of a layer may be left out apart; `exits`: it goes on from where
-    an early exit has come to (`model.exit(layer)`).
+    an early exit has come to (`model.exit(layer)`); `levels`: it keeps its
+    keys and values in two levels, of which a draft reads one (`model.upper()`).
 
     >>> import espalier as es
     >>> es.models.Table.random(vocab_size=4, depth=1, seed=0).capabilities.trees
@@ -58,6 +59,7 @@ class Capabilities:
     shared: bool = False
     sublayers: bool = False
     exits: bool = False
+    levels: bool = False
 
 
 def check_rows(rows: Any, name: str, count: int, vocab_size: int) -> None:

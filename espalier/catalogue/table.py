@@ -35,6 +35,7 @@ drafter  | propd       | drafting:ProPD          | top=1      | drafter, early
 drafter  | bandit      | drafting:BanditDrafter  | most=2     | drafters
 drafter  | lattice     | drafting:Lattice
 drafter  | limited     | drafting:Limited        |            | drafter, length
+drafter  | quantspec   | drafting:quantspec      |            | two_levels
 drafter  | tetris      | drafting:Tetris         |            | draft, capacity, tree
 verifier | sample_match| verification:SampleMatch
 verifier | greedy_match| verification:GreedyMatch

@@ -40,6 +40,7 @@ from espalier.drafting.retrieval.text_store import TextStore
 from espalier.drafting.self_draft.early_exit import DEL, early_exit
 from espalier.drafting.self_draft.propd import ProPD
 from espalier.drafting.self_draft.quantised import quantised
+from espalier.drafting.self_draft.quantspec import quantspec
 from espalier.drafting.self_draft.skip_layers import SkipSearch, best_skip, skip_layers
 from espalier.drafting.self_draft.swift import SWIFT
 from espalier.drafting.trees.beam_tree import Beam, OptTree
@@ -135,5 +136,6 @@ __all__ = [
     "hybrid",
     "pass_curve",
     "quantised",
+    "quantspec",
     "skip_layers",
 ]

@@ -149,7 +149,7 @@ def test_candidates_come_from_the_targets_last_row_too():
     draft = Draft(x)
     rows = Rows(torch.tensor([[0.0, 9.0, 0, 0, 0, 0]]), [x])
     tree.observe(x + 1, draft, rows)
-    [grown] = es.run(d.growth.grow(SMALL, x + 1, tree, d.Constant(1), es.Rng(0)))
+    [grown] = es.run(d.policies.grow(SMALL, x + 1, tree, d.Constant(1), es.Rng(0)))
     own = SMALL.forward([x + 1], frozenset()).logits[0].softmax(-1)
     assert torch.allclose(grown.laws[0].q.double(), (0.5 * own + 0.5 * rows[0].probs()).double())
     make = lambda: Grown(es.models.Table.random(3, 1, 8), d.KConfig((2, 1), last_row=0.4), d.Constant(2))  # noqa: E731

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 
 from layered import Layers
+from toys import transformer
 
 import espalier as es
 from espalier import catalogue
@@ -28,6 +29,7 @@ TEXTS = [[0, 1, 0, 0, 1, 1, 0, 1], [1, 0, 0, 0, 1]]
 LAYERED = Layers([es.models.Table.random(V, 2, seed=30 + layer) for layer in range(3)], VOCAB)
 SMALL = es.models.Table.random(V, 1, seed=8)
 MIDDLE = es.models.Table.random(V, 2, seed=12)
+TWO_LEVELS = es.models.TwoLevelTransformer(transformer(vocab_size=V), group=4)
 FOREIGN = es.models.Table.random(OTHER.size, 1, seed=5, vocab=OTHER)
 
 
@@ -66,6 +68,7 @@ OBJECTS: dict[str, Callable[[], object]] = {  # what the examples of the catalog
     "middle": lambda: MIDDLE,
     "early": lambda: MIDDLE,
     "foreign": lambda: FOREIGN,
+    "two_levels": lambda: TWO_LEVELS,
     "vocab": lambda: VOCAB,
     "guide": lambda: es.regex("(ab)*"),
     "drafter": lambda: d.DraftModel(SMALL, tree=d.KConfig((2, 1), kind="deterministic")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from copy import copy
 
 from torch import Tensor
 
@@ -40,7 +41,9 @@ class KConfig(TreePolicy):
         self._last: Tensor | None = None
 
     def begin(self, x: Prefix) -> KConfig:
-        return KConfig(self.children, self.kind, self.last_row)
+        fresh = copy(self)  # of a subclass too
+        fresh._last = None
+        return fresh
 
     def grow(self, growth: Growth) -> Generator[Sequence[int], None, None]:
         level = [0]
