@@ -11,6 +11,7 @@ from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import Tensor
 
     from espalier.rows import Limit
@@ -202,6 +203,12 @@ class StateLimit:
         if self._mask is None:
             self._mask = self._made()
         return self._mask
+
+    def bits(self) -> ndarray | None:
+        """The mask as a bitmap, where the constraint writes it as one; None goes by `mask`."""
+        made = getattr(self.constraint, "bits", None)
+        found: ndarray | None = None if made is None or self.state is None or self.shut else made(self.state)
+        return found
 
     def hint(self) -> Tensor | None:
         """What is certainly refused (False), where there is no mask but a part of the constraint has one."""

@@ -21,7 +21,8 @@ using namespace nb::literals;
 
 namespace {
 
-// One token of each row, by one flip each; -1 where nothing can be drawn. The rows are shared among the team if there
+// One token of each row, by one flip each; -1 where nothing can be drawn. A mask is a bitmap of whole words of 32 bits.
+// The rows are shared among the team if there
 // are many.
 std::vector<int> draw_rows(const Table& rows, const std::vector<std::optional<Bytes>>& masks,
                            const std::vector<std::vector<std::int32_t>>& refused,
@@ -38,7 +39,7 @@ std::vector<int> draw_rows(const Table& rows, const std::vector<std::optional<By
   }
   std::vector<const std::uint8_t*> mask(n);
   for (std::size_t i = 0; i < n; ++i) {
-    check(!masks[i] || masks[i]->shape(0) == width, "a mask has another length than its row");
+    check(!masks[i] || masks[i]->shape(0) == (width + 31) / 32 * 4, "a mask has another length than its row");
     mask[i] = masks[i] ? masks[i]->data() : nullptr;
     for (const std::int32_t token : refused[i])
       check(token >= 0 && static_cast<std::size_t>(token) < width, "no such token");
@@ -48,7 +49,7 @@ std::vector<int> draw_rows(const Table& rows, const std::vector<std::optional<By
   const Kernels* kernels = &chosen();
   const auto one = [&](std::size_t i) {
     static thread_local std::vector<float> room;
-    if (room.size() < 2 * width + 64) room.resize(2 * width + 64);
+    if (const std::size_t needed = 2 * width + width / 32 + 128; room.size() < needed) room.resize(needed);
     tokens[i] = kernels->draw(logits + i * width, static_cast<int>(width), mask[i], refused[i].data(),
                               static_cast<int>(refused[i].size()), reshape.data(), static_cast<int>(reshape.size()),
                               flips[i], room.data());

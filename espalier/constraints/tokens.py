@@ -10,6 +10,7 @@ from espalier.text.vocab import Vocab
 from espalier.token_constraint import TokenConstraint
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import Tensor
 
     from espalier.constraints.guide import Guide
@@ -52,18 +53,28 @@ class TokenGuide(TokenConstraint):
         """bool [V]: the tokens that may follow; None if a part of the guide is lazy."""
         return None if self.guide.engine.lazy else self.filled(state)
 
+    def bits(self, state: Any) -> ndarray | None:
+        """The mask as bytes of eight tokens each, the first one lowest, in whole words of 32; None like `mask`."""
+        return None if self.guide.engine.lazy else self._words(state).view("uint8")
+
     def hint(self, state: Any) -> Tensor | None:
         """bool [V]: the mask of the parts that are not lazy."""
         return self.filled(state, self._masks.fill_known)
 
     def filled(self, state: Any, fill: Callable[[Any, Any], None] | None = None) -> Tensor:
         """The same, made whatever it costs."""
+        import numpy as np
         import torch
 
-        words = torch.zeros(self._masks.words, dtype=torch.int32)
+        bits = np.unpackbits(self._words(state, fill).view("uint8"), count=self.vocab.size, bitorder="little")
+        return torch.from_numpy(bits).view(torch.bool)
+
+    def _words(self, state: Any, fill: Callable[[Any, Any], None] | None = None) -> ndarray:
+        import numpy as np
+
+        words = np.zeros(self._masks.words, np.int32)
         (fill or self._masks.fill)(state, words)
-        bits = (words[:, None] >> torch.arange(32, dtype=torch.int32)) & 1
-        return bits.flatten()[: self.vocab.size].bool()
+        return words
 
     def forced(self, state: Any) -> bytes:
         """The bytes that every continuation begins with (b"" after an end token)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,25 +50,27 @@ def draw(rows: Rows, rngs: Sequence[Rng]) -> list[int]:
     steps, limits = steps_of(rows.logits, rows.after), rows.limits if rows.limits is not None else [None] * len(rows)
     checks = all(shaper.elementwise for shaper in rows.after)
     readable = steps is None or any(type(rng) is not Rng for rng in rngs)
-    if readable or not (checks or all(limit is None or limit.mask() is not None for limit in limits)):
+    masks: list[Any] = [None if checks or readable or limit is None else _bits(limit) for limit in limits]
+    if readable or not (checks or all(limit is None or mask is not None for limit, mask in zip(limits, masks, strict=True))):
         return [row.draw(rng) for row, rng in zip(rows, rngs, strict=True)]
-    found = _drawn(rows.logits, limits, steps or [], rngs, checks)
+    found = _drawn(rows.logits, limits, steps or [], rngs, masks)
     return [rngs[i].categorical(rows[i].probs()) if token is None else token for i, token in enumerate(found)]
 
 
-def _drawn(logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: Sequence[Rng], checks: bool) -> list[int | None]:
+def _drawn(
+    logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: Sequence[Rng], masks: list[Any]
+) -> list[int | None]:
     """A token for each row of `logits` [N, V], None where none can be drawn.
 
-    With `checks` a token is drawn first and asked about then: one that is refused has its weight made zero, and the rest is
-    drawn again, which leaves the law restricted to the allowed tokens. After a few refusals the mask takes over.
+    Under a limit whose mask is not among `masks` a token is drawn first and asked about then: one that is refused has its
+    weight made zero, and the rest is drawn again, which leaves the law restricted to the allowed tokens. After a few refusals
+    the mask takes over.
     """
     refused: list[list[int]] = [[] for _ in rngs]
     found: list[int | None] = [None] * len(rngs)
-    masked = [limit is not None and not checks for limit in limits]
-    hints: dict[int, Any] = {}  # what parts of a limit without a mask refuse
+    masked = [mask is not None for mask in masks]
     waiting = list(range(len(rngs)))
     while waiting:
-        masks = [_mask(limit) if masked[i] and limit else hints.get(i) for i, limit in enumerate(limits)]
         tokens = _kernel(logits, waiting, masks, refused, steps, [rngs[i] for i in waiting])
         again = []
         for i, token in zip(waiting, tokens, strict=True):
@@ -78,24 +81,32 @@ def _drawn(logits: Tensor, limits: Sequence[Limit | None], steps: Steps, rngs: S
                 found[i] = token
                 continue
             refused[i].append(token)
-            if len(refused[i]) == CHECKS and limit.mask() is not None:
-                masked[i], refused[i] = True, []
+            if len(refused[i]) == CHECKS and (mask := _bits(limit)) is not None:
+                masks[i], masked[i], refused[i] = mask, True, []
             elif len(refused[i]) == CHECKS:
-                hints[i] = _hint(limit)
+                masks[i] = _hint(limit)  # what parts of it refuse
             again.append(i)
         waiting = again
     return found
 
 
-def _mask(limit: Limit) -> Any:
-    mask = limit.mask()
-    return None if mask is None else mask.contiguous().view(torch.uint8).numpy()
+def _bits(limit: Limit) -> Any:
+    """The mask of a limit as bytes of eight tokens each, in whole words of 32; None if there is none."""
+    made = getattr(limit, "bits", None)
+    bits = made() if made is not None else None
+    return bits if bits is not None else _packed(limit.mask())
+
+
+def _packed(mask: Tensor | None) -> Any:
+    if mask is None:
+        return None
+    packed = np.packbits(mask.numpy(), bitorder="little")
+    return packed if len(packed) % 4 == 0 else np.concatenate([packed, np.zeros(-len(packed) % 4, np.uint8)])
 
 
 def _hint(limit: Limit) -> Any:
     hint = getattr(limit, "hint", None)
-    known = hint() if hint is not None else None
-    return None if known is None else known.contiguous().view(torch.uint8).numpy()
+    return _packed(hint() if hint is not None else None)
 
 
 def _kernel(
@@ -111,9 +122,12 @@ def draw_one(row: Row, rng: Rng) -> int | None:
     """What `draw` gives for one row; None, and no flip taken, if it must be drawn the readable way."""
     steps = steps_of(row.logits, row.after) if type(rng) is Rng else None
     checks = all(shaper.elementwise for shaper in row.after)
-    if steps is None or not (checks or row.limit is None or row.limit.mask() is not None):
+    if steps is None:
         return None
-    [token] = _drawn(row.logits[None], [row.limit], steps, [rng], checks)
+    mask = None if checks or row.limit is None else _bits(row.limit)
+    if not (checks or row.limit is None or mask is not None):
+        return None
+    [token] = _drawn(row.logits[None], [row.limit], steps, [rng], [mask])
     return rng.categorical(row.probs()) if token is None else token
 
 
