@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from espalier.models.executors import batched_rows, native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.text.vocab import Vocab
+from espalier.token_constraint import StateLimit, token_constraint
 
 V = 4099  # longer than what goes the readable way, and no whole number of vectors
 SHAPERS = {
@@ -142,3 +145,38 @@ def test_short_rows_draw_as_each_row_does():
     for after in itertools.chain(SHAPERS.values(), [(es.temperature(0.5), es.typical(0.9))] if hasattr(es, "typical") else []):
         rows = Rows(logits, [Prefix([i]) for i in range(40)], after=tuple(after))
         assert rows.draw([Rng(i) for i in range(40)]) == [row.draw(Rng(i)) for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    "after", [(es.top_p(0.5),), (es.top_p(0.97),), (es.top_k(3000),), (es.top_k(2), es.top_p(0.3))], ids=str
+)
+def test_truncation_keeps_the_readable_way_s_tokens(after, instructions):
+    """Flat rows, rows of one number only and of two, far below a mask or not: the same tokens are left, by many flips."""
+    bits = torch.Generator().manual_seed(3)
+    flat = torch.randn(V, generator=bits)
+    two = (torch.rand(V, generator=bits) < 0.5).float()
+    logits = torch.stack([flat, torch.zeros(V), two, two * 30])
+    limits = [None, Some(torch.arange(V) >= 2048), Some(torch.rand(V, generator=bits) < 0.3), None]
+    rows = Rows(logits, [Prefix([i]) for i in range(4)], limits=limits, after=after)
+    for i, row in enumerate(rows):
+        drawn = {rows[i].draw(Rng(seed)) for seed in range(200)}
+        kept = set((row.dense() > -math.inf).nonzero().flatten().tolist())
+        assert drawn <= kept
+        assert len(drawn) > min(len(kept), 120) / 2
+
+
+def test_a_guide_s_bitmap_is_its_mask(instructions):
+    vocab = Vocab([bytes([97 + i % 26, 97 + i // 26 % 26, 97 + i // 676]) for i in range(V - 1)] + [None], end=[V - 1])
+    law = token_constraint(es.regex("[a-f]{3,9}"), vocab)
+    mask, packed = law.mask(law.start()), law.bits(law.start())
+    assert torch.equal(mask, torch.from_numpy(numpy.unpackbits(packed, bitorder="little")[:V]).bool())
+    assert int(mask.sum()) == 216
+    limits = [StateLimit(law, law.start(), shut, V) for shut in (frozenset[int](), frozenset([0, 1, 2]))]
+    after = (es.temperature(0.8), es.top_p(0.9))
+    logits = torch.randn(2, V, generator=torch.Generator().manual_seed(0))
+    with_bits = Rows(logits, [Prefix([0]), Prefix([1])], limits=limits, after=after)
+    plain = with_bits.limited([Some(limit.mask()) for limit in limits])
+    for seed in range(20):
+        drawn = with_bits.draw([Rng(seed), Rng(seed)])
+        assert drawn == plain.draw([Rng(seed), Rng(seed)])
+        assert all(limit.mask()[token] for limit, token in zip(limits, drawn, strict=True))
