@@ -122,3 +122,18 @@ def test_strings_that_were_there_are_one_list_of_words() -> None:
     guide = es.json_schema(schema)
     assert guide.matches(b'["a","b","\\u0063"]')
     assert not guide.matches(b'["a","c","\\u0063"]')
+
+
+def test_words_less_other_words() -> None:
+    """An enumeration beside many words that it may not be, and a length: exactly the words that are left."""
+    words = [f"w{i}" for i in range(60)] + ["longer word", 'a"quote']
+    banned = [{"not": {"const": w}} for w in words[:40]] + [{"not": {"enum": ["w41", "w43", "never listed"]}}]
+    schema = {"enum": words, "allOf": [*banned, {"maxLength": 8}]}
+    masks = es.masks(es.json_schema(json.dumps(schema)), BYTES)
+
+    def taken(word: str) -> bool:
+        cursor = masks.start(np.zeros(9, dtype=np.int32))
+        return all(cursor.commit(byte) for byte in json.dumps(word).encode()) and cursor.accepts()
+
+    left = {w for w in words if taken(w)}
+    assert left == set(words[40:]) - {"w41", "w43", "longer word"}

@@ -2,6 +2,7 @@
 #include "json/expand/scalars.hpp"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "json/expand/spelling.hpp"
 
@@ -61,6 +62,26 @@ const std::vector<std::string>* Scalars::finite(Formula f) const {
   return nullptr;
 }
 
+// Those of the words for which the formula holds. What it forbids word by word is one set: n words beside n others that
+// they must not be are not n² questions.
+std::vector<std::string_view> Scalars::holding(Formula f, const std::vector<std::string>& words) {
+  if (f_[f].is == Is::Text) return {words.begin(), words.end()};
+  std::unordered_set<std::string_view> forbidden;
+  std::vector<Formula> others;
+  for (const Formula p : f_.conjuncts(f)) {
+    const Formula inner = f_[p].is == Is::Not ? f_.operands(p)[0] : p;
+    const auto* listed = inner != p && f_[inner].is == Is::Text ? expander_.words(f_[inner].a) : nullptr;
+    if (listed) forbidden.insert(listed->begin(), listed->end());
+    else others.push_back(p);
+  }
+  const Formula rest = f_.all(std::move(others));
+  std::vector<std::string_view> out;
+  for (const std::string& w : words) {
+    if (!forbidden.contains(w) && text_holds(rest, w)) out.push_back(w);
+  }
+  return out;
+}
+
 // With the quotes. Enumerated strings have their usual spelling only, so that their text is forced; all others any.
 Re Scalars::strings(Formula f) {
   if (f == kFalse) return re::kEmpty;
@@ -73,9 +94,7 @@ Re Scalars::strings(Formula f) {
       rest.push_back(text_of(a));
       continue;
     }
-    const bool all = f_[a].is == Is::Text;
-    for (const std::string& w : *words) {
-      if (!all && !text_holds(a, w)) continue;
+    for (const std::string_view w : holding(a, *words)) {
       for (const std::string& s : spellings(w)) spelled.push_back(re::word(s));
     }
   }

@@ -32,6 +32,7 @@ class Scalars {
   bool finite(Formula, std::vector<Decimal>& numbers) const;
 
  private:
+  std::vector<std::string_view> holding(Formula, const std::vector<std::string>& words);
   Re strings(Formula);
   Re numbers(Formula, bool& exact);
   Re spelled_numbers(Formula, bool& exact);
