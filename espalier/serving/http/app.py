@@ -96,7 +96,7 @@ class Endpoints:
     async def answer(self, request: Request, kind: type[Shared], form: type[Answer]) -> Any:
         """The answer to a body of this kind, whole or as a stream."""
         engine, settings = self.engine, self.settings
-        engine.check_open()  # before anything is read: refusing is quick, however many come
+        engine.check_open(len(self._coming))  # before anything is read: refusing is quick, however many come
         given = await json_body(request, settings)
         body = self._body(kind, given)
         engine.check_open(len(self._coming))
