@@ -70,6 +70,7 @@ class Handle:
         """A further event; where many wait to be read, pieces of a text are joined."""
         with self._changed:
             last = self._events[-1] if self._events else None
+            fresh = last is None  # else whoever waits was told already, and has not come yet
             if (
                 len(self._events) >= _LOOSE
                 and isinstance(event, Text)
@@ -80,7 +81,8 @@ class Handle:
                 self._events[-1] = Text(*joined, event.branch)
             else:
                 self._events.append(event)
-            self._tell()
+            if fresh:
+                self._tell()
 
     def finish(self, completion: Completion | None, error: BaseException | None = None) -> None:
         """The end: a completion, or what the request failed with. Only the first end counts."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @cache
-def _openmp() -> ctypes.CDLL | None:
+def _openmp() -> ctypes.PyDLL | None:
     """The OpenMP library that torch has loaded; None if it shares its work by other means."""
     import torch
 
@@ -18,7 +18,7 @@ def _openmp() -> ctypes.CDLL | None:
     names = [str(path) for kind in ("libgomp*", "libiomp*", "libomp*") for path in sorted(beside.glob(kind))]
     for name in [*names, "libgomp.so.1", "libiomp5.so", "libomp.so", "libomp.dylib"]:
         try:
-            found = ctypes.CDLL(name, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_LAZY", 0))
+            found = ctypes.PyDLL(name, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_LAZY", 0))
             found.omp_set_num_threads, found.omp_get_max_threads  # noqa: B018 - raises AttributeError where they are missing
         except (OSError, AttributeError):
             continue
@@ -27,7 +27,7 @@ def _openmp() -> ctypes.CDLL | None:
     return None
 
 
-def _counts(library: ctypes.CDLL) -> bool:
+def _counts(library: ctypes.PyDLL) -> bool:
     """Whether this is the library whose number torch asks for."""
     import torch
 
