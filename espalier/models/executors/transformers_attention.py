@@ -1,4 +1,4 @@
-"""Attention over our keys and values, as transformers' attention and mask registries want it (see `hf.py`)."""
+"""Attention over our keys and values, as transformers' attention and mask registries want it (see `transformers.py`)."""
 
 from __future__ import annotations
 
