@@ -1,5 +1,7 @@
 """Three Python functions as tools: the model writes calls under their types, and they are run."""
 
+from collections.abc import Callable
+
 import espalier as es
 
 
@@ -18,7 +20,7 @@ def remind(text: str, hour: int) -> str:
     return f"{hour}:00 {text}"
 
 
-TOOLS = [weather, convert, remind]
+TOOLS: list[Callable[..., str]] = [weather, convert, remind]
 SHOWN = {  # a small model learns from examples what a template with tools tells a larger one
     "What is the weather in Rome for 2 days?": '{"name": "weather", "arguments": {"city": "Rome", "days": 2}}',
     "Convert 9 from JPY to GBP.": '{"name": "convert", "arguments": {"amount": 9, "source": "JPY", "target": "GBP"}}',

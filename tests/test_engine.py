@@ -202,6 +202,7 @@ def test_after_an_interrupt_the_others_go_on() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one may hit while garbage is collected
 def test_interrupts_at_any_moment_leave_tables_whole() -> None:
     lm, rng = random_lm(), random.Random(0)
     schema = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 99}}, "required": ["a"]}

@@ -186,7 +186,7 @@ def test_growth_moves_nothing_and_shrinking_only_what_lives() -> None:
 
 
 def test_where_no_addresses_can_be_set_aside_a_pool_grows_by_copying(monkeypatch) -> None:
-    monkeypatch.setattr("espalier.models.kv.memory._LARGEST", 0)
+    monkeypatch.setattr("espalier.models.kv.growing_memory._LARGEST", 0)
     kv = pool()
     x = Prefix(range(10))
     ask(kv, x)

@@ -74,7 +74,11 @@ class HuggingFace:
         if start is not None:
             raise InvalidInput(f"{type(self._model).__name__} runs from its tokens on; only the library's own executors go on")
         columns, distance = visible(rows)
-        at = {name: torch.from_numpy(array.astype(np.int64)).to(self.device) for name, array in vars(rows).items()}
+        at = {
+            name: torch.from_numpy(array.astype(np.int64)).to(self.device)
+            for name, array in vars(rows).items()
+            if isinstance(array, np.ndarray)
+        }
         places = np.zeros(len(columns), np.int64)
         where = distance >= 0
         places[np.nonzero(where)[1]] = (rows.positions[:, None] - distance)[where]

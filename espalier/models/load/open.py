@@ -182,7 +182,8 @@ def _format(weights: Weights, title: str, device: torch.device, context: int | N
     kernels = False
     if device.type == "cpu" and not eager and "quantization_config" not in weights.config:
         with suppress(NotOurs):  # transformers runs it
-            kernels = native.runs(Config.from_hf(weights.config, title, context)) and native.quick()
+            where = title if weights.folder is None else str(weights.folder / "config.json")
+            kernels = native.runs(Config.from_hf(weights.config, where, context)) and native.quick()
         if kernels:
             name, why = packed.noted_of(weights, "format", lambda: _said(fitting(weights.tensors, device)))
             return getattr(torch, name), why

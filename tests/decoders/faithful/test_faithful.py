@@ -251,7 +251,7 @@ def test_nothing_inexact_may_call_itself_exact(monkeypatch):
     case = (0.01, 3, 0.9)
     _law, reliable = of_first(*case, methods=("asap",))["asap"]
     assert reliable == 0
-    monkeypatch.setattr("espalier.decoders.faithful.sampling._EXACT", ("cars", "ars", "reject", "asap"))
+    monkeypatch.setattr("espalier.decoders.faithful.samples._EXACT", ("cars", "ars", "reject", "asap"))
     firsts = {}
     lm, guide = hard(*case)
     mass = enumerated(lm, guide, limit=5)
