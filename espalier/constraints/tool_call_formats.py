@@ -60,7 +60,7 @@ def either(guides: Sequence[Guide]) -> Guide:
 def spelt(text: str, tokens: Collection[str]) -> Guide:
     """The guide of one text, in which the names of special tokens are these tokens.
 
-    >>> from espalier.constraints import spelled
+    >>> from espalier.constraints.special_bytes import spelled
     >>> spelt("<|call|>", ["<|call|>"]).matches(spelled(3, "<|call|>")), spelt("<|call|>", []).matches(b"<|call|>")
     (True, True)
     """

@@ -71,9 +71,10 @@ class Within:
 
 
 class InTime(TokenConstraint):
-    """A guide over a vocabulary and what is left of a budget. States are (the guide's state, tokens left).
+    """A guide over a vocabulary and what is left of a budget. States are (the guide's state, tokens left, the way to it).
 
-    `spoke` holds the states at which a token that the guide allows was refused because no text would end in time.
+    `spoke` holds the ways to states at which a token that the guide allows was refused because no text would end in time. A
+    way is a number made of its tokens, for the engine's states are others once it has forgotten what it knew.
     """
 
     def __init__(self, guide: Guide, vocab: Vocab, tokens: int) -> None:
@@ -81,7 +82,7 @@ class InTime(TokenConstraint):
         self.exactness = guide.engine.exactness
         self._law = TokenGuide(guide, vocab)
         self._owed = owed(guide, vocab)
-        self.spoke: set[Any] = set()
+        self.spoke: set[int] = set()
 
     @property
     def possible(self) -> bool:
@@ -96,17 +97,17 @@ class InTime(TokenConstraint):
                 f"{self.guide.engine.label}: no text of it is finished within {self.tokens} tokens; it needs at least {least}, "
                 "raise max_tokens"
             )
-        return state, self.tokens
+        return state, self.tokens, 0
 
     def advance(self, state: Any, token: int) -> Any | None:
-        inner, left = state
+        inner, left, way = state
         after = self._law.advance(inner, token) if left > 0 else None
         if after is None:
             return None
         if not self._owed.fits(after, left - 1):
-            self.spoke.add(state)
+            self.spoke.add(way)
             return None
-        return after, left - 1
+        return after, left - 1, hash((way, token))
 
     def accepts(self, state: Any) -> bool:
         """Whether the text may end here (or has ended)."""
@@ -115,7 +116,7 @@ class InTime(TokenConstraint):
     def mask(self, state: Any) -> Tensor:
         import torch
 
-        inner, left = state
+        inner, left, behind = state
         if left <= 0 or inner == _grammar.ENDED:
             return torch.zeros(self.vocab.size, dtype=torch.bool)
         if self._owed.far(inner, left):
@@ -127,16 +128,14 @@ class InTime(TokenConstraint):
             fits = np.isin(np.arange(self.vocab.size), way) if way else allowed.numpy()
         found = torch.from_numpy(fits)
         if not torch.equal(found, allowed):
-            self.spoke.add(state)
+            self.spoke.add(behind)
         return found
 
     def hurried(self, tokens: list[int]) -> bool:
         """Whether the budget had a say in a text: somewhere on its way a token was refused because of it."""
-        state: Any = self.start()
+        way = 0
         for token in tokens:
-            if state in self.spoke:
+            if way in self.spoke:
                 return True
-            state = self.advance(state, token)
-            if state is None:
-                return True
+            way = hash((way, token))
         return False

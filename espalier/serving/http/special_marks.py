@@ -30,10 +30,10 @@ def call_format(lm: LanguageModel) -> str:
 class Spelled:
     """Text as it comes, with the names of special marks where their tokens stand.
 
-    >>> vocab = Vocab([b"a", b"b", None], names={2: "<think>"})
+    >>> vocab = Vocab([b"a", b"b", None], names={2: "</think>"})
     >>> text = Spelled(vocab, special_marks(vocab))
     >>> text.feed("a", [0, 2]), text.feed("b", [1])
-    ('a<think>', 'b')
+    ('a</think>', 'b')
     """
 
     def __init__(self, vocab: Vocab, marks: dict[int, str]) -> None:
