@@ -43,6 +43,9 @@ _LATE = {
 }
 
 
+_BESIDE_REF = frozenset(("$ref", "$schema", "id", "$id", "definitions", "$defs"))  # where nothing else counts
+
+
 class Keyword(NamedTuple):
     """One keyword of a schema: where it stands (a JSON pointer) and what becomes of it."""
 
@@ -75,8 +78,26 @@ def late(schema: Any) -> frozenset[str]:
     >>> sorted(late({"items": {"not": {"type": "null"}}, "uniqueItems": True}))
     ['not', 'uniqueItems']
     """
-    found = explain(schema, formats="annotate")
-    return frozenset(k.keyword for k in found if k.treatment == "approximated")
+    if isinstance(schema, str) and "\\u" not in schema and not any(f'"{name}"' in schema for name in (*_LATE, "multipleOf")):
+        return frozenset()  # most schemas have none of these words, and the walk costs more than the rest of compiling them
+    found: set[str] = set()
+    _collect_late(json.loads(Schema(schema).text if not isinstance(schema, str) else schema), "", found)
+    return frozenset(found)
+
+
+def _collect_late(schema: Any, draft: str, found: set[str]) -> None:
+    """What `_walk` would say is approximated, without a line for each keyword."""
+    if not isinstance(schema, dict):
+        return
+    named = schema.get("$schema")
+    draft = named if isinstance(named, str) else draft
+    alone = isinstance(schema.get("$ref"), str) and _grammar.schema_ref_alone(draft)
+    for keyword, value in schema.items():
+        if not (alone and keyword not in _BESIDE_REF) and _grammar.schema_knows(draft, keyword):
+            if (keyword in _LATE and value is not False) or (keyword == "multipleOf" and _uneven(value)):
+                found.add(keyword)
+            for _, inner in _inner(keyword, value):
+                _collect_late(inner, draft, found)
 
 
 def _walk(schema: Any, where: str, asserted: bool, draft: str) -> Iterator[Keyword]:
@@ -88,21 +109,27 @@ def _walk(schema: Any, where: str, asserted: bool, draft: str) -> Iterator[Keywo
     alone = isinstance(schema.get("$ref"), str) and _grammar.schema_ref_alone(draft)
     for keyword, value in schema.items():
         below = f"{where}/{_escape(keyword)}"
-        if alone and keyword not in ("$ref", "$schema", "id", "$id", "definitions", "$defs"):
+        if alone and keyword not in _BESIDE_REF:
             yield Keyword(below, keyword, "annotation", f"in {draft} nothing beside a $ref counts")
             continue
         if not _grammar.schema_knows(draft, keyword):
             yield Keyword(below, keyword, "annotation", f"{draft} has no such keyword")
             continue
         yield _treatment(keyword, value, below, asserted)
-        if keyword in MAPS or keyword == "dependencies":
-            for name, inner in value.items() if isinstance(value, dict) else ():
-                yield from _walk(inner, f"{below}/{_escape(name)}", asserted, draft)
-        elif isinstance(value, list) and (keyword in LISTS or keyword == "items"):
-            for i, inner in enumerate(value):
-                yield from _walk(inner, f"{below}/{i}", asserted, draft)
-        elif keyword in ONES or keyword == "items":
-            yield from _walk(value, below, asserted, draft)
+        for name, inner in _inner(keyword, value):
+            yield from _walk(inner, below + name, asserted, draft)
+
+
+def _inner(keyword: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The schemas below a keyword, each with what its place adds."""
+    if keyword in MAPS or keyword == "dependencies":
+        for name, inner in value.items() if isinstance(value, dict) else ():
+            yield "/" + _escape(name), inner
+    elif isinstance(value, list) and (keyword in LISTS or keyword == "items"):
+        for i, inner in enumerate(value):
+            yield f"/{i}", inner
+    elif keyword in ONES or keyword == "items":
+        yield "", value
 
 
 def _treatment(keyword: str, value: Any, where: str, asserted: bool) -> Keyword:
@@ -113,7 +140,7 @@ def _treatment(keyword: str, value: Any, where: str, asserted: bool) -> Keyword:
             return Keyword(where, keyword, "approximated", _NEARLY[value])
         known = value in _FORMATS
         return Keyword(where, keyword, "enforced" if known else "annotation", "" if known else f"{value!r} is no known format")
-    if keyword == "multipleOf" and str(value).strip("0.").rstrip("0") not in ("1", ""):
+    if keyword == "multipleOf" and _uneven(value):
         why = "decided when the number ends; with bounds, a beginning that has no end may be allowed"
         return Keyword(where, keyword, "approximated", why)
     if keyword in _LATE and value is not False:
@@ -122,6 +149,11 @@ def _treatment(keyword: str, value: Any, where: str, asserted: bool) -> Keyword:
         return Keyword(where, keyword, "enforced")
     known = keyword in KEYWORDS or keyword.startswith(("$", "x-"))
     return Keyword(where, keyword, "annotation", "" if known else "no keyword of JSON Schema: it says nothing of a value")
+
+
+def _uneven(step: Any) -> bool:
+    """Whether multiples of it cannot be told by their last digits."""
+    return str(step).strip("0.").rstrip("0") not in ("1", "")
 
 
 def _escape(name: str) -> str:

@@ -58,21 +58,29 @@ def silent(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if not todo:
             return
         where, part = todo.pop()
-        if not isinstance(part, Mapping) or "$ref" in part:
+        if not _object(part) or "$ref" in part:
             continue
         if why := _silence(part):
             yield where, why
         for name in ("properties", "$defs", "definitions"):
             inner = part.get(name)
-            todo += [(f"{where}/{name}/{key}", value) for key, value in inner.items()] if isinstance(inner, Mapping) else []
+            todo += [(f"{where}/{name}/{key}", value) for key, value in inner.items()] if _object(inner) else []
         todo += [(f"{where}/{name}", part[name]) for name in ("items", "additionalProperties") if name in part]
 
 
+_PLAIN = (type(None), bool, int, float, str, list)
+
+
+def _object(value: Any) -> bool:
+    return type(value) is dict or (not isinstance(value, _PLAIN) and isinstance(value, Mapping))
+
+
 def _silence(part: Mapping[str, Any]) -> str:
+    if not _SPEAKS.isdisjoint(part):
+        return ""
     strange = [name for name in part if not _keyword(name)]
     members = [name for name in strange if isinstance(part[name], Mapping)]
-    spoken = "properties" in part or any(_says(name) for name in part if name != "type")
-    if strange and not spoken and (members or not any(map(_keyword, part))):
+    if strange and (members or not any(map(_keyword, part))):
         names = ", ".join(map(repr, (members or strange)[:5]))
         return (
             f"{names} are no keywords of JSON Schema, so they say nothing of a value; "
@@ -95,6 +103,9 @@ _OPENAPI = {"example", "nullable", "xml", "externalDocs"}  # of its schemas; the
 
 
 _SILENT = {*ANNOTATIONS, "$defs", "definitions", "$schema", "$id", "id", "$comment", "$anchor", "$dynamicAnchor", "$vocabulary"}
+
+
+_SPEAKS = frozenset(KEYWORDS) - _SILENT - {"type"}
 
 
 def _says(name: str) -> bool:
