@@ -102,3 +102,8 @@ def test_mirostat_holds_its_target_over_two_thousand_tokens(tau, version):
     [(drawn, whole)] = es.run(surprise(scorer, es.Prefix([0]), 2000, es.Rng(1)))
     assert abs(drawn - tau) < 0.2
     assert whole >= drawn
+
+
+def test_a_folder_without_prompts_is_named(tmp_path):
+    with pytest.raises(es.InvalidInput, match=r"no \.txt file that ends with 'Molecule:'"):
+        b.rows("smiles", tmp_path)

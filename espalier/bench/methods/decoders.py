@@ -71,7 +71,9 @@ def rows(name: str, given: Path | None) -> list[dict[str, Any]]:
     path = BUILT_IN if given is None else given
     try:
         if path.is_dir():  # prompts of SMILES, one a file
-            return [{"prompt": file.read_text("utf-8").rstrip()} for file in sorted(path.glob("*.txt")) if _asks(file)]
+            prompts = [{"prompt": file.read_text("utf-8").rstrip()} for file in sorted(path.glob("*.txt")) if _asks(file)]
+            require(bool(prompts), f"the data of {name}: {path} has no .txt file that ends with 'Molecule:'")
+            return prompts
         records = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise InvalidInput(f"the data of {name}: {path} is not a file of JSON lines ({error})") from error
