@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/arrays.hpp"
+#include "kernels/bindings/arrays.hpp"
+#include "kernels/machine/processor.hpp"
 #include "kernels/pack.hpp"
-#include "kernels/processor.hpp"
 
 namespace espalier::kernels {
 

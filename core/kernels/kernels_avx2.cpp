@@ -2,8 +2,8 @@
 // Standard headers come first: their inline functions must not be compiled for this target, other files share them.
 #include <algorithm>
 
+#include "kernels/machine/thread_team.hpp"
 #include "kernels/model.hpp"
-#include "kernels/thread_team.hpp"
 
 #if defined(ESPALIER_X86)
 #include <immintrin.h>
@@ -28,7 +28,7 @@ namespace avx2 {
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/sample_token.hpp"
-#include "kernels/roofline.hpp"
+#include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace avx2
 

@@ -3,8 +3,8 @@
 // files share them.
 #include <algorithm>
 
+#include "kernels/machine/thread_team.hpp"
 #include "kernels/model.hpp"
-#include "kernels/thread_team.hpp"
 
 #if defined(ESPALIER_X86)
 #include <immintrin.h>
@@ -31,7 +31,7 @@ namespace avx512 {
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/sample_token.hpp"
-#include "kernels/roofline.hpp"
+#include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace avx512
 

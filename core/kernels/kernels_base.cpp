@@ -1,8 +1,8 @@
 // The kernels for any processor: the compiler spells out the vectors of sixteen in whatever the target has.
 #include <algorithm>
 
+#include "kernels/machine/thread_team.hpp"
 #include "kernels/model.hpp"
-#include "kernels/thread_team.hpp"
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -24,7 +24,7 @@ namespace base {
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
 #include "kernels/sample_token.hpp"
-#include "kernels/roofline.hpp"
+#include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace base
 

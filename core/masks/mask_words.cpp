@@ -3,6 +3,7 @@
 // these places are found along the words.
 #include <algorithm>
 
+#include "base/utf8.hpp"
 #include "masks/lexeme_mask.hpp"
 
 namespace espalier {
@@ -82,22 +83,7 @@ class WordEnds {
     }
     const std::uint32_t c = high ? 0x10000 + ((high - 0xd800) << 10) + (value - 0xdc00) : value;
     std::string bytes;
-    const auto put = [&](std::uint32_t b) { bytes.push_back(static_cast<char>(b)); };
-    if (c < 0x80) {
-      put(c);
-    } else if (c < 0x800) {
-      put(0xc0 | c >> 6);
-      put(0x80 | (c & 63));
-    } else if (c < 0x10000) {
-      put(0xe0 | c >> 12);
-      put(0x80 | (c >> 6 & 63));
-      put(0x80 | (c & 63));
-    } else {
-      put(0xf0 | c >> 18);
-      put(0x80 | (c >> 12 & 63));
-      put(0x80 | (c >> 6 & 63));
-      put(0x80 | (c & 63));
-    }
+    utf8(c, [&](std::uint32_t b) { bytes.push_back(static_cast<char>(b)); });
     decoded(words, bytes, node);
   }
 

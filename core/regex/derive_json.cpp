@@ -1,4 +1,5 @@
 // Derivatives of the bodies of JSON strings: escapes are read off while the decoded text is followed.
+#include "base/utf8.hpp"
 #include "regex/store.hpp"
 
 namespace espalier::re {
@@ -16,22 +17,7 @@ Re Store::derive_json(const StringBody& n, std::uint8_t byte) {
 Re Store::json_escape(const StringBody& n, std::uint8_t byte) {
   const auto decoded = [&](std::uint32_t c) {
     Re r = n.text;
-    const auto put = [&](std::uint32_t b) { r = raw_step(r, static_cast<std::uint8_t>(b)); };
-    if (c < 0x80) {
-      put(c);
-    } else if (c < 0x800) {
-      put(0xc0 | c >> 6);
-      put(0x80 | (c & 63));
-    } else if (c < 0x10000) {
-      put(0xe0 | c >> 12);
-      put(0x80 | (c >> 6 & 63));
-      put(0x80 | (c & 63));
-    } else {
-      put(0xf0 | c >> 18);
-      put(0x80 | (c >> 12 & 63));
-      put(0x80 | (c >> 6 & 63));
-      put(0x80 | (c & 63));
-    }
+    utf8(c, [&](std::uint32_t b) { r = raw_step(r, static_cast<std::uint8_t>(b)); });
     return json(r);
   };
   switch (n.phase) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass, field
 
 from espalier.decoders.steps.candidate import Candidate
@@ -47,9 +48,9 @@ class _Tree(Search):
             require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
         require(self.base > 0, f"base={self.base}: a number above 0")
 
+    @abstractmethod
     def worth(self, returns: list[float]) -> float:
         """What a child is worth by the scores of the texts that went through it."""
-        raise NotImplementedError
 
     def grow(self, space: Space) -> Decoder[None]:
         """Rollout by rollout, until the budget ends or everything is known."""

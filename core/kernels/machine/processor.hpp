@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/machine/thread_team.hpp"
 #include "kernels/model.hpp"
-#include "kernels/thread_team.hpp"
 
 namespace espalier::kernels {
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/bind.hpp"
+#include "kernels/bindings/bind.hpp"
 #include "kernels/engine.hpp"
-#include "kernels/processor.hpp"
+#include "kernels/machine/processor.hpp"
 
 #if defined(__GLIBC__)
 #include <malloc.h>

@@ -10,7 +10,7 @@
 
 #include "base/budget.hpp"
 #include "base/stack.hpp"
-#include "regex/look_behind.hpp"
+#include "regex/pattern/look_behind.hpp"
 
 namespace espalier::re {
 

@@ -1,5 +1,5 @@
 // The automaton of what was read: see look_behind.hpp.
-#include "regex/look_behind.hpp"
+#include "regex/pattern/look_behind.hpp"
 
 #include <algorithm>
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <utility>
 
-#include "kernels/bind.hpp"
+#include "kernels/bindings/bind.hpp"
 #include "kernels/engine.hpp"
 
 namespace espalier::kernels {

@@ -1,5 +1,5 @@
 // The kernels in use and the team, made by the first pass and again after a fork.
-#include "kernels/processor.hpp"
+#include "kernels/machine/processor.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>

@@ -1,5 +1,5 @@
 // Threads wait for a function, run it and meet.
-#include "kernels/thread_team.hpp"
+#include "kernels/machine/thread_team.hpp"
 
 namespace espalier::kernels {
 

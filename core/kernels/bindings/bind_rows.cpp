@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/bind.hpp"
-#include "kernels/processor.hpp"
+#include "kernels/bindings/bind.hpp"
+#include "kernels/machine/processor.hpp"
 
 namespace espalier::kernels {
 

@@ -6,7 +6,7 @@
 #include <map>
 #include <vector>
 
-#include "regex/pattern.hpp"
+#include "regex/pattern/pattern.hpp"
 
 namespace espalier::re {
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <string>
 
-#include "kernels/arrays.hpp"
+#include "kernels/bindings/arrays.hpp"
 #include "kernels/model.hpp"
 
 namespace espalier::kernels {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/stack.hpp"
-#include "regex/pattern.hpp"
+#include "regex/pattern/pattern.hpp"
 
 namespace espalier::re {
 
@@ -270,7 +270,7 @@ class Reader {
   Flags flags_;
 };
 
-#include "regex/pattern_atoms.inc"
+#include "regex/pattern/pattern_atoms.inc"
 
 }  // namespace
 
