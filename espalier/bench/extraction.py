@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import espalier as es
+from espalier.bench.jsonschema import valid
 from espalier.bench.peers import TORCH, Transformers, generate
 from espalier.bench.report import emit, machine, median, show
 from espalier.errors import EspalierError, InvalidInput, require
@@ -142,7 +143,6 @@ class Masked(System):
 
 def extraction_bench(lm: LanguageModel, folder: Path, dtype: str, data: Path, limit: int, tokens: int) -> list[dict[str, Any]]:
     """Measures all systems on the tasks, one task after the other; prints a table and JSON lines."""
-    import jsonschema
 
     tasks = load_tasks(data, limit, lm)
     systems: list[System] = [
@@ -176,7 +176,7 @@ def extraction_bench(lm: LanguageModel, folder: Path, dtype: str, data: Path, li
             count["pace"].append(1e3 * seconds / len(written))
             if not isinstance(system, Unconstrained) and written[-1] in lm.vocab.end:
                 count["finished"] += 1
-                count["valid"] += _valid(jsonschema, task.schema, text)
+                count["valid"] += valid(task.schema, text)
     results = [_result(name, count, dtype, len(tasks)) for name, count in counts.items()]
     columns = ("system", "finished", "valid", "errors", "tokens_per_s", "ms_per_token_median")
     show(f"extraction under {len(tasks)} schemas, {dtype}, greedy", columns, [[r[c] for c in columns] for r in results])
@@ -192,12 +192,3 @@ def _result(name: str, count: dict[str, Any], dtype: str, tasks: int) -> dict[st
         "tokens_per_s": speed,
         "ms_per_token_median": round(median(pace), 3),
     }
-
-
-def _valid(jsonschema: Any, schema: Any, text: str) -> bool:
-    validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return False
-    return bool(validator(schema, format_checker=validator.FORMAT_CHECKER).is_valid(value))

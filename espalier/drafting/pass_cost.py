@@ -11,13 +11,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from espalier.errors import require
 from espalier.models.executors import native
 from espalier.models.load.cache import home
+from espalier.models.load.threads import processor
 from espalier.prefix import Prefix
 from espalier.scorer import Model
 
@@ -114,15 +114,7 @@ def _about(model: Model, name: str | None) -> list[str]:
     if where[0].startswith("cuda"):
         where.append(torch.cuda.get_device_name(where[0]))
     threads = [str(torch.get_num_threads()), str(native.threads() if native.available() else 0)]
-    return [fingerprint, name or "", *where, platform.machine(), platform.processor(), _processor(), *threads]
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return [fingerprint, name or "", *where, platform.machine(), platform.processor(), processor(), *threads]
 
 
 def _key(model: Model, name: str | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from espalier.models.executors import native
 from espalier.models.load import packed
 
-__all__ = ["settle"]
+__all__ = ["processor", "settle"]
 
 ENOUGH = 0.97  # of the best speed: fewer threads that reach it are taken
 _settled = False
@@ -33,7 +33,7 @@ def settle() -> None:
     most = min(here, _allowed())
     chosen = most
     if most >= 4:
-        about = ["threads", most, native.chosen(), os.cpu_count(), _processor()]
+        about = ["threads", most, native.chosen(), os.cpu_count(), processor()]
         chosen = int(packed.noted(about, lambda: _fewest([most, most // 2])))
     if chosen != here:
         native.set_threads(chosen)
@@ -48,7 +48,8 @@ def _allowed() -> int:
         return 1 << 16
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor, "" where it is not said."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
