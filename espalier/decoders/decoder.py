@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
+from espalier.rows import Rows
 from espalier.run import Decoder
 from espalier.scorer import Constrained, Scorer
 from espalier.shaper import Stage
@@ -61,6 +62,32 @@ def without_constraint(scorer: Scorer, who: str) -> Scorer:
     while isinstance(scorer, Constrained):
         scorer = scorer.inner
     return scorer
+
+
+def under_constraint(scorer: Scorer, rows: Rows) -> Rows:
+    """Rows of `without_constraint(scorer, …)` as the constraints in the scorer restrict them after the rows' prefixes.
+
+    >>> import espalier as es
+    >>> class Low(es.TokenConstraint):
+    ...     def start(self):
+    ...         return 0
+    ...     def advance(self, state, token):
+    ...         return 0 if token < 2 else None
+    >>> model, x = es.models.Table.random(vocab_size=4, depth=1, seed=0), Prefix([1])
+    >>> rows = Rows(model.row((1,))[None], [x])
+    >>> under_constraint(model * Low(), rows)[0].dense().exp().sum().item(), rows[0].allowed(3)
+    (1.0, True)
+    """
+    if not isinstance(scorer, Constrained):
+        return rows
+    asking = scorer.answer(rows.prefixes, frozenset())
+    next(asking)  # asks for the rows of `scorer.inner`
+    try:
+        asking.send(under_constraint(scorer.inner, rows))
+    except StopIteration as done:
+        restricted: Rows = done.value
+        return restricted
+    raise AssertionError("a constraint asks once")
 
 
 def finds(result: object, x: Prefix) -> list[Weighted]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,6 +22,9 @@ from espalier.scorer import Ask, Scorer
 from espalier.stop import Stop
 
 Estimator = Literal["recursive", "geometric"]
+Instead = Callable[[int], "Drawn | None"]
+REFUSALS = 64  # checks, all in vain, after which a mask is asked for where there is one
+_BLOCK = 256  # tokens that are summed together
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +36,74 @@ class Drawn:
     checks: int
 
 
-def recursive(logp: Tensor, allowed: Callable[[int], bool], rng: Rng) -> Drawn:
+class Untested:
+    """The tokens of a row [V] that were not drawn yet, for draws without replacement: a block by its sum, then a token in it,
+    so that a draw costs two short rows and not one of V.
+
+    >>> left = Untested(torch.tensor([0.75, 0.25]).log())
+    >>> round(math.exp(left.drop(0)), 6), round(math.exp(left.log_mass), 6), left.draw(Rng(0))
+    (0.75, 0.25, 1)
+    """
+
+    def __init__(self, logp: Tensor) -> None:
+        self._logp = logp.detach().double().cpu().clone()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Weights relative to the largest that is left; where all of them have become tiny they are taken anew."""
+        top = float(self._logp.max())
+        self._top = top if top > -math.inf else 0.0
+        weights = (self._logp - self._top).exp()
+        blocks = -(-len(weights) // _BLOCK)
+        self._weights = torch.nn.functional.pad(weights, (0, blocks * _BLOCK - len(weights))).view(blocks, _BLOCK)
+        self._sums = self._weights.sum(1)
+        self._total = float(self._sums.sum())
+
+    def any(self) -> bool:
+        """Whether a token with weight is left."""
+        return self._total > 0
+
+    @property
+    def log_mass(self) -> float:
+        """The log of the mass that is left: a sum of what is there, never 1 minus what was drawn."""
+        return self._top + math.log(self._total) if self._total > 0 else -math.inf
+
+    def draw(self, rng: Rng) -> int:
+        """A token in proportion to its weight; it stays."""
+        block = rng.categorical(self._sums) if len(self._sums) > 1 else 0
+        return block * _BLOCK + rng.categorical(self._weights[block])
+
+    def drop(self, token: int) -> float:
+        """Takes a token out; its log-probability."""
+        own, block = float(self._logp[token]), token // _BLOCK
+        self._logp[token] = -torch.inf
+        self._weights[block, token % _BLOCK] = 0
+        self._sums[block] = self._weights[block].sum()
+        self._total = float(self._sums.sum())
+        if self._total < 1e-150:
+            self._weigh()
+        return own
+
+
+def recursive(logp: Tensor, allowed: Callable[[int], bool], rng: Rng, instead: Instead | None = None) -> Drawn:
     """Tokens in the order of draws without replacement, up to the first that is allowed and the one after it.
 
     Law: the token has exactly the law p restricted to the allowed tokens, and E[weight · 1{token = v}] = p(v) · 1[v allowed].
     The weight is the mass of what was untested when the token came, itself included, if the next one is allowed too (or
-    none is left), else p(token). Untested mass is a sum of what is left, never 1 minus what was refused.
+    none is left), else p(token). As this holds of whatever is left, another draw with the same law and weights may take over:
+    `instead(checks)` is asked when `REFUSALS` tokens were refused.
     """
-    left = logp.double().clone()
-    checks = 0
-    while bool((left > -torch.inf).any()):
-        untested = torch.logsumexp(left, 0)
-        token, checks = rng.categorical((left - untested).exp()), checks + 1
-        own = float(left[token])
-        left[token] = -torch.inf
+    left, checks = Untested(logp), 0
+    while left.any():
+        if checks == REFUSALS and instead is not None and (drawn := instead(checks)) is not None:
+            return drawn
+        untested, token, checks = left.log_mass, left.draw(rng), checks + 1
+        own = left.drop(token)
         if not allowed(token):
             continue
-        if not bool((left > -torch.inf).any()):
-            return Drawn(token, float(untested), checks)
-        following = rng.categorical((left - torch.logsumexp(left, 0)).exp())
-        return Drawn(token, float(untested) if allowed(following) else own, checks + 1)
+        if not left.any():
+            return Drawn(token, untested, checks)
+        return Drawn(token, untested if allowed(left.draw(rng)) else own, checks + 1)
     return Drawn(None, -math.inf, checks)
 
 
@@ -62,23 +113,21 @@ def geometric(logp: Tensor, allowed: Callable[[int], bool], rng: Rng, accepts: i
     Law: as `recursive`. What a run without memory would have refused again is drawn as a geometric number, so the weight
     is the unbiased estimate of a probability from the number of trials to the `accepts`-th success.
     """
-    full = logp.double()
-    whole = torch.logsumexp(full, 0)
-    left, first = full.clone(), None
+    left, first = Untested(logp), None
+    whole = left.log_mass
     accepted = refused = checks = 0
     while accepted < accepts:
-        if not bool((left > -torch.inf).any()):
+        if not left.any():
             return Drawn(None, -math.inf, checks)
-        untested = torch.logsumexp(left, 0)
-        if untested < whole:
-            refused += _failures(float(torch.exp(untested - whole)), rng)
-        token, checks = rng.categorical((left - untested).exp()), checks + 1
+        if left.log_mass < whole:
+            refused += _failures(math.exp(left.log_mass - whole), rng)
+        token, checks = left.draw(rng), checks + 1
         if allowed(token):
             accepted, first = accepted + 1, token if first is None else first
         else:
             refused += 1
-            left[token] = -torch.inf
-    return Drawn(first, math.log((accepts - 1) / (accepted + refused - 1)) + float(whole), checks)
+            left.drop(token)
+    return Drawn(first, math.log((accepts - 1) / (accepted + refused - 1)) + whole, checks)
 
 
 def _failures(success: float, rng: Rng) -> int:
@@ -102,6 +151,7 @@ class Opened:
     weights: Tensor | None = None
     total: float = 1.0
     proposal: Tensor | None = None
+    masked: list[Opened] = field(default_factory=list)  # the same with its mask, once it was asked for
 
     def exploring(self, share: float, most: int = 64) -> Opened:
         """The same with this share of the draws spread evenly over the allowed tokens, where these are few (`most`). The
@@ -121,7 +171,8 @@ class Awrs:
 
     Guarantee: a find is properly weighted, E[weight · f(text)] = Σ p(y) f(y) over valid y, by checks alone; one find has the
     law of masked decoding. Where the constraint has a mask and `masks` is True, the allowed mass itself is the weight, without
-    variance. Lipkin et al. 2025 (arXiv 2504.05410).
+    variance; with masks=False that is so only where 64 checks were in vain ("recursive"). Lipkin et al. 2025
+    (arXiv 2504.05410).
 
     >>> import espalier as es
     >>> model, x = es.models.Table.random(vocab_size=3, depth=1, seed=0), es.Prefix([0])
@@ -149,22 +200,16 @@ class Awrs:
         mask = row.limit.mask() if row.limit is not None and self.masks else None
         if row.limit is not None and mask is None:
             return Opened(row, logp)
-        if mask is not None:
-            logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
-        weights = logp.double().exp().cpu()
-        return Opened(row, logp, weights, float(weights.sum()))
+        return _weighed(row, logp, mask)
 
     def draw(self, opened: Opened, rng: Rng) -> Drawn:
         """A token and the log of its weight."""
+        opened = opened.masked[0] if opened.masked else opened
         if opened.weights is not None:
-            if opened.total <= 0:
-                return Drawn(None, -math.inf, 0)
-            if opened.proposal is not None:
-                token = rng.categorical(opened.proposal)
-                return Drawn(token, math.log(float(opened.weights[token] / opened.proposal[token])), 0)
-            return Drawn(rng.categorical(opened.weights), math.log(opened.total), 0)
-        make = recursive if self.estimator == "recursive" else geometric
-        return make(opened.logp, opened.row.allowed, rng)
+            return _exact(opened, rng, 0)
+        if self.estimator == "geometric":
+            return geometric(opened.logp, opened.row.allowed, rng)
+        return recursive(opened.logp, opened.row.allowed, rng, lambda checks: _by_mask(opened, rng, checks))
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
         check_parts(scorer, x, stop, rng)
@@ -179,3 +224,30 @@ class Awrs:
                 raise Unsatisfiable(f"no token is allowed after {x!r}: this text has weight 0; use es.decoders.SMC or CARS")
             x, log_weight = x + drawn.token, log_weight + drawn.log_weight
         return [Weighted(x, log_weight if over == "valid" else -math.inf)]
+
+
+def _weighed(row: Row, logp: Tensor, mask: Tensor | None) -> Opened:
+    if mask is not None:
+        logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
+    weights = logp.double().exp().cpu()
+    return Opened(row, logp, weights, float(weights.sum()))
+
+
+def _exact(opened: Opened, rng: Rng, checks: int) -> Drawn:
+    """An allowed token by its probability, with the allowed mass as its weight."""
+    assert opened.weights is not None
+    if opened.total <= 0:
+        return Drawn(None, -math.inf, checks)
+    if opened.proposal is not None:
+        token = rng.categorical(opened.proposal)
+        return Drawn(token, math.log(float(opened.weights[token] / opened.proposal[token])), checks)
+    return Drawn(rng.categorical(opened.weights), math.log(opened.total), checks)
+
+
+def _by_mask(opened: Opened, rng: Rng, checks: int) -> Drawn | None:
+    """The draw by the mask that was not asked for before, for this and all later draws from the row; None if there is none."""
+    mask = opened.row.limit.mask() if opened.row.limit is not None else None
+    if mask is None:
+        return None
+    opened.masked.append(_weighed(opened.row, opened.logp, mask))
+    return _exact(opened.masked[0], rng, checks)

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.decoders.decoder import Weighted, check_parts, without_constraint
+from espalier.decoders.decoder import Weighted, check_parts, under_constraint, without_constraint
 from espalier.decoders.soft.models import embedding_model
-from espalier.errors import Unsatisfiable, expect, require
+from espalier.errors import DeadEnd, Unsatisfiable, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
+from espalier.rows import Row, Rows
 from espalier.run import Decoder
 from espalier.scorer import Ask, Scorer
-from espalier.shaper import Stage
 from espalier.soft_prefix import Soft
 from espalier.stop import Stop
 
+CHECKS = 16  # tokens that are checked before a mask is asked for
 PENALTY = 200.0  # in log-weight, for a draft none of whose candidates any n-gram knows
 
 
@@ -138,10 +139,12 @@ class Superposed:
     def _ranked(self, logits: Tensor, drafts: list[_Draft], scorer: Scorer, count: int, mixed: bool = True) -> list[_Draft]:
         """What the drafts may go on with, the best first."""
         logp = torch.log_softmax(logits.double().cpu(), -1)
-        order = logp.topk(min(count, len(logp))).indices if scorer.stage is Stage.LOGITS else logp.argsort(descending=True)
+        prefixes = [draft.prefix for draft in drafts]
+        rows = under_constraint(scorer, Rows(logp.expand(len(drafts), -1), prefixes))
+        likeliest = logp.topk(min(count + CHECKS, len(logp))).indices.tolist()
         grown: list[_Draft] = []
-        for draft in drafts:
-            kept = list(_allowed(order.tolist(), draft.prefix, scorer, count))
+        for draft, row in zip(drafts, rows, strict=True):
+            kept = [(token, draft.prefix + token) for token in _allowed(row, likeliest, count)]
             if kept:
                 shares = torch.log_softmax(logp[[token for token, _ in kept]], -1) if mixed else logp[[t for t, _ in kept]]
                 known = self._known(draft.prefix) if mixed and self.alpha else None
@@ -168,9 +171,14 @@ class Superposed:
         return self.ngrams(x.ids())
 
 
-def _allowed(tokens: Sequence[int], x: Prefix, scorer: Scorer, count: int) -> Iterator[tuple[int, Prefix]]:
-    """The first `count` of the tokens that may come after x, each with the prefix that it makes."""
-    for token in tokens:
-        if count and scorer.viable(y := x + token):
-            count -= 1
-            yield token, y
+def _allowed(row: Row, likeliest: Sequence[int], count: int) -> list[int]:
+    """The `count` likeliest tokens that the row allows: checked one by one, and by the mask once a few were refused."""
+    checked = [token for token in likeliest if row.allowed(token)]
+    if len(checked) >= count or row.limit is None:
+        return checked[:count]
+    if (by_checks := row.leading(count)) is not None:
+        return [token for token, _ in by_checks]
+    try:
+        return [token for token, _ in row.top(count)]
+    except DeadEnd:
+        return []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from espalier.decoders.faithful.awrs import geometric, recursive
+from espalier.decoders.faithful import Awrs, awrs
+from espalier.decoders.faithful.awrs import Untested, geometric, recursive
 from espalier.decoders.faithful.resample import SCHEMES, without_replacement
+from espalier.prefix import Prefix
 from espalier.rng import Rng
+from espalier.rows import Row
 from espalier.testing import outcomes
 
 WEIGHTS = [
@@ -65,6 +69,46 @@ def test_the_recursive_weight_is_proper_and_the_law_exact(allowed):
     assert torch.allclose(mass, true, atol=1e-7)
     if allowed:
         assert torch.allclose(law, true / true.sum(), atol=1e-7)
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+@pytest.mark.parametrize("allowed", ALLOWED, ids=map(str, ALLOWED))
+def test_a_mask_that_takes_over_leaves_law_and_weights(allowed, refusals, monkeypatch):
+    monkeypatch.setattr(awrs, "REFUSALS", refusals)
+    mask = torch.tensor([v in allowed for v in range(4)])
+    mass, law = torch.zeros(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    for masks in (True, False):
+        limit = SimpleNamespace(allowed=lambda v: v in allowed, mask=lambda m=masks: mask if m else None)
+        row = Row(LOGP, Prefix([0]), limit, ())
+        sampler, before = Awrs(masks=False), mass.clone()
+        # two draws from one row: what the first has learnt must not bias the second
+        for p, (first, second) in outcomes(lambda rng, row=row: _twice(sampler, row, rng)):
+            for drawn in (first, second):
+                if drawn.token is not None:
+                    mass[drawn.token] += p * math.exp(drawn.log_weight) / 2
+                    law[drawn.token] += p / 2
+        true = torch.tensor([math.exp(float(LOGP[v])) if v in allowed else 0.0 for v in range(4)], dtype=torch.float64)
+        assert torch.allclose(mass - before, true, atol=1e-7)
+    if allowed:
+        assert torch.allclose(law / 2, true / true.sum(), atol=1e-7)
+
+
+def _twice(sampler, row, rng):
+    opened = sampler.open(row, None)
+    return sampler.draw(opened, rng), sampler.draw(opened, rng)
+
+
+def test_what_is_left_is_the_row_without_what_was_dropped():
+    """Blocks and their sums against one sum over the whole row, down to weights that a float64 probability cannot hold."""
+    logp = torch.cat([torch.randn(600, dtype=torch.float64), torch.tensor([-900.0, -901.0], dtype=torch.float64)])
+    left, rng, kept = Untested(logp), Rng(0), logp.clone()
+    while left.any():
+        assert left.log_mass == pytest.approx(float(kept.logsumexp(0)), abs=1e-9)
+        token = left.draw(rng)
+        assert kept[token] > -torch.inf
+        assert left.drop(token) == logp[token]
+        kept[token] = -torch.inf
+    assert bool((kept == -torch.inf).all())
 
 
 @pytest.mark.parametrize("allowed", [{0, 1, 2, 3}, {1}, {1, 3}], ids=str)

@@ -10,6 +10,7 @@ from toys import transformer
 
 import espalier as es
 from espalier.decoders import NGrams, Superposed
+from espalier.decoders.soft import superposed
 from espalier.errors import InvalidInput, Unsatisfiable
 from espalier.scorer import Ask
 
@@ -115,3 +116,36 @@ def test_a_guide_holds_for_every_draft_and_what_cannot_be_is_said():
     for wrong in ({"drafts": 0}, {"alpha": 2.0}, {"alpha": 0.5, "ngrams": None}, {"candidates": 0}, {"ngrams": 7}):
         with pytest.raises(InvalidInput):
             Superposed(**{"drafts": 2, "alpha": 0, **wrong})
+
+
+class Multiples(es.TokenConstraint):
+    """Multiples of 5, each another than the one before; with a mask or by checks alone, and it counts the checks."""
+
+    def __init__(self, masks: bool) -> None:
+        self.masks, self.checks = masks, 0
+
+    def start(self) -> int:
+        return -1
+
+    def advance(self, state: int, token: int) -> int | None:
+        return token if token % 5 == 0 and token != state else None
+
+    def allowed(self, state: int, token: int) -> bool:
+        self.checks += 1
+        return self.advance(state, token) is not None
+
+    def mask(self, state: int) -> torch.Tensor | None:
+        return torch.tensor([self.advance(state, token) is not None for token in range(23)]) if self.masks else None
+
+
+def test_checks_masks_and_both_find_the_same_drafts(monkeypatch):
+    texts, checks = [], []
+    for masks in (True, False):
+        for most in (0, 3, 23):
+            monkeypatch.setattr(superposed, "CHECKS", most)
+            narrow = Multiples(masks)
+            texts.append(found(Superposed(2, alpha=0, candidates=2), MODEL * narrow, es.stop.budget(4)))
+            checks.append(narrow.checks)
+    assert all(text == texts[0] for text in texts)
+    assert all(token % 5 == 0 for text, _ in texts[0] for token in text)
+    assert checks[0] < checks[2]  # with a mask, what is not among the likeliest is not checked
