@@ -80,9 +80,9 @@ def test_a_mask_that_takes_over_leaves_law_and_weights(allowed, refusals, monkey
     for masks in (True, False):
         limit = SimpleNamespace(allowed=lambda v: v in allowed, mask=lambda m=masks: mask if m else None)
         row = Row(LOGP, Prefix([0]), limit, ())
-        sampler, before = Awrs(masks=False), mass.clone()
+        before = mass.clone()
         # two draws from one row: what the first has learnt must not bias the second
-        for p, (first, second) in outcomes(lambda rng, row=row: _twice(sampler, row, rng)):
+        for p, (first, second) in outcomes(lambda rng, row=row: _twice(Awrs(masks=False), row, rng)):
             for drawn in (first, second):
                 if drawn.token is not None:
                     mass[drawn.token] += p * math.exp(drawn.log_weight) / 2
