@@ -121,8 +121,9 @@ def _key(model: Model, name: str | None) -> str:
     return hashlib.sha256(json.dumps(_about(model, name)).encode()).hexdigest()[:24]
 
 
-_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128)
-_GUESS = 0.04  # what one more node is thought to cost, in plain passes, before anything was measured
+_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_GUESS = 0.04  # what one more node is thought to cost, in plain passes, before anything was measured,
+_FEARED = 0.6  # and what it may cost
 
 
 class PassCost:
@@ -130,7 +131,8 @@ class PassCost:
 
     The plain time follows the load of the machine and the length of the context quickly; the ratios, which are a matter of
     the hardware, are learned slowly. Sizes in between are interpolated; beyond the largest one measured its slope goes on.
-    `curve` gives the ratios to start from, if they were measured before.
+    `curve` gives the ratios to start from, if they were measured before. Where a plain pass has the roots of several `texts`,
+    n - 1 is the number of nodes beside them.
 
     >>> cost = PassCost()
     >>> for n, seconds in [(1, 0.010), (1, 0.010), (8, 0.020)] * 20:
@@ -139,7 +141,8 @@ class PassCost:
     (0.01, 2.0, 1.43)
     """
 
-    def __init__(self, curve: Callable[[int], float] | None = None) -> None:
+    def __init__(self, curve: Callable[[int], float] | None = None, texts: int = 1) -> None:
+        self._guess, self._feared = (each / (1 + each * (texts - 1)) for each in (_GUESS, _FEARED))
         self.plain: float | None = None
         self.stale = 0  # passes since the last plain one
         self._curve = curve
@@ -152,6 +155,19 @@ class PassCost:
         """What a pass over n nodes costs, in plain passes; 1 for n = 1."""
         table = self._table or self._all_ratios()
         return table[min(bisect_left(_SIZES, n), len(_SIZES) - 1)]
+
+    def between(self, n: int) -> float:
+        """`ratio`, but linear between the sizes that are told apart, for passes to which many add a few nodes."""
+        table, at = self._table or self._all_ratios(), bisect_left(_SIZES, n)
+        if at in (0, len(_SIZES)):
+            return self.ratio(n)
+        low, high = _SIZES[at - 1], _SIZES[at]
+        return table[at - 1] + (table[at] - table[at - 1]) * (n - low) / (high - low)
+
+    @property
+    def reach(self) -> int:
+        """How many nodes to draft at most: what was not measured yet is approached by doubling."""
+        return _SIZES[-1] if self._curve is not None else max(1, 2 * self._knots[-1] - 1)
 
     def _all_ratios(self) -> list[float]:
         """The ratios of all sizes, made aside and then put in place: an interrupt leaves the old ones, or these."""
@@ -176,8 +192,8 @@ class PassCost:
         if at < len(knots):
             high = knots[at]
             return below + (self._ratios[high] - below) * (size - low) / (high - low)
-        slope = (below - 1) / (low - 1) if low > 1 else _GUESS
-        return below + max(slope, _GUESS / 4) * (size - low)
+        slope = (below - 1) / (low - 1) if low > 1 else self._guess
+        return below + max(slope, self._guess / 4) * (size - low)
 
     def learn(self, n: int, seconds: float) -> None:
         """Takes in that a pass over n nodes took so long. A pass that took far longer than expected counts as twice that
@@ -213,10 +229,9 @@ class PassCost:
 
     def best(self, gains: Sequence[float], most: int) -> tuple[int, float]:
         """How many of the nodes, whose probabilities of being accepted are `gains`, to draft, and how many times as fast as
-        plain decoding that is expected to be. What was not measured yet is approached by doubling."""
+        plain decoding that is expected to be."""
         chosen, rate, tokens = 0, 1.0, 1.0
-        if self._curve is None:
-            most = min(most, max(1, 2 * self._knots[-1] - 1))
+        most = min(most, self.reach)
         for n, gain in enumerate(gains[:most], start=1):
             tokens += gain
             if size_of(n + 1) == n + 1 or n == min(len(gains), most):
@@ -227,11 +242,11 @@ class PassCost:
 
     def risk(self, n: int) -> float:
         """By how many plain passes a pass over n nodes may be longer than one: what was measured, and for nodes beyond four
-        times what the measured ones cost each; 0.6 of a pass each where nothing was measured."""
+        times what the measured ones cost each; 0.6 of a pass of one text each where nothing was measured."""
         known = self._knots[-1]
         if self._curve is not None or n <= known:
             return self.ratio(n) - 1
-        each = min(1.0, 4 * (self._ratios[known] - 1) / (known - 1) + 0.1) if known > 1 else 0.6
+        each = min(1.0, 4 * (self._ratios[known] - 1) / (known - 1) + 0.1) if known > 1 else self._feared
         return max(self.ratio(n), self._ratios.get(known, 1.0) + (n - known) * each) - 1
 
     def may_gain(self, n: int, tokens: float, gain: float, rate: float, most: int) -> bool:

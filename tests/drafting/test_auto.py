@@ -3,69 +3,16 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
-import torch
+from clocked import COSTS, ROWS, Clock, Timed, hashed, linear, periodic, stairs
 
 import espalier as es
 from espalier.drafting import Auto, Draft
 from espalier.errors import InvalidInput
 from espalier.testing import assert_same_law, exact_law
 from espalier.verification import GreedyMatch, SampleMatch
-
-V = 64
-
-
-class Clock:
-    """A clock that stands still but for passes, which it is told of, and `work` seconds each time that it is read."""
-
-    def __init__(self, work: float = 0.0) -> None:
-        self.now, self.work = 0.0, work
-
-    def __call__(self) -> float:
-        self.now += self.work
-        return self.now
-
-
-class Timed(es.Model):
-    """A model whose passes take simulated time: `cost(n)` for n nodes of one request, `prefill` for the first."""
-
-    vocab_size = V
-
-    def __init__(self, row: Callable[[list[int]], int], clock: Clock, cost: Callable[[int], float]) -> None:
-        self.row, self.clock, self.cost = row, clock, cost
-        self.sizes: list[int] = []
-
-    def forward(self, prefixes: Sequence[es.Prefix], want: frozenset[str]) -> es.Rows:
-        self.clock.now += self.cost(len(prefixes))
-        self.sizes.append(len(prefixes))
-        logits = torch.zeros(len(prefixes), V)
-        for i, x in enumerate(prefixes):
-            logits[i, self.row(x.ids())] = 12.0
-        return es.Rows(logits, prefixes)
-
-
-def periodic(ids: list[int]) -> int:
-    return (ids[-1] + 1) % 20
-
-
-def hashed(ids: list[int]) -> int:
-    """Tokens in which nothing repeats that could be learned: a function of the last five and their place."""
-    return hash((len(ids), *ids[-5:])) % V
-
-
-def misleading(ids: list[int]) -> int:
-    """Predictable for a hundred tokens, then nothing of the kind for two hundred."""
-    return periodic(ids) if len(ids) % 300 < 100 else hashed(ids)
-
-
-def linear(slope: float) -> Callable[[int], float]:
-    return lambda n: 0.02 * (1 + slope * (n - 1))
-
-
-def stairs(n: int) -> float:
-    return 0.02 * (1 + 0.5 * ((n - 1) // 8))
 
 
 def spoken(auto: Auto, clock: Clock, row: Callable[[list[int]], int], cost: Callable[[int], float], tokens: int = 400) -> float:
@@ -78,10 +25,6 @@ def spoken(auto: Auto, clock: Clock, row: Callable[[list[int]], int], cost: Call
         expected.append(row(expected))
     assert y.ids() == expected
     return (clock.now - start) / (tokens * cost(1))
-
-
-COSTS = {"cheap": linear(0.01), "fair": linear(0.1), "dear": linear(1.0), "stairs": stairs}
-ROWS = {"periodic": periodic, "hashed": hashed, "misleading": misleading}
 
 
 @pytest.mark.parametrize("tokens", [32, 150])
@@ -221,7 +164,7 @@ def test_rounds_of_another_drafter_teach_it_rows_but_no_times():
     draft.extend(0, [4, 5])
     text.observe(draft.prefixes[2] + 6, draft, model.forward(draft.prefixes, frozenset()))
     assert set(auto.memory.singles) == {3, 4, 5}
-    assert auto.cost(text).plain is None  # type: ignore[arg-type]
+    assert auto.costs.of(1).plain is None
 
 
 def test_a_cancelled_request_is_not_counted_for_ever():
@@ -233,7 +176,7 @@ def test_a_cancelled_request_is_not_counted_for_ever():
     loop.cancel(0)
     del loop
     gc.collect()
-    assert len(auto._open) == 0
+    assert len(auto.passes.open) == 0
 
 
 def test_the_law_of_the_text_is_that_of_plain_sampling():

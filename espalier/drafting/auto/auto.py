@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Literal, NamedTuple
-from weakref import WeakSet
 
 from espalier.drafting.auto.candidates import FORCED, Calibration, Cursor, Evidence, Memory
+from espalier.drafting.auto.shared_pass import Costs, Offer, Passes
 from espalier.drafting.draft import Draft, Drafter
 from espalier.drafting.guided.forced_tokens import Outlook
 from espalier.drafting.model_free.successors import Successors
-from espalier.drafting.pass_cost import Ledger, PassCost
+from espalier.drafting.pass_cost import Ledger
 from espalier.drafting.text_log import Reading, Session
 from espalier.errors import require
 from espalier.prefix import Prefix
@@ -47,7 +48,8 @@ class Auto(Drafter):
 
     Guarantee: the text never depends on it (deterministic drafts). By its own clock a text never takes more than `slack`
     longer than plain decoding (short ones: `slack` of what 32 tokens take), its own time included: when that much is used
-    up, it stops drafting, and all other work, until later tokens have earned it back.
+    up, it stops drafting, and all other work, until later tokens have earned it back. In a batch a node is judged by what it
+    costs all texts of the pass, beside what the others drafted, and its text is booked what it made all of them late.
 
     After Saxena 2023 (prompt lookup); Luo et al. 2024, "Token recycling" (arXiv 2408.08696); Wang et al. 2024, "OPT-Tree"
     (arXiv 2406.17276); Chen et al. 2024, "Sequoia" (arXiv 2402.12374), for the choice by measured cost.
@@ -74,8 +76,8 @@ class Auto(Drafter):
         self.memory = Memory(None if table == "shipped" else table)
         self.free, self.guided = Calibration(), Calibration()
         self._shipped = table == "shipped"
-        self._costs: dict[int, PassCost] = {}
-        self._open = WeakSet[_Text]()  # texts whose draft is being scored now: passes of batches have a cost of their own
+        self.costs = Costs(curve)
+        self._here = threading.local()  # a loop is in one thread at a time, and threads share no passes
         self._session = Session()
 
     def check(self, scorer: Scorer) -> None:
@@ -92,14 +94,14 @@ class Auto(Drafter):
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
         return self.begin(x).propose(x, rng)
 
-    def cost(self, text: _Text) -> PassCost:
-        """The cost of passes that serve as many requests (to a power of two) as are open now, this text's among them."""
-        self._open.add(text)
-        return self._costs.setdefault(len(self._open).bit_length(), PassCost(self.curve))
-
-    def close(self, text: _Text) -> None:
-        """Says that the draft of a text was scored."""
-        self._open.discard(text)
+    @property
+    def passes(self) -> Passes:
+        """The passes of the loop that runs here."""
+        try:
+            return self._here.passes  # type: ignore[no-any-return]
+        except AttributeError:
+            self._here.passes = found = Passes(self.costs)
+            return found
 
 
 class _Guided(Drafter):
@@ -136,6 +138,7 @@ class _Text(Drafter):
         self._started = self._proposed = 0.0
         self._own = 0.0  # what drafting itself takes in a round, in plain passes
         self._first, self._asleep = True, False
+        self._passes = session.passes
         self._root: Prefix | None = None  # the prefix below which the last draft grew
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
@@ -144,33 +147,39 @@ class _Text(Drafter):
         draft = Draft(x)
         self._foreseen = {}
         self._asleep = not self._ledger.allows(self._own)
-        self._root = x
+        self._root, self._passes = x, s.passes
         if not self._asleep and len(x):
             self._started = s.clock()
             known = self._text.read(x)
             self._evidence.read(self._text.ids, known, len(x.origin))
-            self._fill(draft)
+            gain = self._fill(draft)
             self._proposed = s.clock()
+            self._passes.ask(self, len(draft), gain, self._proposed, self._first)
+        else:
+            self._passes.ask(self)
         return draft
 
-    def _fill(self, draft: Draft) -> None:
+    def _fill(self, draft: Draft) -> float:
+        """Grows the draft; how many of its tokens are expected to be right."""
         s = self.session
-        nodes, gains = self._grow(draft.prefixes[0])
-        cost = s.cost(self)
+        offer = self._passes.offer(self)
+        cost = offer.cost
+        nodes, gains = self._grow(draft.prefixes[0], offer)
         if cost.plain is None or (cost.stale >= _PLAIN_EVERY and not self._first):
-            return
-        size, _ = cost.best(gains, s.nodes)
-        while size and not self._ledger.allows(self._own + cost.risk(size + 1)):
+            return 0.0
+        size = offer.best(gains, s.nodes)
+        while size and not self._ledger.allows(self._own + offer.risk(size + 1)):
             size //= 2
         place = [0]
         for parent, token in nodes[:size]:
             place.append(draft.add(place[parent], token))
+        return sum(gains[:size])
 
-    def _grow(self, x: Prefix) -> tuple[list[tuple[int, int]], list[float]]:
+    def _grow(self, x: Prefix, offer: Offer) -> tuple[list[tuple[int, int]], list[float]]:
         """Nodes (number of the parent, 0 for the root; token) from the most probable down, and their probabilities."""
         evidence, s, outlook = self._evidence, self.session, self.outlook
-        cost, count = s.cost(self), itertools.count()
-        floor = max(0.25 * (cost.ratio(s.nodes + 1) - 1) / s.nodes, 0.01)
+        count, start = itertools.count(), offer.ratio(1)
+        floor = max(0.25 * offer.texts * (offer.ratio(s.nodes + 1) - start) / s.nodes, 0.01)
         nodes: list[tuple[int, int]] = []
         gains: list[float] = []
         heap: list[tuple[float, int, int, _Spot]] = []
@@ -182,16 +191,17 @@ class _Text(Drafter):
                     heapq.heappush(heap, (-here * chance, next(count), node, below))
 
         expand(0, 1.0, _Spot((), evidence.ids[-10:], evidence.start(), outlook.state(x) if outlook is not None else None))
-        tokens = rate = 1.0
+        tokens = offer.tokens + 1.0
+        rate = tokens / start
         while heap and len(nodes) < s.nodes:
             minus, _, parent, spot = heapq.heappop(heap)
-            if len(nodes) % _LOOK == 0 and not cost.may_gain(len(nodes), tokens, -minus, rate, s.nodes):
+            if len(nodes) % _LOOK == 0 and not offer.may_gain(len(nodes), tokens, -minus, rate, s.nodes):
                 break
             token = spot.path[-1]
             nodes.append((parent, token))
             gains.append(-minus)
             tokens -= minus
-            rate = max(rate, tokens / cost.ratio(len(nodes) + 1))
+            rate = max(rate, tokens / offer.ratio(len(nodes) + 1))
             cursors = evidence.below(spot.tail, spot.cursors, token)
             expand(len(nodes), -minus, spot._replace(tail=[*spot.tail[-9:], token], cursors=cursors))
         return nodes, gains
@@ -220,28 +230,25 @@ class _Text(Drafter):
 
     def observe(self, x: Prefix, draft: Draft, rows: Rows) -> None:
         s = self.session
-        cost, tokens = s.cost(self), max(len(x) - len(draft.prefixes[0]), 0)
-        s.close(self)
+        tokens = max(len(x) - len(draft.prefixes[0]), 0)
         if self._root is not draft.prefixes[0]:  # the round was somebody else's: this drafter was not asked
             s.memory.learn(rows, 24)
             return
-        if self._asleep or not len(self._root):
+        awake = not self._asleep and len(self._root) > 0
+        scored = s.clock() if awake or self._passes.timed else None
+        made = self._passes.scored(self, scored)
+        if not awake or scored is None:
             self._ledger.book(tokens, tokens)
             return
-        scored = s.clock()
         s.memory.learn(rows, 24)
         self._judge(x.tail(tokens))
         done = s.clock()
-        if self._first:  # its pass read the prompt
-            self._first = False
-            self._ledger.book(tokens, cost.ratio(len(draft.prefixes)))
-            return
-        took = scored - self._proposed
-        cost.learn(len(draft.prefixes), took)
-        if cost.plain is not None:
-            own = (done - self._started - took) / cost.plain
+        own = 0.0
+        if not self._first and made.cost.plain is not None:  # the first pass read the prompt
+            own = made.texts * (done - scored + self._proposed - self._started) / made.cost.plain
             self._own += 0.2 * (own - self._own)
-            self._ledger.book(tokens, cost.fair(len(draft.prefixes), took) + own)
+        self._first = False
+        self._ledger.book(tokens, made.share(len(draft)) + own)
 
     def _judge(self, written: Sequence[int]) -> None:
         """Counts which candidates were right, at every node that the text passed through."""
