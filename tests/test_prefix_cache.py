@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 
 import pytest
 import torch
@@ -95,7 +96,20 @@ def test_a_cache_or_a_store_that_holds_no_token_is_refused_when_it_is_built():
         tiny(cache_mb=1e-5)
     with pytest.raises(es.InvalidInput, match="holds 0 tokens"):
         KV(layers=2, width=4, dtype=torch.float32, budget=10)
-    small = tiny(cache_mb=20 * 512 / (1 << 20))  # twenty tokens: longer texts are not kept, and come out right
-    assert small.complete(es.raw("d" * 60), max_tokens=2, drafter=None).tokens
+    small = tiny(cache_mb=1)
     assert small.cache is not None
+    with pytest.raises(es.InvalidInput, match="holds no token"):
+        small.cache.cache_mb = 1e-5  # as a server sets it
+
+
+def test_a_text_that_is_larger_than_the_cache_is_named_once_and_drives_no_other_out():
+    small = tiny(cache_mb=20 * 512 / (1 << 20))  # twenty tokens
+    assert small.cache is not None
+    small.complete(es.raw("e" * 10), max_tokens=2, drafter=None)
+    with pytest.warns(UserWarning, match="holds 20 tokens of this model, and a text of 61"):
+        assert small.complete(es.raw("d" * 60), max_tokens=2, drafter=None).tokens
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small.complete(es.raw("d" * 60), max_tokens=2, drafter=None)
     assert small.cache.nbytes <= small.cache.cache_mb * (1 << 20)
+    assert small.complete(es.raw("e" * 10), max_tokens=1, drafter=None).stats.cached_tokens == 10
