@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 from collections.abc import Callable, Generator
@@ -58,6 +59,13 @@ LENGTHS: dict[str, Callable[[], LengthPolicy]] = {
     "bass": lambda: d.BASS(),
     "goodput": lambda: d.Goodput(lambda nodes: 10 + nodes),
     "confidence": lambda: d.Confidence(0.4),
+    "adaptive confidence": lambda: d.AdaptiveConfidence(0.4),
+    "fitted confidence": lambda: d.FittedConfidence(0.4, least=1),
+    "ddd": lambda: d.DDD(-0.9, depths=(2, 4), most=6),
+    "ucb": lambda: d.BanditLength((0, 1, 4, 8), d.UCB),
+    "exp3": lambda: d.BanditLength((0, 1, 4, 8), d.EXP3),
+    "both": lambda: d.Both(d.SVIP(0.45), d.Confidence(0.3)),
+    "idle goodput": lambda: d.Goodput(lambda nodes: 10.0 * nodes, every=3),
 }
 
 
@@ -80,6 +88,15 @@ def test_speculation_in_a_batch_makes_no_more_passes_than_plain_decoding(name, r
                 for i in range(requests)
             )
         )
+        assert target.passes <= TOKENS
+
+
+def test_shared_slots_in_a_batch_make_no_more_passes_than_plain_decoding():
+    for seed, requests in itertools.product(range(4), (2, 6)):
+        target, draft = tables(seed)
+        drafter = d.Tetris(draft, d.Capacity(2 + seed), d.Chain(6), d.SVIP(0.45, most=6))
+        stops = [es.stop.budget(TOKENS - 3 * i) for i in range(requests)]
+        es.run(*(es.speculate(target, es.Prefix([i % 5]), s, drafter, Rejection(), es.Rng(i)) for i, s in enumerate(stops)))
         assert target.passes <= TOKENS
 
 

@@ -19,7 +19,8 @@ class BASS(LengthPolicy):
     Less is max(1, the most that any accepted, k - ⌈k / 10⌉ - s), s = 1 if the round before made it less too. A round is what
     the requests of a batch report before they meet again; then all of them draft the new k. They accept raggedly and nothing
     is padded: the loop packs what each drafts. Qian et al. 2024, "BASS" (arXiv 2404.15778). Give the same object to all
-    requests. The rule is tested, round by round, by `test_bass_decides_once_a_round_for_all`.
+    requests. The rule is tested, round by round, by `test_bass_decides_once_a_round_for_all`, and on a clock by
+    `test_rounds_of_bass_take_what_the_rule_says`.
 
     >>> BASS(start=7).plan(Prefix([1]), Rng(0))
     7

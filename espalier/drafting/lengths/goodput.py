@@ -26,7 +26,8 @@ class Goodput(LengthPolicy):
     costs are times in one unit: `verify_cost(nodes)` of a pass of the target (a `PassCurve`), `draft_cost(requests)` of a
     pass of the drafter. Give the same object to all requests. Liu et al. 2024, "Optimizing speculative decoding for serving
     large language models using goodput" (arXiv 2406.14066), SmartSpec. Its defining behaviour, a length per request, is
-    tested by `test_goodput_gives_each_request_its_own_length`.
+    tested by `test_goodput_gives_each_request_its_own_length`, its rounds on a clock by
+    `test_a_round_of_goodput_takes_what_its_costs_say`.
 
     >>> policy = Goodput(verify_cost=lambda nodes: 10 + nodes)
     >>> policy.lengths([0.9, 0.1]), policy.best([0.9]), policy.best([0.1])

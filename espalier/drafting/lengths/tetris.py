@@ -51,8 +51,8 @@ class Tetris(Drafter):
     `score="slot"` values a slot by what is known before its token is drawn: the probability of reaching it times Σ q², what
     a token drawn from q is worth there; so drafts keep their laws and every verifier its guarantee. `score="token"` values
     a token by its own path probability, as the paper does; that choice looks at the token, so it is for deterministic
-    drafts, and refused for drawn ones. Values never increase along a path, so what is kept is a tree. Wu et al. 2025,
-    "TETRIS" (arXiv 2502.15197).
+    drafts, and refused for drawn ones. Values never increase along a path, so what is kept is a tree. Its rounds are worked out
+    on a clock by `test_rounds_of_tetris_take_what_its_budget_says`. Wu et al. 2025, "TETRIS" (arXiv 2502.15197).
 
     >>> import espalier as es
     >>> model = es.models.Table.random(vocab_size=4, depth=2, seed=0)
