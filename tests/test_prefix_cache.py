@@ -58,6 +58,7 @@ def test_equal_prompts_are_read_once(monkeypatch):
     assert sum(seen) == 60
 
 
+@pytest.mark.filterwarnings("ignore:cache_mb")  # some texts are larger than the cache
 def test_random_mixes_give_the_texts_of_no_cache():
     dice, cached, plain = random.Random(0), tiny(cache_mb=0.02), tiny(cache_mb=0)
     texts = ["".join(dice.choice("abc ") for _ in range(40)) for _ in range(4)]

@@ -269,15 +269,21 @@ class Transformer(Model):
         return Exit(self, layer)
 
     def quantised(self, kv_bits: int = 16) -> Transformer:
-        """The model with its weights rounded to int8, its keys and values to bfloat16 or to 4 bits (`kv_bits`).
+        """The model with its weights rounded to int8, its keys and values as they are (`kv_bits=16`) or in 4 bits.
 
-        What this one has read it does not read again: it copies the keys and values. Weights are rounded at the first call and
-        kept. Raises InvalidInput unless it runs on the native kernels, and if nothing would become coarser.
+        What this one has read it does not read again: it reads those keys and values where they lie, as `sharing` does, or
+        copies them in 4 bits. Weights are rounded at the first call and kept. Raises InvalidInput unless it runs on the native
+        kernels, and if nothing would become coarser.
         """
         if not isinstance(self.executor, native.Engine):
             raise InvalidInput("8 bits run on the native CPU kernels only; load the model with device='cpu' and kernels built")
-        rough = self.on(self.executor.quantised(kv_bits))
-        rough._lender = self
+        executor = self.executor.quantised(kv_bits)
+        if executor.kv_dtype == self.executor.kv_dtype and self._whole is None:
+            rough = Transformer(self.config, executor, self._budget, self._chunk, Tail(self.kv))
+            rough.vocab, rough._whole = self.vocab, self
+        else:
+            rough = self.on(executor)
+            rough._lender = self
         return rough
 
     @property

@@ -28,11 +28,12 @@ def quantised(
     """The drafter that is `model` (a loaded one, or a name as for `es.load`) with int8 weights and `kv_bits` keys and values.
 
     Lossless for a target in any precision, since the target's own rows verify. A loaded model's weights are rounded where
-    they are; the draft copies the keys and values of what the target has read, so no prompt is read twice. A pass reads half
-    the bytes of bfloat16's and a quarter of float32's, and says nearly always the same. With `kv_bits=4` keys and values take
-    6 bits each, scales included (`models.fourbit`): less memory for long texts, but no less time on the CPUs this runs on,
-    where attention waits for arithmetic. Raises InvalidInput for a model that would not become coarser, or does not run on the
-    native kernels.
+    they are; the draft reads the target's keys and values where they lie, so no prompt is read twice and there is no second
+    cache (tested by `test_a_draft_in_8_bits_reads_what_the_model_has_read_where_it_lies`). A pass reads half the bytes of
+    bfloat16's weights and a quarter of float32's, and says nearly always the same. With `kv_bits=4` it has a store of its own,
+    in which what the target has read is copied in 6 bits each, scales included (`models.fourbit`): no less memory beside the
+    target's, and no less time on the CPUs this runs on, where attention waits for arithmetic. Raises InvalidInput for a model
+    that would not become coarser, or does not run on the native kernels.
 
     The idea of QuantSpec (Tiwari et al. 2025, arXiv 2502.10424). There the target reads the draft's 4 bits and 4 more, and is
     no longer the model as it was loaded; here it keeps its own keys and values.
@@ -53,7 +54,7 @@ def quantised(
 
 class Afterwards(LengthPolicy):
     """Another policy, from the second round on: before the first the target has not read the prompt, so there would be no
-    keys and values to copy, and the draft would read it as well."""
+    keys and values to go on from, and the draft would read it as well."""
 
     def __init__(self, inner: LengthPolicy) -> None:
         self.inner, self.most, self.want, self.reads = inner, inner.most, inner.want, inner.reads

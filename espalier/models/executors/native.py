@@ -268,7 +268,7 @@ class Engine:
         return part
 
     def quantised(self, kv_bits: int = 16) -> Engine:
-        """The executor with these weights rounded to int8, and keys and values of `kv_bits` (16 or 4) bits.
+        """The executor with these weights rounded to int8, and keys and values as they are (`kv_bits=16`) or of 4 bits.
 
         Weights are rounded at the first call and kept. Raises InvalidInput if both are so coarse already.
         """
@@ -278,7 +278,7 @@ class Engine:
             raise InvalidInput(f"the weights are {self.kind} already; only keys and values are left to be rounded: kv_bits=4")
         rough = copy(self)
         rough._halves = None
-        rough.kv_dtype = torch.bfloat16 if kv_bits == 16 else torch.uint8
+        rough.kv_dtype = self.kv_dtype if kv_bits == 16 else torch.uint8
         if self.kind not in ("int8", "int4"):
             if self._rounded is None:
                 layers = [(norms, [matrix.rounded("int8") for matrix in matrices]) for norms, matrices in self._layers]
