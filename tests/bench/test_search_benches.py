@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
+from models.folders import folder
 
+import espalier as es
 from espalier.bench.searches import peer
+from espalier.bench.searches.beam_speed import beam_bench
 from espalier.bench.searches.faithful import tasks
 from espalier.bench.searches.public import cut, public_tests
 from espalier.engine import run
@@ -54,3 +58,10 @@ def test_public_tests_are_the_examples_of_the_docstring():
     assert public_tests(prompt) == ["assert (f(2)) == (4)", "assert (f(\"a\")) == ('aa')"]
     assert public_tests("def f(x):\n") == []
     assert cut("    return x\nif __name__") == "    return x"
+
+
+def test_beams_one_by_one_and_side_by_side_are_those_of_transformers(capsys):
+    pytest.importorskip("transformers")
+    beam_bench(es.load(str(folder("Llama")), dtype="float32", cache_mb=0), 3, 4, width=2)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["side_by_side"], line["equal"]) for line in lines] == [(1, 3), (3, 3)]
