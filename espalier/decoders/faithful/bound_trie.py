@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -24,6 +25,13 @@ class Node:
         self.prefix, self.parent, self.p = prefix, parent, p  # p: of its last token, given the parent
         self.children: dict[int, Node] = {}
         self.bound, self.rest, self.seen = 1.0, 1.0, False
+
+    def up(self) -> Iterator[Node]:
+        """This node and all above it."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
 
     def lower(self, bound: float) -> None:
         """Sets the bound, and all that follows from it up to the root."""

@@ -84,18 +84,23 @@ def pick(particles: Sequence[Particle], rng: Rng) -> Particle:
 
 
 class Bounds:
-    """An upper bound of the valid mass from the rows that particles have seen, without keeping the prefixes alive."""
+    """Sure bounds of the valid mass from the rows that particles have seen, without keeping the prefixes alive: `root.bound`
+    above; below, `shown`, the mass of the valid texts whose end tokens the rows allow, drawn or not."""
 
     def __init__(self, x: Prefix) -> None:
+        self.shown = 0.0
         self._empty = Prefix()
         self.root = Node(self._empty, None, 1.0)
         self._nodes: WeakKeyDictionary[Prefix, Node] = WeakKeyDictionary({x: self.root})
 
-    def visit(self, x: Prefix, allowed: Tensor, children: Sequence[Prefix]) -> None:
-        """Notes the probabilities [V] of the allowed tokens after x, and which prefixes were made of them."""
+    def visit(self, x: Prefix, allowed: Tensor, children: Sequence[Prefix], over: float = 0.0) -> None:
+        """Notes the probabilities [V] of the allowed tokens after x, which prefixes were made of them, and how much of it
+        ends a valid text."""
         node = self._nodes.get(x)
         if node is None:
             return
+        if not node.seen and over:
+            self.shown += over * math.exp(math.fsum(math.log(above.p) for above in node.up() if above.p < 1))
         for child in children:
             if child.last not in node.children:
                 node.children[child.last] = Node(self._empty, node, float(allowed[child.last]))

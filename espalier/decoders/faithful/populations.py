@@ -175,10 +175,14 @@ class Populations:
             return
         for x, row in opened.items():
             if row.weights is not None:
-                self.bounds.visit(x, row.weights, list(children[x].values()))
+                self.bounds.visit(x, row.weights, list(children[x].values()), self._ending(x, row.weights))
                 for child in children[x].values():
                     if self.ends(child) in ("cut", "dead"):
                         self.bounds.cut(child)
+
+    def _ending(self, x: Prefix, weights: Tensor) -> float:
+        """The probability that the token after x ends a valid text."""
+        return math.fsum(float(weights[t]) for t in self.ends.tokens if weights[t] > 0 and self.ends(x + t) == "valid")
 
     def _twist(self, prefixes: list[Prefix]) -> list[float]:
         assert self.smc.twist is not None

@@ -61,8 +61,8 @@ class Faithful(Sequence[Sample]):
 
     `log_z`: an estimate of log p(valid), `log_z_error` one standard error of it, `log_z_bound` a sure upper bound. `reliable`
     is True iff: n samples came (cars, ars, reject); or (smc) there are two islands or more, their log-masses differ by less
-    than 3 standard errors, at least 20 of the first particles have descendants, and log_z - log_z_bound > -5; `reason` says
-    what failed. Samples by weights (asap, local) are never called reliable.
+    than 3 standard errors, at least 20 of the first particles have descendants, log_z is neither above its bound nor below the
+    mass of the texts that the rows showed to be valid, drawn or not, and log_z - log_z_bound > -5; `reason` says what failed. Samples by weights (asap, local) are never called reliable.
 
     >>> Faithful([Sample("a", (3,), -1.0, 0.0)], method="cars", reliable=True)[0].text
     'a'
@@ -264,6 +264,7 @@ def _logp(a: Attempt) -> float:
 def _doubts(populations: Populations, bound: float) -> str:
     """Why the particles are not to be trusted; empty if they are."""
     masses, variances = populations.log_masses, populations.variances
+    shown = math.log(populations.bounds.shown) if populations.bounds.shown > 0 else -math.inf
     checks: list[tuple[bool, Callable[[], str]]] = [
         (not populations.exhausted, lambda: "the budget was used up before the particles were finished"),
         (populations.log_z > -math.inf, lambda: "all particles died"),
@@ -272,6 +273,10 @@ def _doubts(populations: Populations, bound: float) -> str:
         (
             populations.ancestors >= 20,
             lambda: f"only {populations.ancestors} of the first particles have descendants; 20 needed",
+        ),
+        (
+            shown - 0.2 < populations.log_z < bound + 0.2,  # further out, the estimate is wrong for sure
+            lambda: f"log_z {populations.log_z:.1f} is not between its sure bounds {shown:.1f} and {bound:.1f}",
         ),
         (populations.log_z - bound > -5, lambda: f"log_z {populations.log_z:.1f} is far below its bound {bound:.1f}"),
     ]
