@@ -56,13 +56,18 @@ class Space:
         self._rows: OrderedDict[Prefix, Row] = OrderedDict()
 
     def found(self, stopped: Stopped) -> Found:
-        """The books as a result. Raises `LimitExceeded` if the budget ended before anything could be scored."""
+        """The books as a result: texts that a constraint would not let end (they were cut) only if there is nothing else.
+        Raises `LimitExceeded` if the budget ended before anything could be scored."""
         scored = list(self.finished.values()) or ([self.partial] if self.partial is not None else [])
+        scored = [(score, c) for score, c in scored if self._may_end(c.prefix)] or scored
         if not scored:
             raise LimitExceeded(
                 f"the search ended ({stopped}) after {self.spent.tokens} tokens with nothing scored; allow it a larger budget"
             )
         return Found(scored, self.spent, stopped)
+
+    def _may_end(self, x: Prefix) -> bool:
+        return self.stop(x) == "stop" or self.scorer.may_end(x)
 
     def rows(self, prefixes: Sequence[Prefix]) -> Decoder[list[Row]]:
         """The rows after prefixes, in one pass over those that are not known."""

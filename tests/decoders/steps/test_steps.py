@@ -276,6 +276,15 @@ def test_searches_take_any_guide():
             assert guide.matches(c.text.encode()), name
 
 
+def test_what_a_guide_did_not_let_end_is_found_only_if_nothing_else_is():
+    lm = toys.random_lm(0)
+    stop = es.stop.end(lm.vocab.end) | es.stop.budget(4)
+    search = BestOf(30, score=lambda cs: [float(len(c.tokens)) for c in cs])
+    for guide, texts in ((es.regex("a|b{9}"), {"a"}), (es.regex("b{9}"), {"bbbb"})):
+        [found] = es.run(search(lm.scorer * guide, lm.prompt(es.raw("x")), stop, es.Rng(0)))
+        assert {c.text for c in found.all} == texts
+
+
 @pytest.mark.parametrize(
     "make",
     [
