@@ -93,6 +93,7 @@ class LanguageModel:
         check_size(prompt, self.tokenizer, self.context)
         warn_unseen(self.tokenizer, tools, prompt)
         shown: dict[str, Any] = {"tools": tools, "template_args": template_args, "special_in_text": special_in_text}
+        shown["context"] = self.context
         if isinstance(prompt, Prefix):
             x = prompt
         elif isinstance(prompt, raw):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias
 
-from espalier.errors import ContextOverflow, InvalidInput, expect
+from espalier.errors import InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.text.tokenizer import Tokenizer
 
@@ -40,17 +40,13 @@ def check_prompt(prompt: object) -> None:
 
 
 def check_size(prompt: object, tokenizer: Tokenizer, context: int) -> None:
-    """Raise `ContextOverflow` for a text so long that the context cannot hold it, whatever its tokens are: before it is
-    split into them, which may take minutes."""
-    longest = tokenizer.longest
+    """Raise `ContextOverflow` for a text that the context cannot hold, whatever its tokens are, before anything is made of it;
+    what a template makes of messages is looked at by `Tokenizer.chat`."""
     if isinstance(prompt, str):
         texts: list[Any] = [prompt]
     else:  # a template may leave out what an assistant said
         messages = prompt if isinstance(prompt, list | tuple) else ()
         texts = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") in ("user", "system")]
     for text in texts:
-        if isinstance(text, str) and len(text) > context * longest:
-            raise ContextOverflow(
-                f"the prompt has {len(text)} characters, at least {len(text) // longest} tokens, but at most {context} fit, "
-                "output included; shorten it"
-            )
+        if isinstance(text, str):
+            tokenizer.refuse_beyond(text, context)

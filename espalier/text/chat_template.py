@@ -76,3 +76,15 @@ def render(source: str, messages: Sequence[Message], /, **variables: Any) -> str
         why = str(error)[:500] or type(error).__name__
         kind = "" if isinstance(error, jinja2.TemplateError | TypeError) else f"{type(error).__name__}: "
         raise InvalidInput(f"the model's chat template cannot be applied to these messages: {kind}{why}") from error
+
+
+def with_cut(turns: Sequence[Message], cut: str) -> Message:
+    """The last message with a mark at its end."""
+    last = dict(turns[-1]) if turns else {}
+    content = last.get("content")
+    if isinstance(content, str):
+        return {**last, "content": content + cut}
+    parts = list(content) if isinstance(content, list | tuple) else []
+    if parts and isinstance(parts[-1], Mapping) and isinstance(parts[-1].get("text"), str):
+        return {**last, "content": [*parts[:-1], {**parts[-1], "text": parts[-1]["text"] + cut}]}
+    raise InvalidInput("only a message that ends with text can be continued; its 'content' is to be a text")

@@ -71,8 +71,12 @@ class SpecialNames:
         """The tokens of a text in which names with a mark are text and the others are tokens."""
         copy, renamed = self._private()
         text = re.sub(f"(?:{self._any.pattern})(?!{mark})", lambda found: renamed[found[0]], text)
-        text = text.replace(mark, "").replace(json.dumps(mark)[1:-1], "")
-        return list(copy.encode(text, add_special_tokens=False).ids)
+        return list(copy.encode(self.plain(text, mark), add_special_tokens=False).ids)
+
+    @staticmethod
+    def plain(text: str, mark: str) -> str:
+        """The text without its marks, however a template wrote them."""
+        return text.replace(mark, "").replace(json.dumps(mark)[1:-1], "")
 
     def _private(self) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
         """A copy of the tokenizer in which special tokens have names that nobody knows, and these names."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import tokenizers
 
-from espalier.errors import InvalidInput, LoadError, expect, require
-from espalier.text.chat_template import Message, render
+from espalier.errors import ContextOverflow, InvalidInput, LoadError, expect, require
+from espalier.text.chat_template import Message, render, with_cut
 from espalier.text.json_files import checked
 from espalier.text.special_names import SpecialNames
 from espalier.text.token_bytes import byte_of_character, pieces_to_bytes
@@ -99,6 +99,15 @@ class Tokenizer:
         longest = max(map(len, self._backend.get_vocab(with_added_tokens=True)), default=1)
         return max(1, longest) * (1 if self._backend.normalizer is None else 4)
 
+    def refuse_beyond(self, text: str, context: int | None) -> None:
+        """Raises `ContextOverflow` for a text that takes more than `context` tokens, whatever they are: splitting it into them
+        may take minutes."""
+        if context is not None and len(text) > context * self.longest:
+            raise ContextOverflow(
+                f"the prompt has {len(text)} characters, at least {len(text) // self.longest} tokens, but at most {context} fit, "
+                "output included; shorten it"
+            )
+
     @cached_property
     def _special(self) -> SpecialNames:
         return SpecialNames(self._backend)
@@ -181,6 +190,7 @@ class Tokenizer:
         template_args: Mapping[str, Any] | None = None,
         continue_final: bool = False,
         special_in_text: bool = False,
+        context: int | None = None,
         **variables: Any,
     ) -> list[int]:
         """The tokens of a conversation as the model's chat template writes it; a string is one message of the user.
@@ -190,7 +200,7 @@ class Tokenizer:
         `template_args` (and further arguments) are variables of the template: `{"enable_thinking": False}`. Names of
         special tokens in messages, tools and variables are only text, so no message can close its own turn, unless
         `special_in_text` says otherwise. A model without a chat template continues a string as a bare text, and refuses
-        a list of messages.
+        a list of messages. A text that no `context` tokens could write is a `ContextOverflow` before it is tokenized.
         """
         if not self.templates:
             if not isinstance(messages, str):
@@ -199,15 +209,19 @@ class Tokenizer:
                     "instruction-tuned model"
                 )
             require(not tools, "this model has no chat template, so it knows no tools; load an instruction-tuned model")
+            self.refuse_beyond(messages, context)
             return self._told(self._encode(messages, names=False, around=True))
         given = _variables(template_args, variables)
         ways: dict[str, Any] = {"generate": generate, "template": template, "continue_final": continue_final}
         if special_in_text or not self._special.inside([messages, tools, given]):
-            return self._told(self._encode(self._render(messages, tools, given, **ways), names=True, around=False))
+            text = self._render(messages, tools, given, **ways)
+            self.refuse_beyond(text, context)
+            return self._told(self._encode(text, names=True, around=False))
         mark = self._special.mark(messages, tools, given, list(self.templates.values()))
         turns, tools, given = (self._special.marked(value, mark) for value in (messages, tools, given))
         text = self._render(turns, tools, given, **ways)
-        self._check_text(text.replace(mark, ""))
+        self.refuse_beyond(plain := self._special.plain(text, mark), context)
+        self._check_text(plain)
         return self._told(self._special.ids(text, mark))
 
     def chat_text(
@@ -245,7 +259,7 @@ class Tokenizer:
         cut = ""
         if continue_final:
             cut = self._special.mark(turns, tools, given, list(self.templates.values()), "\ue000")
-            turns = [*turns[:-1], _with_cut(turns, cut)]
+            turns = [*turns[:-1], with_cut(turns, cut)]
         variables: dict[str, Any] = {key: self._settings.name(key) or "" for key in _NAMES}
         variables |= {"tools": list(tools) if tools else None, "add_generation_prompt": generate and not continue_final}
         variables |= given
@@ -273,15 +287,3 @@ def _variables(template_args: Mapping[str, Any] | None, more: Mapping[str, Any])
     for name in template_args or {}:
         expect(name, str, "a name in template_args", hint)
     return {**(template_args or {}), **more}
-
-
-def _with_cut(turns: Sequence[Message], cut: str) -> Message:
-    """The last message with a mark at its end."""
-    last = dict(turns[-1]) if turns else {}
-    content = last.get("content")
-    if isinstance(content, str):
-        return {**last, "content": content + cut}
-    parts = list(content) if isinstance(content, list | tuple) else []
-    if parts and isinstance(parts[-1], Mapping) and isinstance(parts[-1].get("text"), str):
-        return {**last, "content": [*parts[:-1], {**parts[-1], "text": parts[-1]["text"] + cut}]}
-    raise InvalidInput("only a message that ends with text can be continued; its 'content' is to be a text")

@@ -253,6 +253,7 @@ def chat_ids(body: Chat, lm: LanguageModel) -> list[int]:
         template_args=args,
         continue_final=goes_on,
         generate=body.add_generation_prompt is not False,
+        context=lm.context if body.truncate_prompt_tokens is None else None,
     )
 
 
