@@ -17,6 +17,7 @@ from espalier.models.executors.torch_threads import one_thread
 from espalier.models.kv.prefix_cache import PrefixCache
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Piece, Stats
+from espalier.requests.option_groups import once
 from espalier.requests.options import Options
 from espalier.requests.prompt import PROMPTS, Prompt, check_prompt, check_size, goes_on, raw
 from espalier.requests.request import Flat, Request, read
@@ -130,7 +131,7 @@ class LanguageModel:
         else runs. Raises `InvalidInput` before any model runs, and `InvalidInput` if `schema=` was given but the text could
         not be completed within `max_tokens` (never a value that does not satisfy the schema).
         """
-        completion = self.complete(prompt, **options)
+        completion = self.complete(prompt, **(options := once(options)))
         return completion if read(options).schema is None else completion.value()
 
     def complete(self, prompt: Prompt, **options: Any) -> Completion:

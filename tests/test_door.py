@@ -226,6 +226,10 @@ def test_stops_of_every_kind():
     assert lm.complete(start, stop="three").text == "two "
     assert lm.complete(start, stop="three", include_stop=True).text == "two three"
     assert lm.complete(start, stop=iter(["three"])).text == "two "
+    asked, group = es.Request(start, stop=iter(["three"])), es.requests.Stopping(stop=iter(["three"]))
+    for _ in range(2):  # read where they are given, so that they can be used again
+        assert lm.complete_all([asked])[0].text == lm.complete(start, stopping=group).text == "two "
+    assert lm.generate(start, choices=iter(["two"]), stop={"three"}).text == "two"
     r = lm.tokenizer.encode("r")[0]
     at = lm.complete(start, stop_tokens=[r])
     assert (at.text, at.tokens[-1], at.finish_reason) == ("two th", r, "stop")

@@ -17,6 +17,7 @@ from espalier.constraints.on_tokens.filters import ban
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.json_schema import json, json_schema, parse
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.schema.tool_forms import tools_text
 from espalier.constraints.selection.items import ordered, permutation, subset
 from espalier.constraints.selection.substring import substring
 from espalier.constraints.selection.unique import unique
@@ -24,7 +25,7 @@ from espalier.constraints.special import thinking, token
 from espalier.constraints.tags import Tag, tags
 from espalier.constraints.tokens import TokenGuide
 from espalier.constraints.tool_call_parser import ToolCall, read_calls
-from espalier.constraints.tools import tool_calls, tools_text
+from espalier.constraints.tools import tool_calls
 from espalier.constraints.views.explained import explain
 from espalier.constraints.views.picture import picture
 from espalier.constraints.vocab_masks import Masks, fill_batch, masks

@@ -13,20 +13,25 @@ from espalier.constraints.special import token
 
 
 class CallFormat(NamedTuple):
-    """A format: what opens a call and closes it, the members that hold its name and arguments (`None`: written as in Python,
-    `name(argument=value)`), and whether a list of calls stands between."""
+    """A format: what opens a call and closes it, the member that holds its arguments beside `name` (`None`: written as in
+    Python, `name(argument=value)`), whether a list of calls stands between, and `named`, what a bare name ends with where its
+    arguments alone are an object."""
 
     begin: str
     end: str
     arguments: str | None = "arguments"
     listed: bool = False
+    named: str = ""
     opener: str = ""  # a special token that may stand before the calls
     marks: tuple[str, ...] = ()  # what in a chat template tells that the model writes so
 
 
+CALL_ID = "[CALL_ID]"  # between a name and [ARGS] some of Mistral's models write an id
+
 FORMATS: dict[str, CallFormat] = {
     "hermes": CallFormat("<tool_call>", "</tool_call>", marks=("<tool_call>",)),  # Hermes, Qwen, SmolLM
     "mistral": CallFormat("[TOOL_CALLS]", "", listed=True, marks=("[TOOL_CALLS]",)),
+    "mistral-args": CallFormat("[TOOL_CALLS]", "", named="[ARGS]", marks=("[ARGS]",)),  # since Mistral Small 3.1
     "llama3": CallFormat("", "", "parameters", opener="<|python_tag|>", marks=("<|python_tag|>", '"parameters"')),
     "llama3-pythonic": CallFormat("[", "]", None, marks=("func_name1(params_name1",)),
     "harmony": CallFormat("<|channel|>commentary to=functions.", "<|call|>", marks=("<|channel|>",)),
@@ -38,10 +43,10 @@ TOKENS = frozenset(
     [
         mark
         for one in FORMATS.values()
-        for mark in (one.begin, one.end, one.opener)
+        for mark in (one.begin, one.end, one.named, one.opener)
         if mark[:1] in "<[" and mark[-1:] in ">]" and mark[1:]
     ]
-    + ["<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>", "<|return|>"]
+    + [CALL_ID, "<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>", "<|return|>"]
 ) - {"[", "]"}
 
 

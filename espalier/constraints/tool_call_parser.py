@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+from espalier.constraints.schema.tool_forms import tools_of
 from espalier.constraints.tool_call_arguments import ObjectMembers, PythonCall
-from espalier.constraints.tool_call_formats import FORMATS
-from espalier.constraints.tools import tools_of
+from espalier.constraints.tool_call_formats import CALL_ID, FORMATS
 
 _BLANKS = " \n\t\r"
 _HEADER = re.compile(r"(?P<channel>[a-z]+)?(?: to=functions\.(?P<name>.*?))? ?(?:(?:<\|constrain\|>)?json)?$", re.DOTALL)
@@ -85,7 +85,17 @@ class CallScanner:
         self._tell(before)
         if found:
             self._blank = None
-        return bool(found) and self._go("list" if FORMATS[self.format].listed else "call")
+        shape = FORMATS[self.format]
+        return bool(found) and self._go("list" if shape.listed else "name" if shape.named else "call")
+
+    def _name(self, final: bool) -> bool:
+        """The bare name before arguments."""
+        name, found, rest = self._rest.partition(FORMATS[self.format].named)
+        if not found:
+            return False
+        self._rest, self._object = rest, ObjectMembers("", self._told)
+        self._told("name", name.partition(CALL_ID)[0])
+        return self._go("call")
 
     def _list(self, final: bool) -> bool:
         """Between the calls of a list."""
@@ -183,7 +193,7 @@ class CallScanner:
         self._found.append(Piece(kind, text, self._call))
 
     _steps: ClassVar[dict[str, Callable[[CallScanner, bool], bool]]] = {
-        "start": _start, "text": _text, "list": _list, "call": _object_of_call, "tail": _tail, "python": _python,
+        "start": _start, "text": _text, "list": _list, "name": _name, "call": _object_of_call, "tail": _tail, "python": _python,
         "header": _header, "arguments": _arguments, "message": _message, "between": _between,
     }  # fmt: skip
 

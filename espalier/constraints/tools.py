@@ -1,8 +1,7 @@
-"""Tools as people have them, and the guide of the calls that a model writes."""
+"""The guide of the calls of tools that a model writes."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,95 +12,13 @@ from espalier.constraints.limits import Limits
 from espalier.constraints.regex import regex
 from espalier.constraints.schema.json_schema import JsonGuide, json_schema
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.schema.tool_forms import tools_of
 from espalier.constraints.special import token
 from espalier.constraints.tags import Tag, tags
-from espalier.constraints.tool_call_formats import FORMATS, CallFormat, either, messages, spelt
-from espalier.errors import InvalidInput, require
+from espalier.constraints.tool_call_formats import CALL_ID, FORMATS, CallFormat, either, messages, spelt
+from espalier.errors import require
 
-_NONE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
-_PLACES = ("parameters", "inputSchema", "input_schema")
-_FORMS = (
-    "write {name: schema or function}, a list of functions, or of OpenAI's ({'type': 'function', 'function': {…}}), MCP's "
-    "({'name', 'inputSchema'}) or Anthropic's ({'name', 'input_schema'}) objects"
-)
 _ARGUMENTS = "espalier:arguments"
-
-
-def tools_of(tools: Any, limits: Limits | None = None) -> dict[str, Schema]:
-    """The schema of each tool's arguments by its name, from any of the forms that people have.
-
-    A tool without parameters (missing, None or {}) takes `{}`. Errors: `InvalidInput`, which names the tool.
-
-    >>> sorted(tools_of([{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}, {"name": "now"}]))
-    ['add', 'now']
-    """
-    if isinstance(tools, Mapping) and not _is_tool(tools):
-        named = [(name, _parameters(value) if _is_tool(value) else value) for name, value in tools.items()]
-    else:
-        listed = [tools] if isinstance(tools, Mapping) or callable(tools) else tools
-        require(isinstance(listed, Sequence) and not isinstance(listed, (str, bytes)), f"tools={tools!r}: {_FORMS}")
-        named = [_named(tool) for tool in listed]
-    require(bool(named), f"no tools: {_FORMS}")
-    found: dict[str, Schema] = {}
-    for name, parameters in named:
-        require(isinstance(name, str) and name != "", f"a tool is named {name!r}; a name is a text that is not empty")
-        require(name not in found, f"tool {name!r} is there twice; a call could not say which one it means")
-        try:
-            found[name] = Schema(_object(parameters))
-            json_schema(found[name], limits=limits)
-        except InvalidInput as error:
-            raise InvalidInput(f"tool {name!r}: {error}") from error
-    return found
-
-
-def told(tools: Any) -> list[dict[str, Any]]:
-    """The tools as chat templates read them: OpenAI's objects.
-
-    >>> told([{"name": "now", "description": "The time"}])[0]["function"]["description"]
-    'The time'
-    """
-    described = _described(tools)
-    return [
-        {"type": "function", "function": {"name": name, "description": described.get(name, ""), "parameters": schema.plain}}
-        for name, schema in tools_of(tools).items()
-    ]
-
-
-def _described(tools: Any) -> dict[str, str]:
-    listed = tools.values() if isinstance(tools, Mapping) and "name" not in tools and "function" not in tools else tools
-    found: dict[str, str] = {}
-    for tool in (
-        listed if isinstance(listed, Sequence) or (not isinstance(listed, Mapping) and not callable(listed)) else [listed]
-    ):
-        inner = tool.get("function", tool) if isinstance(tool, Mapping) else tool
-        if isinstance(inner, Mapping) and isinstance(inner.get("name"), str):
-            found[inner["name"]] = str(inner.get("description") or "")
-        elif callable(inner) and getattr(inner, "__doc__", None):
-            found[getattr(inner, "__name__", "")] = " ".join(str(inner.__doc__).split())
-    return found
-
-
-def tools_text(tools: Any) -> str:
-    """What a system message says of tools, for a model whose chat template shows none: their signatures, and Hermes' calls.
-
-    >>> text = tools_text([{"name": "now", "description": "The time"}])
-    >>> text.splitlines()[2][:87]
-    '{"type": "function", "function": {"name": "now", "description": "The time", "parameters'
-    >>> print(text.split("</tools>")[-1].strip())
-    For a call write <tool_call>
-    {"name": <function>, "arguments": <object>}
-    </tool_call>
-    """
-    return signatures(told(tools))
-
-
-def signatures(tools: Sequence[Mapping[str, Any]]) -> str:
-    """The same of OpenAI's objects, written as they are."""
-    shown = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-    return (
-        "You may call functions. Their signatures are within <tools></tools>:\n<tools>\n" + shown + "\n</tools>\n"
-        'For a call write <tool_call>\n{"name": <function>, "arguments": <object>}\n</tool_call>'
-    )
 
 
 def tool_calls(
@@ -119,9 +36,9 @@ def tool_calls(
     """The guide of free text with tool calls.
 
     `tools` is a mapping of names to what describes the arguments (a JSON Schema, a function, a Pydantic model), or a list of
-    functions, or of OpenAI's, MCP's or Anthropic's tool objects. `format` is one of `call_formats.FORMATS`: "hermes" (also
-    Qwen's), "mistral", "llama3", "llama3-pythonic", "harmony", "json"; `begin` and `end` are others around Hermes' object.
-    Members of a call come in any order, blanks between them; names are spelled as JSON spells them.
+    functions, or of OpenAI's, MCP's or Anthropic's tool objects. `format` is one of `tool_call_formats.FORMATS`: "hermes" (also
+    Qwen's), "mistral", "mistral-args", "llama3", "llama3-pythonic", "harmony", "json"; `begin` and `end` are others around
+    Hermes' object. Members of a call come in any order, blanks between them; names are spelled as JSON spells them.
 
     `tokens` are the special tokens of the vocabulary by name: what a format writes with one of them (`[TOOL_CALLS]`,
     `<|channel|>`) is then that token and no text; without them it is text.
@@ -146,11 +63,11 @@ def tool_calls(
         return messages(calls, known, demanded, most)
     if not begin or shape.listed or shape.arguments is None:
         return _at_once(calls, begin, end, shape, known, demanded, parallel)
-    blanks = regex(r"[ \n]{0,2}")
+    blanks = regex(r"[ \n]{0,2}" if not shape.named else "")
     contents = [blanks + call + blanks for call in calls]
     region = spelt(begin, known) + either(contents) + spelt(end, known)
     if alone:
-        return region + (regex(r"\n?") + region).repeat() if parallel else region
+        return region + (regex(r"\n?" if end else "") + region).repeat() if parallel else region
     if begin in known:  # free text holds no such token
         free = regex("(?s:.*)" if most is None or not demanded else f"(?s:.{{0,{most}}})")
         further = (regex("(?s:.*)") + region).repeat(0, None if parallel else 0 if demanded else 1)
@@ -182,56 +99,18 @@ def _at_once(
     return whole | regex(r"(?![ \t\r\n]*\{).*(?s:.*)" if not begin else f"(?!{re.escape(begin)}).*(?s:.*)")
 
 
-def _is_tool(value: Any) -> bool:
-    """Whether a mapping is a tool object of some vendor, and not a schema."""
-    if not isinstance(value, Mapping):
-        return False
-    inner = value.get("function") if value.get("type") == "function" else None
-    if isinstance(inner, Mapping):
-        return True
-    named = isinstance(value.get("name"), str)
-    return named and ("properties" not in value) and not isinstance(value.get("type"), list) and value.get("type") != "object"
-
-
-def _named(tool: Any) -> tuple[Any, Any]:
-    if isinstance(tool, Mapping):
-        require(_is_tool(tool), f"the tool {dict(tool)!r:.200} has no name: {_FORMS}")
-        inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
-        require(isinstance(inner.get("name"), str), f"the tool {dict(tool)!r:.200} has no name: {_FORMS}")
-        return inner["name"], _parameters(tool)
-    name = getattr(tool, "__name__", None) or getattr(getattr(tool, "func", None), "__name__", None)
-    require(callable(tool) and name is not None, f"the tool {tool!r:.200}: {_FORMS}")
-    return name, tool
-
-
-def _parameters(tool: Mapping[str, Any]) -> Any:
-    inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
-    return next((inner[place] for place in _PLACES if place in inner), None)
-
-
-def _object(parameters: Any) -> Any:
-    """What describes arguments, which are an object whatever it says."""
-    if parameters is None or (isinstance(parameters, Mapping) and not parameters):
-        return _NONE
-    if isinstance(parameters, Mapping):
-        said = parameters.get("type")
-        require(
-            said in (None, "object") or (isinstance(said, list) and "object" in said),
-            f"its arguments are of type {said!r}, but the arguments of a call are an object; write the schema of that object",
-        )
-        return {**parameters, "type": "object"}
-    return parameters
-
-
 def _call(
     name: str, schema: Schema, shape: CallFormat, format: str, known: frozenset[str], limits: Limits | None = None
 ) -> Guide:
     if shape.arguments is None:
         return _python_call(name, schema, limits)
     registry = {**schema.registry, _ARGUMENTS: schema.text}
-    if format == "harmony":
+    if format == "harmony" or shape.named:
         body = json_schema({"$ref": _ARGUMENTS}, registry=registry, numbers="plain", limits=limits)
         heads = (f"{name} <|constrain|>json<|message|>", f"{name}<|message|>", f"{name} json<|message|>")
+        if shape.named:
+            id = spelt(CALL_ID, known) + regex("[a-zA-Z0-9]{9}")
+            return choices([name]) + (choices([""]) | id) + spelt(shape.named, known) + body
         return either([spelt(head, known) for head in heads]) + body
     return _json_call(name, registry, shape.arguments, limits)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,29 @@ from espalier.stop import Stop
 from espalier.token_constraint import TokenConstraint
 from espalier.verification.verifier import Verifier
 
+_LISTS = frozenset(("stop", "stop_tokens", "allowed_tokens", "banned", "shapers", "choices", "tools"))
+
+
+def once(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options; iterators, sets and views among the lists are read here, so that they can be read again.
+
+    >>> once({"stop": iter(["a"]), "seed": 1})
+    {'stop': ('a',), 'seed': 1}
+    """
+    gone = (Iterator, Set, ValuesView)
+    return {name: tuple(given) if name in _LISTS and isinstance(given, gone) else given for name, given in options.items()}
+
+
+class _ReadOnce:
+    """Options whose lists are read when they are given."""
+
+    def __post_init__(self) -> None:
+        for name, given in once(vars(self)).items():
+            object.__setattr__(self, name, given)
+
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(_ReadOnce):
     """How tokens are drawn. `temperature` 0 is greedy; None is 0, unless `scorer` has a temperature of its own or a
     `decoder` that searches ranks texts by the model's own law.
 
@@ -46,7 +66,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Stopping:
+class Stopping(_ReadOnce):
     """When a text ends. `stop` holds texts, conditions (`es.stop.…`) or both; the text ends before a stop string unless
     `include_stop`. No end token and no stop token comes before `min_tokens`; with `ignore_eos` end tokens do not end.
 
@@ -64,7 +84,7 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class Constraining:
+class Constraining(_ReadOnce):
     """What the text must be. `schema`, `regex`, `grammar`, `choices` and `constraint` (a guide) exclude each other.
 
     `tools` (functions, or OpenAI's, MCP's, Anthropic's objects) may be called as `tool_choice` says: "auto", "required",
@@ -95,7 +115,7 @@ class Constraining:
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(_ReadOnce):
     """How the text is found. `decoder` is a decoder, `(scorer, x, stop, rng)` → finds, or its name ("beam:8").
 
     Without one it is speculation: `drafter` is a drafter, the name of one ("auto", "lookup", …) or None for plain decoding;

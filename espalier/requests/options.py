@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from espalier import catalogue, shaping, stop
 from espalier.constraints.guide import Guide, Limits
-from espalier.constraints.tools import told
+from espalier.constraints.schema.tool_forms import told
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
@@ -45,9 +45,7 @@ class Options(Sampling, Stopping, Constraining, Method):
     """
 
     def __post_init__(self) -> None:
-        for name in ("stop", "stop_tokens", "allowed_tokens", "banned", "shapers", "choices"):  # iterators are read once
-            if isinstance(given := getattr(self, name), Iterator | Set):
-                object.__setattr__(self, name, tuple(given))
+        super().__post_init__()
         self._check_kinds()
         require(self.n >= 1, f"n={self.n}: ask for at least one completion")
         require(self.max_tokens >= 0, f"max_tokens={self.max_tokens}: at least one token must be allowed; try 64")

@@ -11,7 +11,7 @@ from espalier.constraints.guide import Guide
 from espalier.decoders.decoder import Decoding
 from espalier.drafting.draft import Drafter
 from espalier.errors import InvalidInput, expect, require
-from espalier.requests.option_groups import Constraining, Method, Sampling, Stopping
+from espalier.requests.option_groups import Constraining, Method, Sampling, Stopping, once
 from espalier.requests.options import GROUPS, Options
 from espalier.scorer import Scorer
 from espalier.shaper import Shaper
@@ -103,8 +103,8 @@ class Request:
     __slots__ = ("given", "prompt")
 
     def __init__(self, prompt: Any, **options: Any) -> None:
-        self.prompt, self.given = prompt, options
-        read(options)
+        self.prompt, self.given = prompt, once(options)
+        read(self.given)
 
     @property
     def options(self) -> Options:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from espalier.constraints.guide import Guide
+from espalier.constraints.schema.tool_forms import tools_of
 from espalier.constraints.tool_call_formats import FORMATS
 from espalier.constraints.tool_call_parser import ToolCall, read_calls
-from espalier.constraints.tools import tool_calls, tools_of
+from espalier.constraints.tools import tool_calls
 from espalier.errors import EspalierError, InvalidInput, require
 from espalier.prefix import Prefix
 from espalier.requests.prompt import Prompt, raw
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from espalier.text.tokenizer import Tokenizer
     from espalier.text.vocab import Vocab
 
-_ORDER = ("harmony", "hermes", "mistral", "llama3-pythonic", "llama3")  # the marks of the first are the plainest
+_ORDER = (
+    "harmony",
+    "hermes",
+    "mistral-args",
+    "mistral",
+    "llama3-pythonic",
+    "llama3",
+)  # the marks of the first are the plainest
 _CHOICES = "'auto' (text, and calls in it), 'required' (a call at once), 'none', or the name of a tool"
 
 

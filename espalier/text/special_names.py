@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import UserString
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import tokenizers
 
 from espalier.errors import InvalidInput
 
-__all__ = ["SpecialNames"]
+__all__ = ["SpecialNames", "plain"]
 
 _PRIVATE = (*range(0xE000, 0xF8FE), *range(0xF0000, 0xF0100))  # characters without a meaning, for marks of our own
 DEEPEST = 200  # lists and mappings in each other
+MOST = 1_000_000  # entries of a list
 
 
 class SpecialNames:
@@ -61,6 +64,9 @@ class SpecialNames:
             return {self.marked(name, mark): self.marked(inner, mark) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [self.marked(inner, mark) for inner in value]
+        if self.inside(value):
+            what = f"a {type(value).__name__} writes the name of a special token"
+            raise InvalidInput(f"{what} ({value!s:.80}); give its text, as a str")
         return value
 
     def _broken(self, text: str) -> int:
@@ -71,10 +77,10 @@ class SpecialNames:
         """The tokens of a text in which names with a mark are text and the others are tokens."""
         copy, renamed = self._private()
         text = re.sub(f"(?:{self._any.pattern})(?!{mark})", lambda found: renamed[found[0]], text)
-        return list(copy.encode(self.plain(text, mark), add_special_tokens=False).ids)
+        return list(copy.encode(self.unmarked(text, mark), add_special_tokens=False).ids)
 
     @staticmethod
-    def plain(text: str, mark: str) -> str:
+    def unmarked(text: str, mark: str) -> str:
         """The text without its marks, however a template wrote them."""
         return text.replace(mark, "").replace(json.dumps(mark)[1:-1], "")
 
@@ -103,6 +109,37 @@ class SpecialNames:
         return self._copy
 
 
+def plain(value: Any) -> Any:
+    """The same in texts, lists, mappings and numbers, where it is made of other sequences, iterators or Pydantic objects.
+
+    >>> plain(m for m in ({"role": "user"},))
+    [{'role': 'user'}]
+    """
+    try:
+        return _plain(value, 0)
+    except InvalidInput:
+        raise
+    except Exception as error:  # of what stands in the place of lists
+        raise InvalidInput(f"the messages cannot be read: {type(error).__name__}: {error!s:.200}") from error
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise InvalidInput(f"the messages hold lists and mappings more than {DEEPEST} deep; make them flatter")
+    if isinstance(value, str | UserString):
+        return "".join(value.data if isinstance(value, UserString) else [value])
+    if isinstance(value, Mapping):
+        return {name if isinstance(name, tuple) else _plain(name, depth + 1): _plain(value[name], depth + 1) for name in value}
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return _plain(value.model_dump(exclude_none=True), depth + 1)
+    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | type):
+        found = [_plain(inner, depth + 1) for inner in islice(value, MOST + 1)]
+        if len(found) > MOST:
+            raise InvalidInput(f"the messages hold a list of more than {MOST:,} entries")
+        return found
+    return value
+
+
 def _texts(value: Any, depth: int = 0) -> Iterable[str]:
     """Every text in texts, lists and mappings, names of members included."""
     if depth > DEEPEST:
@@ -116,3 +153,5 @@ def _texts(value: Any, depth: int = 0) -> Iterable[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner, depth + 1)
+    elif value is not None and not isinstance(value, bool | int | float):
+        yield str(value)  # what a template would write of it

@@ -14,7 +14,7 @@ import tokenizers
 from espalier.errors import ContextOverflow, InvalidInput, LoadError, expect, require
 from espalier.text.chat_template import Message, render, with_cut
 from espalier.text.json_files import checked
-from espalier.text.special_names import SpecialNames
+from espalier.text.special_names import SpecialNames, plain
 from espalier.text.token_bytes import byte_of_character, pieces_to_bytes
 from espalier.text.tokenizer_files import TokenizerSettings, read_tokenizer
 from espalier.text.vocab import Vocab
@@ -104,8 +104,8 @@ class Tokenizer:
         may take minutes."""
         if context is not None and len(text) > context * self.longest:
             raise ContextOverflow(
-                f"the prompt has {len(text)} characters, at least {len(text) // self.longest} tokens, but at most {context} fit, "
-                "output included; shorten it"
+                f"the prompt has {len(text)} characters, at least {len(text) // self.longest} tokens, but at most {context} "
+                "fit, output included; shorten it"
             )
 
     @cached_property
@@ -211,7 +211,7 @@ class Tokenizer:
             require(not tools, "this model has no chat template, so it knows no tools; load an instruction-tuned model")
             self.refuse_beyond(messages, context)
             return self._told(self._encode(messages, names=False, around=True))
-        given = _variables(template_args, variables)
+        messages, tools, given = map(plain, (messages, tools, _variables(template_args, variables)))
         ways: dict[str, Any] = {"generate": generate, "template": template, "continue_final": continue_final}
         if special_in_text or not self._special.inside([messages, tools, given]):
             text = self._render(messages, tools, given, **ways)
@@ -220,8 +220,8 @@ class Tokenizer:
         mark = self._special.mark(messages, tools, given, list(self.templates.values()))
         turns, tools, given = (self._special.marked(value, mark) for value in (messages, tools, given))
         text = self._render(turns, tools, given, **ways)
-        self.refuse_beyond(plain := self._special.plain(text, mark), context)
-        self._check_text(plain)
+        self.refuse_beyond(written := self._special.unmarked(text, mark), context)
+        self._check_text(written)
         return self._told(self._special.ids(text, mark))
 
     def chat_text(
@@ -237,7 +237,7 @@ class Tokenizer:
     ) -> str:
         """The text that the chat template makes of a conversation, before it is tokenized (arguments as in `chat`)."""
         require(bool(self.templates), "this model has no chat template")
-        given = _variables(template_args, variables)
+        messages, tools, given = map(plain, (messages, tools, _variables(template_args, variables)))
         return self._render(messages, tools, given, generate=generate, template=template, continue_final=continue_final)
 
     def _render(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import re
 import warnings
@@ -9,9 +11,11 @@ from typing import Any
 
 import pydantic
 import pytest
+from toys import speaks
 
 import espalier as es
 from espalier.constraints import TokenGuide, ToolCall, read_calls, tool_calls
+from espalier.constraints.schema.tool_forms import told
 from espalier.constraints.tool_call_formats import FORMATS
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
@@ -26,6 +30,24 @@ def add(a: int, b: bool = False) -> int:
 
 class Weather(pydantic.BaseModel):
     city: str
+
+
+class Adder:
+    """Adds, too."""
+
+    def __call__(self, a: int) -> int:
+        return a
+
+
+@dataclasses.dataclass
+class Named:
+    """As MCP's and OpenAI's packages have tools: objects with a dump."""
+
+    name: str
+    schema: dict[str, Any]
+
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        return {"name": self.name, "description": "Adds.", "inputSchema": self.schema}
 
 
 def call(name: str, arguments: Any, order: str = "na") -> bytes:
@@ -55,6 +77,43 @@ def test_forms_of_tools(tools: Any) -> None:
     for wrong in (call("add", 5), call("add", {}), call("sub", {"a": 1}), call("add", {"a": 1.0})):
         assert not guide.matches(wrong)
     assert read_calls(tools, (b"x" + call("add", {"a": 7}, "an")).decode()) == [ToolCall("add", {"a": 7})]
+
+
+@pytest.mark.parametrize(
+    ("tools", "name"),
+    [
+        (lambda: [Adder()], "Adder"),
+        (lambda: Adder(), "Adder"),
+        (lambda: {"add": Adder()}, "add"),
+        (lambda: [Adder().__call__], "__call__"),
+        (lambda: [functools.partial(add, b=True)], "add"),
+        (lambda: [functools.partial(Adder())], "Adder"),
+        (lambda: [Named("add", ADD)], "add"),
+        (lambda: Named("add", ADD), "add"),
+        (lambda: {"sum": Named("add", ADD)}, "sum"),
+        (lambda: (tool for tool in [add]), "add"),
+        (lambda: {"x": add}.values(), "add"),
+        (lambda: {add}, "add"),
+        (lambda: iter([{"name": "add", "parameters": ADD}]), "add"),
+    ],
+    ids=range(13),
+)
+def test_objects_that_can_be_called_and_tools_that_come_one_by_one(tools: Any, name: str) -> None:
+    guide = tool_calls(tools())
+    assert guide.matches(call(name, {"a": 1}))
+    assert not guide.matches(call(name, {"a": "x"}))
+    assert read_calls(tools(), call(name, {"a": 7}).decode()) == [ToolCall(name, {"a": 7})]
+    assert told(tools())[0]["function"]["name"] == name
+    assert speaks([f"x{call(name, {'a': 1}).decode()}"]).generate(es.raw("x"), tools=tools(), n=2)[1].tool_calls == [
+        ToolCall(name, {"a": 1})
+    ]
+
+
+def test_tools_say_what_they_are() -> None:
+    """This one."""
+    several = [add, Adder(), Named("x", ADD), functools.partial(test_tools_say_what_they_are)]
+    described = [tool["function"]["description"] for tool in told(several)]
+    assert described == ["A tool.", "Adds, too.", "Adds.", "This one."]
 
 
 @pytest.mark.parametrize("parameters", [None, {}])
@@ -106,6 +165,7 @@ CALLS = [("add", {"a": 1}), ("now", {})]
 TEXTS = {
     "hermes": call("add", {"a": 1}).decode() + call("now", {}).decode(),
     "mistral": '[TOOL_CALLS] [{"name": "add", "arguments": {"a": 1}}, {"name": "now", "arguments": {}}]',
+    "mistral-args": '[TOOL_CALLS]add[ARGS]{"a": 1}[TOOL_CALLS]now[CALL_ID]0aB4c6d8e[ARGS]{}',
     "llama3": '{"name": "add", "parameters": {"a": 1}}',
     "llama3-pythonic": "[add(a=1), now()]",
     "harmony": "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{\"a\": 1}<|call|>"
@@ -181,6 +241,8 @@ def test_documents_and_wrappers_in_a_schemas_place() -> None:
 
 NAMES = [
     "[TOOL_CALLS]",
+    "[CALL_ID]",
+    "[ARGS]",
     "<|python_tag|>",
     "<|channel|>",
     "<|message|>",
@@ -216,6 +278,8 @@ THOUGHT = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
     ("format", "text", "whole"),
     [
         ("mistral", f"[TOOL_CALLS] [{BODY}]", True),
+        ("mistral-args", '[TOOL_CALLS]add[ARGS]{"a": 1}', True),
+        ("mistral-args", 'So [TOOL_CALLS]add[CALL_ID]0aB4c6d8e[ARGS]{"a": 1}', True),
         ("llama3", '<|python_tag|>{"name": "add", "parameters": {"a": 1}}', True),
         ("llama3", '{"name": "add", "parameters": {"a": 1}}', True),
         ("hermes", f"So <tool_call>\n{BODY}\n</tool_call> ok", True),

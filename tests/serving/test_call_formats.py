@@ -29,6 +29,7 @@ TOOLS = [{"type": "function", "function": {"name": name, "parameters": SCHEMA}} 
 TALK = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
 TEMPLATES = {
     "mistral": TALK + "{% if tools %}[AVAILABLE_TOOLS]{{ tools }}{% endif %}{# [TOOL_CALLS] #}[assistant]",
+    "mistral-args": TALK + "{% if tools %}{{ tools }}{% endif %}{# [TOOL_CALLS]name[ARGS] #}[assistant]",
     "llama3": TALK + '{% if tools %}{{ tools }} Write {"name": , "parameters": }{% endif %}{# <|python_tag|> #}[assistant]',
     "hermes": TALK + "{% if tools %}{{ tools }}{% endif %}{# <tool_call> #}[assistant]",
     "pythonic": TALK + "{% if tools %}{{ tools }}{# func_name1(params_name1 #}{% endif %}[assistant]",
@@ -55,10 +56,15 @@ CASES = {
     "hermes": ("hermes", ("<tool_call>", "</tool_call>")),
     "mistral": ("mistral", ()),
     "mistral-token": ("mistral", ("[TOOL_CALLS]",)),
+    "mistral-args": ("mistral-args", ()),
+    "mistral-args-token": ("mistral-args", ("[TOOL_CALLS]", "[ARGS]")),
     "llama3": ("llama3", ()),
     "pythonic": ("pythonic", ()),
     "harmony": ("harmony", HARMONY),
 }
+
+
+SEVERAL = ("mistral", "llama3", "pythonic")  # of which a random model that may go on with calls comes to an end
 
 
 def favoured(lm: es.LanguageModel, format: str, letter: str = "c") -> dict[str, float]:
@@ -78,7 +84,10 @@ def test_calls_are_enforced_and_streamed(case):
             named = {"type": "function", "function": {"name": "sub"}}
             for seed, choice in enumerate(["required", named]):
                 body = {"messages": [{"role": "user", "content": "hi"}], "tools": TOOLS, "tool_choice": choice, "seed": seed}
-                body |= {"max_tokens": 400, "parallel_tool_calls": choice == "required" and format not in ("hermes", "harmony")}
+                body |= {
+                    "max_tokens": 400,
+                    "parallel_tool_calls": choice == "required" and format not in ("hermes", "harmony", "mistral-args"),
+                }
                 body["logit_bias"] = favoured(c.engine.lm, format)
                 found = (await c.post(CHAT, json=body)).json()["choices"][0]
                 assert found["finish_reason"] == "tool_calls", found
@@ -86,7 +95,7 @@ def test_calls_are_enforced_and_streamed(case):
                 assert found["message"]["content"] is None or format == "harmony"
                 assert {call["function"]["name"] for call in calls} <= ({"sub"} if choice is named else {"add", "sub"})
                 assert all(json.loads(call["function"]["arguments"])["a"] in (1, "}, {") for call in calls)
-                assert format != "mistral" or all(len(call["id"]) == 9 for call in calls)
+                assert "mistral" not in format or all(len(call["id"]) == 9 for call in calls)
                 streamed: dict[int, list[str]] = {}
                 for event in chunks((await c.post(CHAT, json={**body, "stream": True})).text):
                     for part in event["choices"][0]["delta"].get("tool_calls", []):
@@ -100,7 +109,7 @@ def test_calls_are_enforced_and_streamed(case):
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("template", ["mistral", "llama3", "pythonic"])
+@pytest.mark.parametrize("template", ["mistral", "mistral-args", "llama3", "pythonic"])
 def test_free_text_stays_free(template):
     async def scenario() -> None:
         async with client(tiny(template)) as c:
@@ -130,6 +139,8 @@ TURNED = '{ "arguments" :{"a": "}, {\\""}, "name":"add"}'
 COMMENT = '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"a": "}, {\\""}'
 TEXTS = {
     "list": ("mistral", f"Well. [TOOL_CALLS] [{ONE}, {TURNED}]", "Well. ", "", 2),
+    "bare": ("mistral-args", 'A. [TOOL_CALLS]add[ARGS]{"a": "}, {\\""}[TOOL_CALLS]add[ARGS]{"a": "}, {\\""}', "A. ", "", 2),
+    "id": ("mistral-args", '[TOOL_CALLS]add[CALL_ID]012345678[ARGS]{"a": "}, {\\""}', "", "", 1),
     "alone": ("llama3", ONE.replace("arguments", "parameters"), "", "", 1),
     "opened": ("llama3", "<|python_tag|>" + ONE.replace("arguments", "parameters"), "", "", 1),
     "none": ("llama3", "no { call", "no { call", "", 0),

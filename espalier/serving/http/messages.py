@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from espalier.constraints.tools import signatures
+from espalier.constraints.schema.tool_forms import signatures
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.request_fields import Tool
 

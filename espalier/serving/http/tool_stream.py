@@ -13,7 +13,7 @@ from espalier.constraints.tools import tool_calls
 from espalier.serving.http.failure import wrong
 from espalier.serving.http.request_fields import Chosen, Tool
 
-_ID_LETTERS = {"mistral": 9}  # of an id, where the template of the format asks for so many
+_ID_LETTERS = {"mistral": 9, "mistral-args": 9}  # of an id, where the template of the format asks for so many
 
 
 def tool_guide(
