@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from espalier.rows import Rows
 from espalier.verification import GreedyMatch, Recursive, Rejection, SampleMatch
 from espalier.verification.relaxed import Relaxed
 
+ROOT = Path(es.__file__).parent
 V = 6
 BIG, MIDDLE, SMALL = (es.models.Table.random(V, depth, seed=4, scale=2.0) for depth in (3, 2, 1))
 
@@ -26,6 +29,17 @@ BIG, MIDDLE, SMALL = (es.models.Table.random(V, depth, seed=4, scale=2.0) for de
 def speculated(target, drafter, verify, tokens=30, seed=0, prompt=(0, 1)):  # type: ignore[no-untyped-def]
     [x] = es.run(es.speculate(target, es.Prefix(prompt), es.stop.budget(tokens), drafter, verify, es.Rng(seed)))
     return x
+
+
+def test_tests_that_are_named_in_the_library_are_there():
+    named = {name for file in ROOT.rglob("*.py") for name in re.findall(r"`(test_\w+)`", file.read_text(encoding="utf-8"))}
+    written = {
+        name
+        for file in Path(__file__).parents[1].rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) >= 20
+    assert named <= written
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ class Hierarchy(PerText):
 
     The stores are asked in the order of how near they are, each only for what the ones before it left of the budget, and a
     guess that is there already counts once. The pool of earlier texts is kept from request to request (`shared=False`:
-    not); the corpus is a `TextStore`, asked with the last `context` tokens.
+    not); the corpus is a `TextStore`, asked with the last `context` tokens. In the paper the nearest store also keeps what a
+    window of Jacobi iterations guessed; here it is what was written alone.
     Cho et al. 2025, "Lossless acceleration of large language models with hierarchical drafting based on temporal locality
     in speculative decoding" (arXiv 2502.05609).
 

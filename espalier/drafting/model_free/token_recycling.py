@@ -24,6 +24,7 @@ class TokenRecycling(PerText):
     Every row that the target computes, of accepted nodes and rejected ones alike, refreshes the row of its node's token, so
     the matrix costs no pass of its own. It is kept for the next request ("hot start"); `shared=False` starts each request
     with an empty one. Before a token was scored, what followed it in the text stands in. Memory: `top` ids per token seen.
+    The tree is of `rank_template`, by ranks; the paper's, of 80 nodes, was measured on its models.
     Luo et al. 2024, "Turning trash into treasure: Accelerating inference of large language models with token recycling"
     (arXiv 2408.08696).
 
