@@ -58,6 +58,31 @@ def test_several_streams_under_any_drafter_write_what_plain_decoding_writes():
             assert y.ids() == plain.ids(), seed
 
 
+def test_several_texts_in_any_schedule_write_what_each_writes_alone():
+    """Texts that join one after the other and share a drafter, under a random budget of rows and patience."""
+    stop = es.stop.budget(9) | es.stop.end(LM.vocab.end) | es.stop.strings(["bb", "ara"], LM.vocab)
+    with one_thread():
+        for seed in range(16):  # the first 40 ran without a finding
+            rng = random.Random(seed)
+            made, count = any_drafter(rng), rng.randrange(2, 5)
+            drafter = made()
+            scheduler = es.Scheduler(rows=rng.choice([None, 1, 2, 5, 9]), wait=rng.choice([0, 2, 64]))
+            loop, joined, alone = es.Loop(scheduler=scheduler), dict[int, int](), list[list[int]]()
+            for i in range(count):
+                x = es.Prefix(LM.tokenizer.encode(rng.choice(PROMPTS)))
+                [plain] = es.run(es.sample(streams(seed + i), x, stop, es.Rng(i)))
+                alone.append(plain.ids())
+                shared = drafter if rng.random() < 0.7 else made()
+                number = loop.add(es.speculate(streams(seed + i), x, stop, shared, v.SampleMatch(), es.Rng(i)))
+                joined[number] = i
+                for _ in range(rng.randrange(4)):
+                    loop.turn()
+            while loop:
+                loop.turn()
+            assert not loop.errors, seed
+            assert {i: loop.results[number].ids() for number, i in joined.items()} == dict(enumerate(alone)), seed
+
+
 # One round below a tree whose groups are chosen, drawn with or without replacement, deep or shallow, all at random
 
 
