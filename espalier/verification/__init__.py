@@ -1,29 +1,5 @@
 """Verifiers: which part of a draft is accepted, and which token follows it."""
 
-from espalier.verification.block import Block
-from espalier.verification.exact_match import GreedyMatch, MultiCandidate, SampleMatch
-from espalier.verification.judge import Judge
-from espalier.verification.kseq import KSeq
-from espalier.verification.reflective import Reflective
-from espalier.verification.rejection import Recursive, Rejection
-from espalier.verification.relaxed import Ensemble, Lenient, Relaxed
-from espalier.verification.typical import Typical
-from espalier.verification.verifier import Verifier, check_pair
+import lazy_loader
 
-__all__ = [
-    "Block",
-    "Ensemble",
-    "GreedyMatch",
-    "Judge",
-    "KSeq",
-    "Lenient",
-    "MultiCandidate",
-    "Recursive",
-    "Reflective",
-    "Rejection",
-    "Relaxed",
-    "SampleMatch",
-    "Typical",
-    "Verifier",
-    "check_pair",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

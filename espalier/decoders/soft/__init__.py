@@ -1,8 +1,5 @@
 """Decoders that hand a model embeddings, keys and values instead of tokens: superposed drafts, gradients."""
 
-from espalier.decoders.soft import energies
-from espalier.decoders.soft.hidden import Adapted, optimise_hidden
-from espalier.decoders.soft.langevin import Langevin
-from espalier.decoders.soft.superposed import NGrams, Superposed
+import lazy_loader
 
-__all__ = ["Adapted", "Langevin", "NGrams", "Superposed", "energies", "optimise_hidden"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
