@@ -42,6 +42,8 @@ class Matrix:
     @staticmethod
     def of(kind: str, out: int, inputs: int, memory: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> Matrix: ...
 
+    def expanded(self) -> object: ...
+
     @property
     def memory(self) -> object: ...
 
@@ -56,6 +58,8 @@ class Matrix:
 
     @property
     def nbytes(self) -> int: ...
+
+def holds(kind: str, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> bool: ...
 
 LAYOUT: int = 1
 

@@ -45,7 +45,6 @@ class Engine {
       const auto place = static_cast<std::size_t>(each->layer.place);
       deepest_ = std::max(deepest_, each->layer.place < 0 ? pointers_.size() : place + 1);
     }
-    kind_ = head_->matrix().kind;
   }
 
   void run(const Table& embedded, const Ints& positions, const Ints& slots, const Ints& bounds, const Ints& paths,
@@ -86,7 +85,7 @@ class Engine {
     std::lock_guard alone(mutex_);
     const Scratch scratch = room(pass.rows, longest);
     const Kernels* kernels = &chosen();
-    crew().run([&](int thread) { kernels->forward(crew(), thread, shape_, pass, scratch, kind_); });
+    crew().run([&](int thread) { kernels->forward(crew(), thread, shape_, pass, scratch); });
   }
 
   void read(const Table& hidden, bool normed, const Output& logits) {
@@ -151,7 +150,6 @@ class Engine {
   std::vector<std::shared_ptr<Buffer>> frequencies_;
   std::shared_ptr<Buffer> final_norm_;
   std::shared_ptr<Packed> head_;
-  Kind kind_;
   std::size_t deepest_ = 0;  // how many layers of keys and values there must be
   std::mutex mutex_;
   Buffer x_, delta_, qkv_, mixed_, fed_, turns_, attending_, states_, parts_, tiles_, scales_, offsets_;

@@ -8,17 +8,15 @@ struct Step {
   const Shape& shape;
   const Pass& pass;
   const Scratch& scratch;
-  const Kind kind;
   const int hidden, query, key,
       wide;  // padded widths of a row: residual stream, queries, keys (not padded), all of qkv
 
-  Step(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind)
+  Step(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch)
       : team(team),
         thread(thread),
         shape(shape),
         pass(pass),
         scratch(scratch),
-        kind(kind),
         hidden(padded(shape.hidden)),
         query(padded(shape.heads * shape.head_dim)),
         key(shape.kv_heads * shape.head_dim),
@@ -38,15 +36,15 @@ struct Step {
     tap(0);
     for (int l = 0; l < pass.layers; ++l) {
       const Layer& layer = *pass.layer[l];
-      const Tiles normed = tiles_for(scratch, kind, pass.rows, hidden);
-      if (layer.attends) attend<kept>(layer, l, normed);
+      const Tiles normed = tiles_for(scratch, layer.gate_up.kind, pass.rows, hidden);
+      if (layer.attends) attend<kept>(layer, l);
       each(team, thread, pass.rows, [&](int row) {
         if (layer.attends) add(row, layer.out_norm);
         if (layer.feeds) norm_into(normed, row, layer.mlp_norm);
       });
       if (layer.feeds) {
         feed(layer, normed);
-        const Tiles fed = tiles_for(scratch, kind, pass.rows, padded(shape.ff));
+        const Tiles fed = tiles_for(scratch, layer.down.kind, pass.rows, padded(shape.ff));
         each(team, thread, pass.rows,
              [&](int row) { put(fed, row, scratch.fed + static_cast<std::size_t>(row) * padded(shape.ff)); });
         multiply(layer.down, opening(l + 1 < pass.layers ? l + 1 : l), fed, scratch.delta, hidden);
@@ -63,7 +61,8 @@ struct Step {
 
   // The first half of layer `l`, up to what it adds to the residual stream.
   template <Kept kept>
-  void attend(const Layer& layer, int l, const Tiles& normed) {
+  void attend(const Layer& layer, int l) {
+    const Tiles normed = tiles_for(scratch, layer.qkv.kind, pass.rows, hidden);
     const std::size_t place = static_cast<std::size_t>(layer.place < 0 ? l : layer.place);
     void* keys = static_cast<std::byte*>(pass.keys) + pass.capacity * kept_bytes(kept, key) * place;
     void* values = static_cast<std::byte*>(pass.values) + pass.capacity * kept_bytes(kept, key) * place;
@@ -71,7 +70,7 @@ struct Step {
     multiply(layer.qkv, layer.out, normed, scratch.qkv, wide);
     each(team, thread, pass.rows, [&](int row) { remember<kept>(layer, row, keys, values); });
     each(team, thread, attend_tasks(), [&](int i) { attend_task<kept>(layer, i, keys, values); });
-    const Tiles heads = tiles_for(scratch, kind, pass.rows, query);
+    const Tiles heads = tiles_for(scratch, layer.out.kind, pass.rows, query);
     each(team, thread, pass.rows, [&](int row) {
       if (scratch.stretches > 1) merge_parts(layer, row);
       put(heads, row, mixed(row));
@@ -240,8 +239,8 @@ struct Step {
   }
 };
 
-void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch, Kind kind) {
-  Step step(team, thread, shape, pass, scratch, kind);
+void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const Scratch& scratch) {
+  Step step(team, thread, shape, pass, scratch);
   switch (pass.kept) {
     case Kept::f32: return step.run<Kept::f32>();
     case Kept::bf16: return step.run<Kept::bf16>();
@@ -252,7 +251,7 @@ void forward(Team& team, int thread, const Shape& shape, const Pass& pass, const
 void head(Team& team, int thread, const Shape& shape, const Matrix& m, const float* norm, const float* hidden, int rows,
           float* logits, const Scratch& scratch) {
   const Pass none{};
-  const Step step(team, thread, shape, none, scratch, m.kind);
+  const Step step(team, thread, shape, none, scratch);
   const Tiles tiles = tiles_for(scratch, m.kind, rows, step.hidden);
   each(team, thread, rows, [&](int row) {
     __builtin_memcpy(step.x(row), hidden + static_cast<std::size_t>(row) * shape.hidden, sizeof(float) * shape.hidden);

@@ -11,7 +11,7 @@ INLINE void multiply_block(const Block& b, Fetch& f) {
   if constexpr (kind == Kind::f32) multiply_f32<R, W>(b, f);
   if constexpr (kind == Kind::bf16) multiply_bf16<R, W>(b, f);
   if constexpr (kind == Kind::i8) multiply_i8<R, W>(b, f);
-  if constexpr (kind == Kind::i4) multiply_i4<R, W>(b, f);
+  if constexpr (kind == Kind::i4 || kind == Kind::q8) multiply_halves<kind, R, W>(b, f);
 }
 
 template <Kind kind, int R>
@@ -107,6 +107,7 @@ void rows_times_panel(const Matrix& m, const Tiles& x, int panel, const std::byt
     case Kind::bf16: return rows_times_panel_of<Kind::bf16>(m, x, panel, next, done);
     case Kind::i8: return rows_times_panel_of<Kind::i8>(m, x, panel, next, done);
     case Kind::i4: return rows_times_panel_of<Kind::i4>(m, x, panel, next, done);
+    case Kind::q8: return rows_times_panel_of<Kind::q8>(m, x, panel, next, done);
   }
 }
 

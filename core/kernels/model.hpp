@@ -16,7 +16,7 @@ constexpr int layout_number =
 constexpr int panel_width = 32;
 constexpr int group_width = 64;  // inputs are padded to a multiple of this; int8 has one scale per group
 constexpr int group_bytes =
-    group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales
+    group_width * panel_width + panel_width * 4;  // int8: the group's weights, then its 32 scales (q8: f16, per half)
 constexpr int group4_bytes =
     group_width * panel_width / 2 + panel_width * 8;  // int4: digits, then per half a scale and a least, f16
 constexpr int tile_rows = 12;                         // rows multiplied at once: 24 accumulators of 16 lanes
@@ -25,7 +25,8 @@ constexpr int heads_together = 4,
 constexpr int at_once = 32,
               stretch = 512;  // positions: of a block of keys, and those over which softmax is taken at once
 
-enum class Kind : int { f32, bf16, i8, i4 };
+// q8 has the groups of i4: it holds what GGUF's Q8_0 does.
+enum class Kind : int { f32, bf16, i8, i4, q8 };
 
 // How keys and values are kept. i4: sixteen numbers share their least one and a step, both bf16, behind sixteen digits
 // of 4 bits.
@@ -47,7 +48,7 @@ struct Matrix {
     const std::size_t d = static_cast<std::size_t>(depth);
     if (kind == Kind::f32) return d * panel_width * 4;
     if (kind == Kind::bf16) return d * panel_width * 2;
-    return d / group_width * (kind == Kind::i8 ? group_bytes : group4_bytes);
+    return d / group_width * (kind == Kind::i4 ? group4_bytes : group_bytes);
   }
 };
 
@@ -133,7 +134,7 @@ struct Reshape {
 // One instruction set's code.
 struct Kernels {
   const char* name;
-  void (*forward)(Team&, int thread, const Shape&, const Pass&, const Scratch&, Kind);
+  void (*forward)(Team&, int thread, const Shape&, const Pass&, const Scratch&);
   void (*head)(Team&, int thread, const Shape&, const Matrix&, const float* norm, const float* hidden, int rows,
                float* logits, const Scratch&);
   void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);

@@ -6,8 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "kernels/quantise.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -98,8 +101,10 @@ std::uint16_t bf16(float f) {
   return static_cast<std::uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
 }
 
-// One group of one output: the weights with the scale that takes the largest to 127. Stored plus 128.
-void quantise(const float* weights, int live, std::byte* to, float* scale) {
+constexpr int half_width = group_width / 2;
+
+// One group of int8 of one output: the scale takes the largest to 127.
+void quantise8(const float* weights, int live, std::byte* to, float* scale) {
   float top = 0;
   for (int k = 0; k < live; ++k) top = std::max(top, std::fabs(weights[k]));
   *scale = top / 127;
@@ -109,55 +114,63 @@ void quantise(const float* weights, int live, std::byte* to, float* scale) {
   }
 }
 
-std::uint16_t f16(float f) {
-  std::uint32_t u;
-  std::memcpy(&u, &f, 4);
-  const std::uint32_t sign = u >> 16 & 0x8000, size = u & 0x7fffffff;
-  if (size >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7bff);  // the greatest there is
-  if (size < 0x38800000) {                                                   // denormal: steps of 2^-24
-    float magnitude;
-    std::memcpy(&magnitude, &size, 4);
-    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24f)));
-  }
-  return static_cast<std::uint16_t>(sign | ((size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13));
+// A weight's place among the quads of its group, of which the outputs lie side by side.
+constexpr int quads(int k) { return k / 4 * panel_width * 4 + k % 4; }
+
+// The scales of a group's halves, in half precision, behind its weights; in int4 its leasts follow them.
+template <class Byte>
+auto* halves_of(Kind kind, Byte* group) {
+  using To = std::conditional_t<std::is_const_v<Byte>, const std::uint16_t, std::uint16_t>;
+  return reinterpret_cast<To*>(group + group_width * panel_width / (kind == Kind::i4 ? 2 : 1));
 }
 
-float from_f16(std::uint16_t h) {
-  const std::uint32_t u = static_cast<std::uint32_t>(h & 0x7fff) << 13;
-  float f;
-  std::memcpy(&f, &u, 4);
-  return (h & 0x8000 ? -1.0f : 1.0f) * f * 0x1p112f;
-}
-
-// The widest step of which all of these weights lie whole steps above the least: that of a checkpoint that was rounded
-// to 4 bits before is found again. Else a fifteenth of their range.
-float step_of(const float* weights, int live, float least, float range) {
-  for (int steps = 1; steps < 15; ++steps) {
-    const float scale = static_cast<float>(steps) / range;
-    int k = 0;
-    for (; k < live; ++k) {
-      const float at = (weights[k] - least) * scale;
-      if (std::fabs(at - std::nearbyint(at)) > 1e-3f) break;
+void fill_group(Kind kind, std::byte* group, int o, const float* weights, int live) {
+  std::byte* const to = group + 4 * o;
+  if (kind == Kind::i8)
+    return quantise8(weights, live, to, reinterpret_cast<float*>(group + group_width * panel_width) + o);
+  auto* const halves = halves_of(kind, group) + o;
+  if (kind == Kind::i4)
+    for (int k = 0; k < half_width; ++k) to[quads(k)] = std::byte{0};
+  for (int half = 0; half < 2; ++half) {
+    const float* from = weights + half * half_width;
+    const int here = std::clamp(live - half * half_width, 0, half_width);
+    const Grid grid = kind == Kind::i4 ? grid4(from, here) : grid8(from, here);
+    halves[half * panel_width] = f16(grid.step);
+    if (kind == Kind::i4) halves[(2 + half) * panel_width] = f16(grid.least);
+    for (int k = 0; k < half_width; ++k) {
+      const float w = k < here ? from[k] : grid.least;
+      if (kind == Kind::i4) {
+        to[quads(k)] |= static_cast<std::byte>(static_cast<int>(digit_of(grid, w, 0, 15)) << 4 * half);
+      } else {
+        to[quads(k + half * half_width)] = static_cast<std::byte>(static_cast<int>(digit_of(grid, w, -128, 127)) + 128);
+      }
     }
-    if (k == live) return range / static_cast<float>(steps);
   }
-  return range / 15;
 }
 
-// Half a group of one output, in the low or the high digits of its bytes.
-void quantise4(const float* weights, int live, std::byte* to, int half, std::uint16_t* scale, std::uint16_t* least) {
-  float low = live ? weights[0] : 0, high = low;
-  for (int k = 1; k < live; ++k) low = std::min(low, weights[k]), high = std::max(high, weights[k]);
-  *scale = high > low ? f16(step_of(weights, live, low, high - low)) : 0;
-  *least = f16(low);
-  const float step = from_f16(*scale), from = from_f16(*least);
-  for (int k = 0; k < group_width / 2; ++k) {
-    const float digit = k < live && step > 0 ? std::clamp(std::nearbyint((weights[k] - from) / step), 0.0f, 15.0f) : 0;
-    to[k / 4 * panel_width * 4 + k % 4] |= static_cast<std::byte>(static_cast<int>(digit) << 4 * half);
+// Weight k of output o of a group, as a product takes it.
+float weight_of(Kind kind, const std::byte* group, int o, int k) {
+  const int half = k / half_width;
+  if (kind == Kind::i4) {
+    const auto* halves = halves_of(kind, group) + o + half * panel_width;
+    const int digit = static_cast<int>(group[4 * o + quads(k % half_width)] >> 4 * half) & 15;
+    return from_f16(halves[0]) * static_cast<float>(digit) + from_f16(halves[2 * panel_width]);
   }
+  const auto whole = static_cast<float>(static_cast<int>(group[4 * o + quads(k)]) - 128);
+  if (kind == Kind::q8) return whole * from_f16(halves_of(kind, group)[o + half * panel_width]);
+  return whole * reinterpret_cast<const float*>(group + group_width * panel_width)[o];
 }
 
 }  // namespace
+
+bool holds(Kind kind, std::size_t rows, int in, const float* weights) {
+  for (const float* end = weights + rows * static_cast<std::size_t>(in); weights < end; weights += in)
+    for (int k = 0; k < in; k += half_width) {
+      const int live = std::min(half_width, in - k);
+      if (!(kind == Kind::i4 ? grid4(weights + k, live) : grid8(weights + k, live)).exact) return false;
+    }
+  return true;
+}
 
 void Packed::fill_panel(int panel, int live, const float* weights) {
   std::byte* to = data_.get() + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
@@ -169,49 +182,48 @@ void Packed::fill_panel(int panel, int live, const float* weights) {
     } else if (matrix_.kind == Kind::bf16) {
       for (int k = 0; k < count; ++k)
         reinterpret_cast<std::uint16_t*>(to)[k / 2 * panel_width * 2 + o * 2 + k % 2] = bf16(row[k]);
-    } else if (matrix_.kind == Kind::i4) {
-      for (int k = 0; k < matrix_.depth; k += group_width) {
-        std::byte* group = to + static_cast<std::size_t>(k / group_width) * group4_bytes;
-        for (int at = 0; at < group_width * panel_width / 2; at += 4 * panel_width)
-          std::memset(group + at + 4 * o, 0, 4);
-        auto* scales = reinterpret_cast<std::uint16_t*>(group + group_width * panel_width / 2) + o;
-        for (int half = 0; half < 2; ++half) {
-          const int first = k + half * group_width / 2, live = std::clamp(count - first, 0, group_width / 2);
-          quantise4(row + first, live, group + o * 4, half, scales + half * panel_width,
-                    scales + (2 + half) * panel_width);
-        }
-      }
     } else {
-      for (int k = 0; k < matrix_.depth; k += group_width) {
-        std::byte* group = to + static_cast<std::size_t>(k / group_width) * group_bytes;
-        float* scales = reinterpret_cast<float*>(group + group_width * panel_width);
-        quantise(row + k, std::clamp(count - k, 0, group_width), group + o * 4, scales + o);
-      }
+      const std::size_t size = matrix_.kind == Kind::i4 ? group4_bytes : group_bytes;
+      for (int k = 0; k < matrix_.depth; k += group_width, to += size)
+        fill_group(matrix_.kind, to, o, row + k, std::clamp(count - k, 0, group_width));
+      to -= size * static_cast<std::size_t>(matrix_.depth / group_width);
     }
   }
 }
 
-void Packed::read_panel(int panel, float* weights) const {
+void Packed::read_panel(int panel, int live, float* weights) const {
   const std::byte* from = matrix_.data + matrix_.panel_bytes() * static_cast<std::size_t>(panel);
-  for (int o = 0; o < panel_width; ++o) {
+  for (int o = 0; o < live; ++o) {
     for (int k = 0; k < in_; ++k) {
       std::uint32_t u;
       if (matrix_.kind == Kind::f32) {
         u = reinterpret_cast<const std::uint32_t*>(from)[k * panel_width + o];
-      } else {
+      } else if (matrix_.kind == Kind::bf16) {
         u = std::uint32_t{reinterpret_cast<const std::uint16_t*>(from)[k / 2 * panel_width * 2 + o * 2 + k % 2]} << 16;
+      } else {
+        const std::size_t size = matrix_.kind == Kind::i4 ? group4_bytes : group_bytes;
+        *weights++ =
+            weight_of(matrix_.kind, from + size * static_cast<std::size_t>(k / group_width), o, k % group_width);
+        continue;
       }
       std::memcpy(weights++, &u, 4);
     }
   }
 }
 
+void Packed::expand(float* weights) const {
+  for (int panel = 0; panel < matrix_.panels; ++panel)
+    read_panel(panel, std::min(panel_width, matrix_.out - panel * panel_width),
+               weights + static_cast<std::size_t>(panel) * panel_width * in_);
+}
+
 std::shared_ptr<Packed> Packed::rounded(Kind kind) const {
   auto made = std::make_shared<Packed>(kind, matrix_.out, in_);
   std::vector<float> weights(static_cast<std::size_t>(panel_width) * in_);
   for (int panel = 0; panel < matrix_.panels; ++panel) {
-    read_panel(panel, weights.data());
-    made->fill_panel(panel, std::min(panel_width, matrix_.out - panel * panel_width), weights.data());
+    const int live = std::min(panel_width, matrix_.out - panel * panel_width);
+    read_panel(panel, live, weights.data());
+    made->fill_panel(panel, live, weights.data());
   }
   if (matrix_.bias) made->bias(matrix_.bias);
   return made;

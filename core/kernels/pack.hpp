@@ -44,6 +44,8 @@ class Packed {
   // Rows first … first + rows of the matrix, as floats; `first` is a multiple of the panel's width.
   void fill(int first, int rows, const float* weights);
   void bias(const float* bias);
+  // All weights as floats [out, in], as the products take them.
+  void expand(float* weights) const;
   // The same matrix with its weights rounded to another kind. This one holds float32 or bfloat16.
   std::shared_ptr<Packed> rounded(Kind kind) const;
   const Matrix& matrix() const { return matrix_; }
@@ -54,7 +56,7 @@ class Packed {
  private:
   void measure(Kind kind, int out);
   void fill_panel(int panel, int live, const float* weights);
-  void read_panel(int panel, float* weights) const;
+  void read_panel(int panel, int live, float* weights) const;
 
   Matrix matrix_;
   int in_;
@@ -63,6 +65,9 @@ class Packed {
   std::shared_ptr<const std::byte> shared_;  // keeps what is only read
   Buffer bias_;
 };
+
+// Whether a kind holds each of these weights [rows, in] exactly.
+bool holds(Kind kind, std::size_t rows, int in, const float* weights);
 
 using Weights = std::shared_ptr<const Packed>;
 

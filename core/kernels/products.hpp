@@ -54,7 +54,7 @@ INLINE void fetch(Fetch& f) {
 struct Block {
   const std::byte *weights, *inputs;
   int width;                    // inputs
-  const float* scales;          // int8 and int4: of the rows' group, `stride` apart
+  const float* scales;          // whole numbers: of the rows' group, `stride` apart
   const std::int32_t* offsets;  // two to each of them
   int stride;
   float* sums;         // per row 32
@@ -249,31 +249,43 @@ INLINE void multiply_i8(const Block& b, Fetch& f) {
   }
 }
 
-// Half a group of int4: a weight is scale * digit + least, so the least is multiplied with the sum of the inputs.
-template <int half, int R, int W>
-INLINE void multiply_half_i4(const Block& b, Fetch& f) {
+// Half a group of q8 or int4. There a weight is scale * digit + least: the least is multiplied with the sum of the
+// inputs.
+template <Kind kind, int half, int R, int W>
+INLINE void multiply_half(const Block& b, Fetch& f) {
+  constexpr bool is_i4 = kind == Kind::i4;
+  constexpr int bytes = group_width * panel_width / (is_i4 ? 2 : 1);  // of the group's weights
+  const std::int32_t* inputs = reinterpret_cast<const std::int32_t*>(b.inputs) + 8 * half;
   I whole[R][W];
-  multiply_group<R, W, half == 0>(
-      b.weights, reinterpret_cast<const std::int32_t*>(b.inputs) + 8 * half, group_width / 8, f,
-      [](const I& w) { return digits<half>(w); }, whole);
+  if constexpr (is_i4) {
+    multiply_group<R, W, half == 0>(
+        b.weights, inputs, group_width / 8, f, [](const I& w) { return digits<half>(w); }, whole);
+  } else {
+    multiply_group(b.weights + half * bytes / 2, inputs, group_width / 8, f, [](const I& w) { return w; }, whole);
+  }
   const auto* scales =
-      reinterpret_cast<const std::uint16_t*>(b.weights + group_width * panel_width / 2 + (b.right ? -64 + 32 : 0)) +
-      half * panel_width;
+      reinterpret_cast<const std::uint16_t*>(b.weights + bytes + (b.right ? -64 + 32 : 0)) + half * panel_width;
 #pragma GCC unroll 2
   for (int i = 0; i < W; ++i) {
-    const V scale = load_f16(scales + 16 * i), least = load_f16(scales + 2 * panel_width + 16 * i);
+    const V scale = load_f16(scales + 16 * i), least = is_i4 ? load_f16(scales + 2 * panel_width + 16 * i) : V{};
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
       const float s = b.scales[r * b.stride];
+      const std::int32_t total = b.offsets[2 * r * b.stride + half];
       float* at = b.sums + r * panel_width + 16 * i;
-      const V so_far = fma(to_floats(whole[r][i]), scale * splat(s), load(at));
-      store(at, fma(least, splat(s * static_cast<float>(b.offsets[2 * r * b.stride + half])), so_far));
+      if constexpr (is_i4) {
+        const V so_far = fma(to_floats(whole[r][i]), scale * splat(s), load(at));
+        store(at, fma(least, splat(s * static_cast<float>(total)), so_far));
+      } else {
+        store(at, fma(to_floats(whole[r][i] + splat(-128 * total)), scale * splat(s), load(at)));
+      }
     }
   }
 }
-template <int R, int W>
-INLINE void multiply_i4(const Block& b, Fetch& f) {
-  multiply_half_i4<0, R, W>(b, f);
-  multiply_half_i4<1, R, W>(b, f);
-  fetch(f), fetch(f);  // scales and leasts
+template <Kind kind, int R, int W>
+INLINE void multiply_halves(const Block& b, Fetch& f) {
+  multiply_half<kind, 0, R, W>(b, f);
+  multiply_half<kind, 1, R, W>(b, f);
+  fetch(f);  // scales
+  if constexpr (kind == Kind::i4) fetch(f);
 }

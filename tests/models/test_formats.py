@@ -25,8 +25,8 @@ def test_matrices_that_bfloat16_holds_run_in_it_whatever_they_are_stored_in(stor
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
 def test_one_number_that_bfloat16_would_round_is_enough_for_float32(stored):
-    exact = torch.ones(40, 30)
-    rounded = torch.ones(40, 30)
+    exact = torch.randn(40, 30, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rounded = exact.float()
     rounded[39, 29] = 1 + 2**-9
     kind, why = fitting({"a.weight": exact.to(stored), "b.weight": rounded.to(stored)}, CPU)
     assert kind == torch.float32

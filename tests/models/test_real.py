@@ -29,7 +29,7 @@ class Pair:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder = locate(name)
-        self.lm = es.load(name)
+        self.lm = es.load(name, dtype="float32")
         self.reference: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
 

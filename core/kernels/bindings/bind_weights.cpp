@@ -19,13 +19,13 @@ namespace espalier::kernels {
 
 using namespace nb::literals;
 
-constexpr const char* kinds[] = {"float32", "bfloat16", "int8", "int4"};  // in the order of Kind
+constexpr const char* kinds[] = {"float32", "bfloat16", "int8", "int4", "int8 by 32"};  // in the order of Kind
 
 const char* name_of(Kind kind) { return kinds[static_cast<int>(kind)]; }
 
 Kind kind_of(const std::string& name) {
   const auto* found = std::find(std::begin(kinds), std::end(kinds), name);
-  check(found != std::end(kinds), "kind must be float32, bfloat16, int8 or int4");
+  check(found != std::end(kinds), "kind must be float32, bfloat16, int8, int4 or int8 by 32");
   return static_cast<Kind>(found - kinds);
 }
 
@@ -74,6 +74,14 @@ nb::object memory_of(const nb::object& matrix) {
   return nb::cast(Seen(self.matrix().data, {self.nbytes()}, matrix));
 }
 
+nb::object expanded(const Packed& self) {
+  const auto rows = static_cast<std::size_t>(self.matrix().out), inputs = static_cast<std::size_t>(self.in());
+  auto* values = new float[rows * inputs];
+  const nb::capsule owner(values, [](void* p) noexcept { delete[] static_cast<float*>(p); });
+  self.expand(values);
+  return nb::cast(nb::ndarray<nb::numpy, float, nb::ndim<2>>(values, {rows, inputs}, owner));
+}
+
 nb::object biases_of(const nb::object& matrix) {
   const auto& self = nb::cast<const Packed&>(matrix);
   if (!self.matrix().bias) return nb::none();
@@ -114,11 +122,19 @@ void bind_weights(nb::module_& m) {
           },
           "kind"_a)
       .def_static("of", &mapped, "kind"_a, "out"_a, "inputs"_a, "memory"_a)
+      .def("expanded", &expanded)
       .def_prop_ro("memory", &memory_of)
       .def_prop_ro("biases", &biases_of)
       .def_prop_ro("kind", [](const Packed& self) { return std::string(name_of(self.matrix().kind)); })
       .def_prop_ro("shape", [](const Packed& self) { return std::pair(self.matrix().out, self.in()); })
       .def_prop_ro("nbytes", &Packed::nbytes);
+  m.def(
+      "holds",
+      [](const std::string& kind, const Table& weights) {
+        return holds(kind_of(kind), static_cast<std::size_t>(weights.shape(0)), static_cast<int>(weights.shape(1)),
+                     weights.data());
+      },
+      "kind"_a, "weights"_a);
   m.attr("LAYOUT") = layout_number;
   nb::class_<PackedLayer>(m, "Layer");
   m.def("layer", &layer, "norms"_a, "matrices"_a, "rope"_a, "window"_a, "place"_a = -1, "attends"_a = true,

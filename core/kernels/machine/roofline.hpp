@@ -44,6 +44,7 @@ double products(Kind kind, long rounds) {
     case Kind::f32: return spin<Kind::f32>(rounds);
     case Kind::bf16: return spin<Kind::bf16>(rounds);
     case Kind::i8:
+    case Kind::q8:
     case Kind::i4: return spin<Kind::i8>(rounds);
   }
   return 0;

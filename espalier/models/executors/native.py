@@ -156,8 +156,9 @@ class Engine:
     """The executor that runs float32, bfloat16, int8 or int4 weights on the threads of the CPU (float16 as float32).
 
     The residual stream, norms, softmax, logits and all sums are float32. In all but float32, keys and values are bfloat16;
-    int8 weights have a scale per output and 64 inputs, int4 weights a scale and a least (float16) per output and 32 inputs; the
-    inputs of a product are then rounded to 15 bits, with a scale per 64 of them.
+    int8 weights have a scale per output and 64 inputs, int4 weights a scale and a least (float16) per output and 32 inputs; a
+    matrix in groups of 32 with a scale, as GGUF's Q8_0, is kept so in both. The inputs of a product are then rounded to 15
+    bits, with a scale per 64 of them.
     Guarantee: the sums of a row are taken in an order that depends on that row alone, so its bits do not depend on the pass.
     """
 
@@ -167,17 +168,17 @@ class Engine:
     def __init__(self, config: Config, layers: Iterable[Layer], ends: Ends, dtype: torch.dtype) -> None:
         kind = KINDS[dtype]
         head = pack(kind, ends.head, ends.head_bias)
-        self._hold(config, ends.embed, ends.norm.float(), head, [packed_layer(kind, layer) for layer in layers])
+        self._hold(config, kind, ends.embed, ends.norm.float(), head, [packed_layer(kind, layer) for layer in layers])
 
     @classmethod
-    def of(cls, config: Config, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> Engine:
-        """The executor of weights that were packed before (see `parts`)."""
+    def of(cls, config: Config, kind: str, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> Engine:
+        """The executor of weights that were packed before in this format (see `parts`)."""
         engine = cls.__new__(cls)
-        engine._hold(config, embed, norm, head, layers)
+        engine._hold(config, kind, embed, norm, head, layers)
         return engine
 
-    def _hold(self, config: Config, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> None:
-        self.config, self.kind, self._outputs = config, head.kind, config.vocab_size
+    def _hold(self, config: Config, kind: str, embed: Tensor, norm: Tensor, head: Any, layers: list[PackedLayer]) -> None:
+        self.config, self.kind, self._outputs = config, kind, config.vocab_size
         self.kv_dtype = torch.float32 if self.kind == "float32" else torch.bfloat16
         self._embed, self._norm, self._head, self._layers = embed, norm, head, layers
         self._ropes = list(dict.fromkeys(config.ropes))
@@ -249,7 +250,7 @@ class Engine:
         if not self.config.tied:
             return None
         few = copy(self)
-        few._head, few._outputs, few._rounded = pack(self.kind, self._embed[keep], None), len(keep), None
+        few._head, few._outputs, few._rounded = pack(self._head.kind, self._embed[keep], None), len(keep), None
         few._build()
         return few
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ try:
 except ImportError:  # not built: the eager reference does the work
     _kernels = None  # type: ignore[assignment]
 
-__all__ = ["KINDS", "PackedLayer", "layout", "matrix", "pack", "packed_layer"]
+__all__ = ["KINDS", "PackedLayer", "holding", "layout", "matrix", "pack", "packed_layer"]
 
 KINDS = {
     torch.float32: "float32",
@@ -25,6 +26,8 @@ KINDS = {
     torch.int8: "int8",
     torch.quint4x2: "int4",
 }
+# What may take the place of a format for a matrix that it holds exactly: GGUF's Q4_0, Q4_1 and Q8_0 lie in groups of 32.
+EXACT = {"int4": ("int4", "int8 by 32"), "int8": ("int8 by 32",)}
 # A layer's norms (input, query, key, after attention, before and after the feed-forward block) and matrices (qkv, out, gate and
 # up in the order of the panels, down), as the kernels take them.
 PackedLayer = tuple[list[np.ndarray | None], list[Any]]
@@ -59,13 +62,28 @@ def packed_layer(kind: str, layer: Layer) -> PackedLayer:
 
 
 def pack(kind: str, weight: Tensor, bias: Tensor | None) -> Any:
-    """A matrix [out, in] of the kernels, rounded to this kind."""
-    matrix = _kernels.Matrix(kind, *weight.shape)
-    for first in range(0, len(weight), SLICE):
-        matrix.fill(first, weight[first : first + SLICE].detach().float().contiguous().numpy())
+    """A matrix [out, in] of the kernels in this format; in int4 and int8 weights that whole numbers hold are kept exactly."""
+    matrix = _kernels.Matrix(holding(weight, EXACT.get(kind, ())) or kind, *weight.shape)
+    for first, rows in _slices(weight):
+        matrix.fill(first, rows)
     if bias is not None:
         matrix.bias(bias.detach().float().contiguous().numpy())
     return matrix
+
+
+def holding(weight: Tensor, kinds: Iterable[str] = EXACT["int4"]) -> str | None:
+    """The first of these kinds that holds a matrix exactly.
+
+    >>> holding(torch.arange(8.0)[None]), holding(torch.tensor([[0.0, 0.1, 1.0, 7.0]]))
+    ('int4', None)
+    """
+    return next((kind for kind in kinds if all(_kernels.holds(kind, rows) for _, rows in _slices(weight))), None)
+
+
+def _slices(weight: Tensor) -> Iterator[tuple[int, np.ndarray]]:
+    """Some rows after others as floats, each with the number of its first row."""
+    for first in range(0, len(weight), SLICE):
+        yield first, weight[first : first + SLICE].detach().float().contiguous().numpy()
 
 
 def _interleave(gate_up: Tensor) -> Tensor:

@@ -119,7 +119,11 @@ class Checkpoint:
         """Every tensor with its Hugging Face name, one at a time in the order of the file."""
         for name, target in self.names.items():
             if target is not None:
-                yield target, self._undo(target, self.file.tensor(name))
+                yield target, self.tensor(name)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """The tensor of this name in the file, one of those with a Hugging Face name."""
+        return self._undo(self.names[name] or "", self.file.tensor(name))
 
     def _undo(self, target: str, tensor: torch.Tensor) -> torch.Tensor:
         if re.search(r"\.[qk]_(proj|norm)\.", target) and (order := self._order()) is not None:

@@ -66,6 +66,32 @@ class Lazily(Mapping[str, torch.Tensor]):
         return len(self._all())
 
 
+class Expanding(Mapping[str, torch.Tensor]):
+    """The tensors of a GGUF file by name, expanded whenever they are asked for, and not kept: a whole model in floats takes
+    many times the file. Raises `LoadError` where a weight is no number."""
+
+    def __init__(self, checkpoint: Checkpoint, path: Path) -> None:
+        self._checkpoint, self._path = checkpoint, path
+        self._names = {target: name for name, target in checkpoint.names.items() if target is not None}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor = self._checkpoint.tensor(self._names[name])
+        if not _all_numbers(tensor):
+            raise LoadError(
+                f"{self._path}: the tensor {name} has weights that are not numbers (NaN or infinite); download it again"
+            )
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def _shards(folder: Path) -> list[Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -173,6 +199,8 @@ def end_tokens(*configs: Mapping[str, Any], where: str = "config.json") -> set[i
 
 def all_floating(tensors: Mapping[str, torch.Tensor], title: str) -> Mapping[str, torch.Tensor]:
     """The same tensors. Raises `LoadError` where weights are integers: nothing says how they are scaled."""
+    if isinstance(tensors, Expanding):  # their types were read with the file's header
+        return tensors
     if whole := [name for name, tensor in tensors.items() if name.endswith(".weight") and not tensor.is_floating_point()]:
         raise LoadError(f"{title} stores {whole[0]} as integers but does not say how they are scaled (quantization_config)")
     return tensors
@@ -217,9 +245,9 @@ def _rows(text: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[s
 
 
 def read_gguf(path: Path, lazily: bool = False) -> Weights:
-    """The model in a GGUF file, expanded in memory; a tokenizer.json beside the file is preferred to the one inside.
+    """The model in a GGUF file; a tokenizer.json beside the file is preferred to the one inside.
 
-    `lazily` expands the tensors when the first of them is asked for.
+    `lazily` expands a tensor when it is asked for.
     """
     from espalier.models.load.convert import Checkpoint  # only here: the gguf package takes a while to import
 
@@ -230,16 +258,7 @@ def read_gguf(path: Path, lazily: bool = False) -> Weights:
         tokenizer = Tokenizer.from_folder(path.parent, end=ends, size=width)
     else:
         tokenizer = Tokenizer(checkpoint.backend, checkpoint.settings, end=ends, size=width)
-    tensors = Lazily(lambda: _expanded(checkpoint, path))
-    if not lazily:
-        len(tensors)
+    expanding = Expanding(checkpoint, path)
+    tensors = expanding if lazily else dict(expanding)
     sources = tuple(file.path for file in checkpoint.file.files)
     return Weights(checkpoint.config, tensors, tokenizer, None, tensors, frozenset(ends), sources)
-
-
-def _expanded(checkpoint: Checkpoint, path: Path) -> dict[str, torch.Tensor]:
-    tensors = dict(checkpoint.tensors())
-    for name, tensor in tensors.items():
-        if not _all_numbers(tensor):
-            raise LoadError(f"{path}: the tensor {name} has weights that are not numbers (NaN or infinite); download it again")
-    return tensors

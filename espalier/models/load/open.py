@@ -177,8 +177,16 @@ def load(
     return lm
 
 
+def chosen_format(folder: Path) -> tuple[str, str]:
+    """In which format `load` would run a folder on this machine's CPU, and why. Raises `LoadError` as `load` does."""
+    number, why = _format(read_folder(folder, lazily=True), str(folder), torch.device("cpu"), None, False)
+    return named(number), why
+
+
 def _format(weights: Weights, title: str, device: torch.device, context: int | None, eager: bool) -> tuple[torch.dtype, str]:
     """The format that suits the weights and this machine, and why; looked for once for the same files."""
+    from espalier.models.executors.choose_executor import DTYPES
+
     kernels = False
     if device.type == "cpu" and not eager and "quantization_config" not in weights.config:
         with suppress(NotOurs):  # transformers runs it
@@ -186,7 +194,7 @@ def _format(weights: Weights, title: str, device: torch.device, context: int | N
             kernels = native.runs(Config.from_hf(weights.config, where, context)) and native.quick()
         if kernels:
             name, why = packed.noted_of(weights, "format", lambda: _said(fitting(weights.tensors, device)))
-            return getattr(torch, name), why
+            return DTYPES[name], why
     return fitting({}, device, kernels)
 
 

@@ -30,7 +30,7 @@ from espalier.models.load.progress import say
 
 __all__ = ["engine", "folder", "noted", "noted_of"]
 
-VERSION = 1  # of what is in a file; the kernels' own layout is counted apart
+VERSION = 2  # of what is in a file; the kernels' own layout is counted apart
 SMALL = 16 << 20  # bytes of source files that are packed in no time: nothing is kept of them
 KEPT = 16 << 30  # bytes of all files together; beyond, the least recently used go
 SPARE = 256 << 20  # bytes that are left free on the disk
@@ -100,16 +100,16 @@ def engine(config: Config, weights: Weights, dtype: torch.dtype, title: str) -> 
     try:
         about = [digests_of(weights.sources), repr(replace(config, context=0)), packing.KINDS[dtype]]
         path = folder() / f"{_hash([*about, VERSION, packing.layout()])}.weights"
-        if (found := _mapped(config, path)) is not None:
+        if (found := _mapped(config, path, dtype)) is not None:
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
         with cache.locked(path.stem, lambda: say(f"another process is packing {title}; waiting for it")):
-            if (found := _mapped(config, path)) is not None:
+            if (found := _mapped(config, path, dtype)) is not None:
                 return found
             made = _made(config, weights, dtype, title)
             _keep(path, *made)
             weights.forget()
-            if (found := _mapped(config, path)) is not None:
+            if (found := _mapped(config, path, dtype)) is not None:
                 return found
         raise OSError("it is not what was written when it is read again")
     except OSError as error:
@@ -164,7 +164,7 @@ def _arrays(engine: native.Engine) -> dict[str, Array]:
     return found
 
 
-def _mapped(config: Config, path: Path) -> tuple[Config, native.Engine] | None:
+def _mapped(config: Config, path: Path, dtype: torch.dtype) -> tuple[Config, native.Engine] | None:
     """The executor of a file; None if there is none, or it is not whole."""
     if (read := packed_file.read(path)) is None:
         return None
@@ -177,7 +177,7 @@ def _mapped(config: Config, path: Path) -> tuple[Config, native.Engine] | None:
     if config.tied and not note.get("tied"):
         say_untied()
         config = replace(config, tied=False)
-    return config, native.Engine.of(config, embed, norm, head, layers)
+    return config, native.Engine.of(config, packing.KINDS[dtype], embed, norm, head, layers)
 
 
 def _numbers(arrays: Mapping[str, Array], name: str) -> Tensor:
