@@ -28,6 +28,7 @@ def decode(
     openvino: Annotated[Optional[Path], typer.Option(help="folder of an OpenVINO GenAI model, as a further peer")] = None,  # noqa: UP045
     llamacpp: Annotated[Optional[Path], typer.Option(help="GGUF file for llama.cpp (xllamacpp), a further peer")] = None,  # noqa: UP045
     requests: Annotated[str, typer.Option(help="numbers of requests at once, comma-separated, such as 1,4,16,32")] = "",
+    perplexity: Annotated[bool, typer.Option(help="of the --prompts' texts in each --dtype instead")] = False,
 ) -> None:
     """Plain decoding and prompt lookup against transformers (and OpenVINO GenAI), ms per pass against tree nodes, the loop."""
     from espalier.bench.decoding import decode_bench
@@ -35,6 +36,11 @@ def decode(
 
     dtypes = [name.strip() for name in dtype.split(",")]
     require(set(dtypes) <= {"fp32", "bf16", "int8", "int4"}, f"--dtype {dtype}: use a list of fp32, bf16, int8 and int4")
+    if perplexity:
+        from espalier.bench.perplexity import perplexity_bench, texts_of
+
+        perplexity_bench(lambda name: load(model, dtype=name), dtypes, texts_of(prompts, limit, context), context)
+        return
     counts = [int(count) if count.strip().isdigit() else 0 for count in requests.split(",") if count.strip()]
     require(min(counts, default=1) >= 1, f"--requests {requests}: write numbers such as 1,4,16,32")
     require(

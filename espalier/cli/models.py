@@ -1,13 +1,16 @@
-"""`models`: which models are known, which are cached, and how large they are."""
+"""`models`: which models are known, which are cached, how large they are, and in which format they run here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from espalier.errors import LoadError
 from espalier.models.load import cache
 from espalier.models.load.builtin import BUILTIN, DEFAULT
 
@@ -28,7 +31,18 @@ def _known() -> Iterator[dict[str, Any]]:
             "download_bytes": sum(wheel.size for wheel in model.wheels),
             "source": origin.get("source") or f"{model.hub}, or {model.wheels[0].requirement}",
             "folder": None if folder is None else str(folder),
+            "auto": None if folder is None else _format(folder),
         }
+
+
+def _format(folder: Path) -> dict[str, str] | None:
+    """What `dtype="auto"` takes on this machine, and why; None for a folder that cannot be loaded."""
+    from espalier.models.load.open import chosen_format
+
+    with suppress(LoadError):
+        dtype, why = chosen_format(folder)
+        return {"dtype": dtype, "why": why}
+    return None
 
 
 def _in_hub_cache() -> Iterator[dict[str, Any]]:
@@ -53,6 +67,7 @@ def _in_hub_cache() -> Iterator[dict[str, Any]]:
                 "download_bytes": None,
                 "source": "the local cache of the Hugging Face hub",
                 "folder": str(repository.repo_path),
+                "auto": None,
             }
 
 
@@ -66,7 +81,7 @@ def megabytes(count: int | None) -> str:
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False) -> None:
-    """Shows the models that are known by name, which of them are cached, and how large they are."""
+    """Shows which models are known by name, which are cached, how large they are, and in which format they run here."""
     known = [*_known(), *_in_hub_cache()]
     if as_json:
         print(json.dumps({"home": str(cache.home()), "models": known}, ensure_ascii=False))
@@ -75,14 +90,24 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "what", "licence", "cached", "download"):
+    for heading in ("name", "what", "licence", "cached", "download", "runs in"):
         number = heading in ("cached", "download")
         table.add_column(heading, justify="right" if number else "left", overflow="fold", no_wrap=heading == "name" or number)
     for model in known:
         cached = megabytes(model["bytes"]) if model["cached"] else "no"
-        table.add_row(model["name"], model["summary"], model["licence"] or "-", cached, megabytes(model["download_bytes"]))
+        table.add_row(
+            model["name"],
+            model["summary"],
+            model["licence"] or "-",
+            cached,
+            megabytes(model["download_bytes"]),
+            (model["auto"] or {}).get("dtype", "-"),
+        )
     console = Console()
     console.print(table)
+    for model in known:
+        if model["auto"]:
+            console.print(f"\n{model['name']} runs in {model['auto']['dtype']}: {model['auto']['why']}", highlight=False)
     total = sum(model["bytes"] or 0 for model in known)
     console.print(f"\n{megabytes(total)} cached. Built-in models are kept in {cache.home()} ($ESPALIER_HOME).", highlight=False)
     console.print("A folder, a .gguf file or a hub id (org/name) can be given wherever a model is named.", highlight=False)

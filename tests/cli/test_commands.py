@@ -241,6 +241,13 @@ def test_models_lists_what_is_known_and_cached(run: Run, tmp_path: Path) -> None
     assert known["gemma-3-270m"]["bytes"] == sum(path.stat().st_size for path in cached.iterdir())
     assert not known["smollm2-135m-instruct"]["cached"]
     assert known["smollm2-135m-instruct"]["default"]
+    assert known["gemma-3-270m"]["auto"] is None  # it is no model
+    (place := tmp_path / "home" / "models" / "smollm2-135m-instruct").mkdir()
+    convert(write_gguf(tmp_path / "tiny.gguf", "llama", random_model("llama")), place)
+    code, out, _ = run("models", "--json")
+    auto = {model["name"]: model for model in json.loads(out)["models"]}["smollm2-135m-instruct"]["auto"]
+    assert auto["dtype"] == "float32"
+    assert auto["why"] in " ".join(run("models")[1].split())
 
 
 def espalier(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
