@@ -209,8 +209,7 @@ class LanguageModel:
         if isinstance(given, str):
             require(given != "", "the continuation is empty; there is nothing to score")
             return self.tokenizer.encode(given)
-        hint = "a text or a list of token ids"
-        expect(given, (list, tuple), "the continuation", hint)
+        expect(given, (list, tuple), "the continuation", "a text or a list of token ids")
         require(bool(given), "the continuation is empty; there is nothing to score")
         return [int(token) for token in given]
 
@@ -280,6 +279,8 @@ class LanguageModel:
             for number, writing in writings.items():
                 self._remember(writing, results[number])
             return results
+        except KeyboardInterrupt:
+            return {number: writing.interrupted() for number, writing in writings.items()}
         finally:
             for number in writings:
                 engine.cancel(number)

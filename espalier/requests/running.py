@@ -15,6 +15,7 @@ from espalier.constraints.within import InTime, within
 from espalier.decoders.decoder import Decoding, Weighted, finds
 from espalier.decoders.decoder_objects import Sample, Speculate
 from espalier.drafting.guided.forced_tokens import Outlook
+from espalier.engine import run
 from espalier.errors import InvalidInput, RefusedValue, expect, require
 from espalier.prefix import Prefix
 from espalier.requests.completion import Completion, Stats
@@ -89,6 +90,25 @@ class Writing:
             "yield Keep only for what has settled, or Keep(x, branch) for other texts",
         )
         self.settled = settled
+
+    def interrupted(self) -> list[Weighted]:
+        """What the decoder has found so far, if it is one that can say (searches); else raises `KeyboardInterrupt`."""
+
+        def rest(asked: Any) -> Decoder[list[Weighted]]:  # it may need the rows of what it has found
+            while True:
+                try:
+                    asked = self.decoder.send((yield asked))
+                except StopIteration as done:
+                    found: list[Weighted] = done.value
+                    return found
+
+        try:
+            asked = self.decoder.throw(KeyboardInterrupt())
+        except StopIteration as done:
+            found: list[Weighted] = done.value
+        else:
+            [found] = run(rest(asked))
+        return found
 
     @property
     def holds(self) -> bool:

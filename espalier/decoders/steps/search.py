@@ -24,8 +24,8 @@ class Search(ABC):
     """A search for the text with the best score: `score(candidates)` gives one number for each, of unfinished texts too.
 
     `steps` says where a step ends, `budget` how much may be spent (a number: tokens, that is rows computed). Write `grow`;
-    what it evaluates is booked, and when the budget ends the best so far is returned. `run` does the same outside a loop,
-    and gives the best so far when it is interrupted.
+    what it evaluates is booked, and when the budget ends the best so far is returned. `run` does the same outside a loop;
+    it and `lm.generate(decoder=…)` give the best so far when they are interrupted.
 
     >>> import espalier as es
     >>> class Twice(Search):  # the better one of two texts
@@ -67,6 +67,8 @@ class Search(ABC):
             yield from self.grow(space)
         except Exhausted:
             return space.found("budget")
+        except KeyboardInterrupt:  # in a score, or thrown in by whoever was interrupted while this waited for rows
+            return space.found("interrupted")
         return space.found("budget" if space.short else "done")
 
     def run(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Found:

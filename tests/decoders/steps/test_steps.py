@@ -121,6 +121,25 @@ def test_an_interrupt_gives_the_best_so_far():
     assert found.best.over
 
 
+def test_generate_gives_the_best_so_far_when_a_pass_is_interrupted():
+    lm, passes = toys.random_lm(0), []
+
+    def interrupted(prefixes, want, forward=lm.model.forward):
+        passes.append(len(prefixes))
+        if len(passes) == 21:
+            raise KeyboardInterrupt
+        return forward(prefixes, want)
+
+    lm.model.forward = interrupted
+    search = PGTD(rollouts=500, score=logp, steps=TOKEN)
+    out = lm.generate(es.raw("x"), decoder=search, max_tokens=4)
+    assert len(out.tokens) == len(out.logprobs) <= 4
+    assert len(passes) in (21, 22), "at most the rows of what was found are read behind it"
+    passes[:] = passes[:18]
+    with pytest.raises(KeyboardInterrupt):  # which has nothing that it could give
+        lm.generate(es.raw("y"), decoder=es.decoders.Beam(2), max_tokens=4)
+
+
 def test_progress_is_told():
     told = []
     run(Rebase(4, score=logp, steps=TOKEN, progress=lambda p: told.append((p.spent.passes, p.best))))
