@@ -91,8 +91,8 @@ class Passes:
     """The passes that one loop makes for a session: which texts wait for the next one, and with how many rows.
 
     A pass is over when the first of its texts observes; the others do so before the next one is made. A text that observes
-    long after the last proposal had no room in it, and so many rows are not drafted again for a while. Passes in which a
-    prompt was read teach no times.
+    most of a pass after the last proposal had no room in it, and so many rows are not drafted again for a while. Passes in
+    which a prompt was read teach no times.
     """
 
     def __init__(self, costs: Costs) -> None:
@@ -126,7 +126,7 @@ class Passes:
     def scored(self, text: Any, now: float | None) -> Scored:
         """The pass that scored a text's draft; `now` is read where a pass is timed."""
         last, took = self._last, None if now is None or self._asked is None else now - self._asked
-        if last is None or text not in self._over or (took is not None and 0 < last.took < 2 * took):
+        if last is None or text not in self._over or (took is not None and 0 < 0.75 * last.took < took):
             last = self._last = self._close(took)
         self._over.discard(text)
         self._reading.discard(text)
