@@ -118,6 +118,11 @@ class Vocab:
         return self._names.get(id, f"<{id}>") if not token else token.decode("utf-8", "backslashreplace")
 
     @cached_property
+    def special_names(self) -> tuple[str, ...]:
+        """How the special tokens are shown, by id."""
+        return tuple(map(self.name, sorted(self.special)))
+
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of all byte strings and end tokens, equal iff the vocabularies are."""
         digest = hashlib.sha256()

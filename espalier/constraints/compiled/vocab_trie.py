@@ -21,7 +21,7 @@ def names_of(vocab: Vocab) -> tuple[str, ...]:
     >>> names_of(Vocab([b"a", None, None], end=[2], names={1: "<think>"}))
     ('<think>', '<2>')
     """
-    return tuple(map(vocab.name, sorted(vocab.special)))
+    return vocab.special_names
 
 
 @lru_cache(maxsize=16)

@@ -103,9 +103,9 @@ class JsonGuide(MachineGuide):
             return made
         return _typed, (self.schema, made)
 
-    def native(self) -> Any:
+    def machine(self) -> Any:
         self._machine.inexact = self.inexact  # what is made of this machine is as exact as it is
-        return super().native()
+        return super().machine()
 
 
 def _can_be_sent(schema: Schema) -> bool:

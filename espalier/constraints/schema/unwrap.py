@@ -53,19 +53,29 @@ def silent(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     >>> list(silent({"properties": {"a": {"b": {"type": "integer"}}}}))[0][0]
     '#/properties/a'
     """
-    todo: list[tuple[str, Any]] = [("#", schema)]
+    todo: list[tuple[Any, str, Any]] = [(None, "#", schema)]  # the part above, the name there, the part
     for _ in range(_LOOKED_AT):
         if not todo:
             return
-        where, part = todo.pop()
-        if not _object(part) or "$ref" in part:
+        here = todo.pop()
+        part = here[2]
+        if "$ref" in part:
             continue
-        if why := _silence(part):
-            yield where, why
+        if not part.keys() <= _PLAINLY_KNOWN and (why := _silence(part)):
+            yield _place(here), why
         for name in ("properties", "$defs", "definitions"):
-            inner = part.get(name)
-            todo += [(f"{where}/{name}/{key}", value) for key, value in inner.items()] if _object(inner) else []
-        todo += [(f"{where}/{name}", part[name]) for name in ("items", "additionalProperties") if name in part]
+            if name in part and _object(inner := part[name]):
+                above = here, name, inner
+                todo += [(above, key, value) for key, value in inner.items() if _object(value)]
+        todo += [(here, name, part[name]) for name in ("items", "additionalProperties") if name in part and _object(part[name])]
+
+
+def _place(here: Any) -> str:
+    names = []
+    while here:
+        here, name, _ = here
+        names.append(name)
+    return "/".join(reversed(names))
 
 
 _PLAIN = (type(None), bool, int, float, str, list)
@@ -103,6 +113,9 @@ _OPENAPI = {"example", "nullable", "xml", "externalDocs"}  # of its schemas; the
 
 
 _SILENT = {*ANNOTATIONS, "$defs", "definitions", "$schema", "$id", "id", "$comment", "$anchor", "$dynamicAnchor", "$vocabulary"}
+
+
+_PLAINLY_KNOWN = {*KEYWORDS, *_OPENAPI} - {"$defs", "definitions"}  # a part of these alone is no mistake
 
 
 _SPEAKS = frozenset(KEYWORDS) - _SILENT - {"type"}
