@@ -152,17 +152,9 @@ Re at_most(const Decimal& b, bool strict) {
 }
 
 Re equal(const Decimal& v) {
-  if (v.zero()) return re::cat(maybe(minus()), zero());
-  const Re sci = cats({re::literal(v.digits.substr(0, 1)),
-                       v.digits.size() > 1 ? re::literal("." + v.digits.substr(1)) : re::kEpsilon, exponent_mark(),
-                       exponent_is(v.point - 1)});
-  Re text = sci;
-  const Parts p = parts(v);
-  const Re rest =
-      p.rest.empty() ? maybe(re::cat(re::literal("."), zeros(1))) : re::cat(re::literal("." + p.rest), zeros(0));
-  text = re::alt(re::cat(re::literal(p.whole), rest),
-                 static_cast<int>(v.digits.size()) - 1 <= kFraction ? sci : re::kEmpty);
-  return v.negative ? re::cat(minus(), text) : text;
+  std::vector<Re> all;
+  for (const Spelled& s : spelled(v)) all.push_back(re::cat(re::literal(s.word), s.rest));
+  return re::alt(std::span<const Re>(all));
 }
 
 // Multiples of 10^q, q of any sign.
@@ -187,6 +179,21 @@ Re multiples_of_ten(std::int64_t q) {
 }
 
 }  // namespace
+
+std::vector<Spelled> spelled(const Decimal& v) {
+  const Re point = maybe(re::cat(re::literal("."), zeros(1)));
+  if (v.zero()) return {{"0", point}, {"-0", point}};
+  const std::string sign = v.negative ? "-" : "";
+  const Parts p = parts(v);
+  std::vector<Spelled> out;
+  if (p.rest.empty()) out.push_back({sign + p.whole, point});
+  else out.push_back({sign + p.whole + "." + p.rest, zeros(0)});
+  if (static_cast<int>(v.digits.size()) - 1 <= kFraction) {
+    const std::string fraction = v.digits.size() > 1 ? "." + v.digits.substr(1) : "";
+    out.push_back({sign + v.digits.substr(0, 1) + fraction, re::cat(exponent_mark(), exponent_is(v.point - 1))});
+  }
+  return out;
+}
 
 Re number_any() {
   return once(&Numbers::any, [] {

@@ -1,5 +1,8 @@
 // Numbers as expressions: each numeric keyword is the set of number texts whose exact decimal value it admits.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "json/value.hpp"
 #include "regex/re.hpp"
 
@@ -35,6 +38,12 @@ Re number_beyond();
 // Ordinary decimals of at most so many digits before and after the point; of integers only the digits.
 Re number_ordinary(std::uint32_t whole, std::uint32_t fraction);
 Re number_digits();
+// All those texts of one number: words, and what may follow each.
+struct Spelled {
+  std::string word;
+  Re rest;
+};
+std::vector<Spelled> spelled(const Decimal&);
 // The texts (among those) whose value the atom admits; `exact` becomes false if only an upper bound was given.
 Re number_texts(const NumberAtom&, bool& exact);
 

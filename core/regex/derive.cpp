@@ -53,7 +53,8 @@ Partition Store::partition(Re r, std::uint32_t& classes) {
     case Kind::Not: refine(p, classes, n.negated()); break;
     case Kind::Repeat: refine(p, classes, n.repeat().of); break;
     case Kind::Loop: refine(p, classes, body(r)); break;
-    case Kind::Words: break;  // has a row of its own
+    case Kind::Words:
+    case Kind::Tree: break;  // have rows of their own
     case Kind::Alt:
     case Kind::And:
       for (const Re x : std::vector<Re>(operands(n).begin(), operands(n).end())) refine(p, classes, x);
@@ -92,6 +93,7 @@ const Row& Store::make_row(Re r) {
     ~Depth() { --depth; }
   } guard;
   if (nodes_[r].kind == Kind::Words) return words_row(r);
+  if (nodes_[r].kind == Kind::Tree) return tree_row(r);
   if (const Row* row = literal_row(r)) return *row;
   if (const Row* row = unlisted_row(r)) return *row;
   std::uint32_t classes = 1;
@@ -223,6 +225,7 @@ Re Store::derive(Re r, std::uint8_t byte) {
     }
     case Kind::Json: return derive_json(n.json(), byte);
     case Kind::Loop: return raw_step(body(r), byte);
+    case Kind::Tree: return tree_step(r, byte);
     case Kind::Alt:
     case Kind::And:
     case Kind::Words: break;

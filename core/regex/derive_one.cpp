@@ -11,7 +11,8 @@ bool Store::unlisted(Re body) const {
   if (body == text_) return true;
   if (n.kind != Kind::And || !endless(operands(n))) return false;
   const auto known = [&](Re r) {
-    return r == text_ || nodes_[nodes_[r].negated()].kind == Kind::Words || nodes_[r].negated() == kEpsilon;
+    return r == text_ || nodes_[nodes_[r].negated()].kind == Kind::Words || nodes_[r].negated() == kEpsilon ||
+           nodes_[nodes_[r].negated()].kind == Kind::Tree;
   };
   return std::ranges::count(operands(n), text_) && std::ranges::all_of(operands(n), known);
 }
@@ -39,7 +40,10 @@ std::size_t Store::plain(Re r, std::string_view bytes) const {
 
 Re Store::skip(Re r, std::string_view bytes) {
   const auto words = [&](Re x) {
-    if (nodes_[x].kind != Kind::Words) return kEmpty;  // they have ended
+    if (nodes_[x].kind != Kind::Words) {
+      for (const char c : bytes) x = x == kEmpty ? x : derive_one(x, static_cast<std::uint8_t>(c));
+      return x;
+    }
     std::uint32_t depth = nodes_[x].words().depth;
     std::span<const WordId> list = word_lists_[nodes_[x].words().list];
     for (const char c : bytes) {
@@ -70,6 +74,14 @@ Re Store::derive_one(Re r, std::uint8_t byte) {
       return words_after(narrow(list, n.words().depth, byte), n.words().depth + 1);
     }
     case Kind::Not: return negate(derive_one(n.negated(), byte));
+    case Kind::Tree: return tree_step(r, byte);
+    case Kind::Alt:
+      if (n.flags & kGrown) {
+        std::vector<Re> parts(operands(n).begin(), operands(n).end());
+        for (Re& x : parts) x = derive_one(x, byte);
+        return alt(std::move(parts));
+      }
+      break;
     case Kind::And: {
       std::vector<Re> parts(operands(n).begin(), operands(n).end());
       for (Re& x : parts) {

@@ -10,7 +10,7 @@
 
 namespace espalier::re {
 
-enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words, Loop };
+enum class Kind : std::uint8_t { Empty, Epsilon, All, Tag, Bytes, Cat, Alt, And, Not, Repeat, Json, Words, Loop, Tree };
 
 enum Flag : std::uint16_t {
   kText = 1,      // every string of the language is well-formed UTF-8 (known, not guessed)
@@ -22,6 +22,7 @@ enum Flag : std::uint16_t {
   kClass = 64,    // every string is exactly one code point (known, not guessed)
   kFinite = 128,  // finitely many strings (known, not guessed)
   kLooped = 256,  // contains a loop: kept as a choice of intersections, so that its derivatives are finitely many
+  kGrown = 512,   // contains a tree of words: soon there is another, so no row is worth its making
 };
 
 struct OneByte {  // Bytes
@@ -54,6 +55,9 @@ struct Named {  // Loop
   std::uint32_t number;
   bool nullable;
 };
+struct Branches {  // Tree
+  std::uint32_t tree;
+};
 struct Operands {  // Alt, And: a piece of the store's pool
   std::uint32_t first, count;
 };
@@ -73,6 +77,7 @@ class Node {
   explicit Node(StringBody x) : kind(Kind::Json), payload_{x.text, x.phase, x.read} {}
   explicit Node(WordRests x) : kind(Kind::Words), payload_{x.list, x.depth} {}
   explicit Node(Named x) : kind(Kind::Loop), payload_{x.number, x.nullable} {}
+  explicit Node(Branches x) : kind(Kind::Tree), payload_{x.tree} {}
 
   std::uint32_t set() const { return of(Kind::Bytes)[0]; }
   Tag tag() const { return of(Kind::Tag)[0]; }
@@ -82,6 +87,7 @@ class Node {
   StringBody json() const { return {of(Kind::Json)[0], payload_[1], payload_[2]}; }
   WordRests words() const { return {of(Kind::Words)[0], payload_[1]}; }
   Named loop() const { return {of(Kind::Loop)[0], payload_[1] != 0}; }
+  std::uint32_t tree() const { return of(Kind::Tree)[0]; }
   bool many() const { return kind == Kind::Alt || kind == Kind::And; }
   Operands operands() const {
     assert(many());

@@ -23,6 +23,7 @@ bool within(Re lexeme, Re body, Re& out) { return store().within(lexeme, body, o
 bool marked(Re r) { return store().node(r).flags & kTagged; }
 WordId word(std::string_view s, Tag t) { return store().word(s, t); }
 Re words(std::vector<WordId> list) { return store().words(std::move(list)); }
+Re grow(Re words, std::string_view word, Re rest) { return store().grow(words, word, rest); }
 Re codepoint() { return store().codepoint(); }
 Re text() { return store().text(); }
 Re codepoints(std::span<const std::pair<std::uint32_t, std::uint32_t>> ranges) { return store().codepoints(ranges); }

@@ -51,8 +51,10 @@ Re mark(Re, Tag);  // r, and when it ends the end carries `tag`. Intersect marke
 WordId word(std::string_view, Tag = 0);
 Re words(
     std::vector<WordId>);  // one of them, whose end carries its tag: what `alt` of many literals says, in few states
-Re codepoint();            // one well-formed UTF-8 code point
-Re text();                 // any well-formed UTF-8 string
+// words (kEmpty: none yet) or word·rest: what `alt` says, in a form to which many are added one by one.
+Re grow(Re words, std::string_view word, Re rest = kEpsilon);
+Re codepoint();  // one well-formed UTF-8 code point
+Re text();       // any well-formed UTF-8 string
 Re codepoints(
     std::span<const std::pair<std::uint32_t, std::uint32_t>> ranges);  // one code point of these inclusive ranges
 

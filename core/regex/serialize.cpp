@@ -86,6 +86,7 @@ Re Store::again(Node n, std::vector<Re> operands, const ByteSet& set,
     case Kind::Not: r = intern(Node(Complement{operands[0]})); break;
     case Kind::Repeat: r = intern(Node(Repetition{operands[0], n.repeat().lo, n.repeat().hi})); break;
     case Kind::Json: r = intern(Node(StringBody{operands[0], n.json().phase, n.json().read})); break;
+    case Kind::Tree: throw GrammarError("a growing set of words belongs to one text");
   }
   nodes_[r].flags |= n.flags;  // what is known about the language is so in every store
   return r;

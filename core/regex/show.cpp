@@ -48,6 +48,10 @@ std::string Store::show(Re r, int depth) const {
              ")";
     case Kind::Alt: return r == codepoint_ ? "." : joined("|");
     case Kind::And: return joined("&");
+    case Kind::Tree: {
+      const Tree t = trees_[n.tree()];
+      return show(t.rest, depth - 1) + "|… " + std::to_string(t.count);
+    }
     case Kind::Loop: return "X" + std::to_string(n.loop().number);
     case Kind::Words: {
       const std::vector<WordId>& list = word_lists_[n.words().list];

@@ -70,6 +70,7 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
     case Kind::Json: return n.whole_string() ? nodes_[n.json().text].ends : 0;
     case Kind::Words: return words_ends(n.words());
     case Kind::Loop: return n.loop().nullable;
+    case Kind::Tree: return nodes_[trees_[n.tree()].rest].ends;
     case Kind::And: {
       std::uint32_t e = nodes_[operands[0]].ends;
       for (const Re r : operands.subspan(1)) e = product(e, nodes_[r].ends);
@@ -95,7 +96,7 @@ std::uint32_t Store::ends_of(const Node& n, std::span<const Re> operands) {
 std::uint16_t Store::flags_of(const Node& n, std::span<const Re> operands) const {
   std::uint16_t flags = 0;
   const auto inherit = [&](Re r) {
-    return static_cast<std::uint16_t>(nodes_[r].flags & (kCheck | kTagged | kCounted | kLooped));
+    return static_cast<std::uint16_t>(nodes_[r].flags & (kCheck | kTagged | kCounted | kLooped | kGrown));
   };
   const auto text = [&](Re r) { return nodes_[r].flags & kText; };
   switch (n.kind) {
@@ -110,8 +111,9 @@ std::uint16_t Store::flags_of(const Node& n, std::span<const Re> operands) const
       flags = inherit(head) | inherit(tail) | (nodes_[head].flags & nodes_[tail].flags & (kText | kFinite));
       break;
     }
-    case Kind::Not: flags = kCheck | (nodes_[n.negated()].flags & kLooped); break;
+    case Kind::Not: flags = kCheck | (nodes_[n.negated()].flags & (kLooped | kGrown)); break;
     case Kind::Loop: flags = kCheck | kLooped; break;
+    case Kind::Tree: flags = tree_flags(trees_[n.tree()]); break;
     case Kind::Repeat: {
       const auto [of, lo, hi] = n.repeat();
       flags = inherit(of) | text(of) | (lo >= 16 || (hi >= 16 && hi != kInf) ? kCounted : 0);

@@ -29,6 +29,12 @@ struct Row {
 
 using Partition = std::array<std::uint8_t, 256>;
 
+struct Branch {  // of a tree of words
+  std::uint32_t byte;
+  Re to;
+  bool operator==(const Branch&) const = default;
+};
+
 struct Deeper {  // while it lives
   std::uint32_t& depth;
   explicit Deeper(std::uint32_t& d) : depth(d) { ++depth; }
@@ -57,6 +63,7 @@ class Store {
   Re body(Re loop) const { return loops_[nodes_[loop].loop().number]; }
   WordId word(std::string_view, Tag);
   Re words(std::vector<WordId>);
+  Re grow(Re words, std::string_view word, Re rest);
   bool within(Re lexeme, Re body, Re& out);
   // For Portable: a node made again, and the words of a list of words.
   Re again(Node, std::vector<Re> operands, const ByteSet&, const std::vector<std::pair<std::string, Tag>>& words);
@@ -73,6 +80,7 @@ class Store {
   bool spelled(Re r) const {
     const Kind k = nodes_[split(r).first].kind;
     if (k == Kind::Bytes || nodes_[r].kind == Kind::Words) return true;
+    if (k == Kind::Tree && k == nodes_[r].kind) return trees_[nodes_[r].tree()].rest <= kEpsilon;
     return k == Kind::Alt && nodes_[r].kind == Kind::Alt && nodes_[r].flags & kFinite &&
            std::ranges::all_of(operands(nodes_[r]), [&](Re x) { return spelled(x) || x == kEpsilon; });
   }
@@ -166,6 +174,16 @@ class Store {
   void fork(const Spelling& words, const Then& then) const;
   std::span<const WordId> narrow(std::span<const WordId>, std::uint32_t depth, std::uint8_t byte) const;
   bool unlisted(Re body) const;
+  struct Tree {
+    Re rest;
+    std::uint32_t first, count;  // branches
+  };
+  Re tree(Re rest, std::span<const Branch>);
+  std::span<const Branch> grown(const Tree& t) const { return {branches_.data() + t.first, t.count}; }
+  std::pair<Re, std::vector<Branch>> opened(Re) const;
+  Re tree_step(Re, std::uint8_t);
+  const Row& tree_row(Re);
+  std::uint16_t tree_flags(const Tree&) const;
   std::uint32_t words_ends(WordRests);
   std::uint16_t words_flags(WordRests) const;
   const Row& keep_row(Re, const Partition&, std::span<const Re> to, bool pending);
@@ -213,7 +231,9 @@ class Store {
   };
   std::deque<Word> words_;
   std::deque<std::vector<WordId>> word_lists_;
-  Index word_ids_, word_list_ids_;
+  Index word_ids_, word_list_ids_, tree_ids_;
+  Run<Tree> trees_;
+  Run<Branch> branches_;
   Re text_ = kEmpty, codepoint_ = kEmpty;
   inline static thread_local std::uint32_t factor_depth_ = 0;  // of the job, not of the store
 };
@@ -227,6 +247,12 @@ void Store::next(Re r, const Then& then) {
     for (std::uint32_t i = 0; i < all.count; ++i) next(pool_[all.first + i], then);
   } else if (n.kind == Kind::Words) {
     fork(spelling(r), [&](std::uint8_t byte, const Spelling& rest) { then(byte, words_after(rest.list, rest.depth)); });
+  } else if (n.kind == Kind::Tree) {
+    const Tree t = trees_[n.tree()];
+    for (std::uint32_t i = 0; i < t.count; ++i) {
+      const Branch b = branches_[t.first + i];
+      then(static_cast<std::uint8_t>(b.byte), b.to);
+    }
   } else if (nodes_[head].kind == Kind::Bytes) {
     const ByteSet set = sets_[nodes_[head].set()];
     for (unsigned w = 0; w < 4; ++w) {

@@ -1,6 +1,10 @@
 """uniqueItems: masks that are made without the text of an item are those of the checks, byte by byte."""
 
+import itertools
+import json
 import random
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from constraints.test_masks import check_walks
@@ -114,3 +118,73 @@ def test_masks_where_the_items_come_to_an_end(items: dict, array: dict) -> None:
                 break
             token = rng.choice(tokens)
             state, text = law.advance(state, token), guide.advance(text, vocab.tokens[token])
+
+
+def key(value: Any) -> Any:
+    """Equal values of JSON, and only they, have equal keys."""
+    if isinstance(value, list):
+        return ("list", *map(key, value))
+    if isinstance(value, dict):
+        return ("dict", frozenset((name, key(inner)) for name, inner in value.items()))
+    return (
+        ("number", Fraction(value))
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else (str(type(value)), value)
+    )
+
+
+def spellings() -> list[bytes]:
+    """Items, many of them in several spellings."""
+    numbers = [[str(n), f"{n}.0", f"{n}.000000"] for n in (0, 1, 2, 7, 10, 12, 100, 101, 1000, -1, -10)]
+    numbers += [["-0"], ["0.0"], ["1e0", "1E0", "1e+0", "1e-0"], ["1e1", "1e01"], ["1e2", "1e+002"], ["1.01e2", "101"], ["1e3"]]
+    numbers += [["1.5", "1.50", "1.5e0"], ["15", "1.5e1", "1.5E+1"], ["0.15", "1.5e-1"], ["-1.5", "-1.500"], ["0.001", "1e-3"]]
+    texts = [
+        ['"a"', r'"\u0061"'],
+        ['"ab"', r'"a\u0062"'],
+        ['""'],
+        ['"b"'],
+        ['"é"', r'"\u00e9"', r'"\u00E9"'],
+        [r'"\n"', r'"\u000a"'],
+    ]
+    texts += [['"aé"'], ['"/"', r'"\/"'], ['"😀"', r'"\ud83d\ude00"'], ['"1"'], ['"true"']]
+    others = [["true"], ["false"], ["null"], ["[]"], ["[1]", "[1.0]"], ["[1,2]"], ["[2,1]"], ["{}"], ['{"a":1}', '{"a":1.0}']]
+    others += [['{"a":1,"b":2}', '{"b":2,"a":1}'], ['{"a":2}'], ['[{"a":1}]'], ['{"a":[1]}']]
+    return [text.encode() for text in itertools.chain(*numbers, *texts, *others)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_item_may_come_as_long_as_no_equal_one_was_there(seed: int) -> None:
+    """Masks over tokens that are whole items, against a set of values; the order of what was there makes no difference."""
+    rng = random.Random(seed)
+    items = spellings()
+    vocab = Vocab([*(item + b"," for item in items), b"[", b" ", None], end=[len(items) + 2])
+    values = [key(json.loads(item)) for item in items]
+    guide = json_schema({"type": "array", "uniqueItems": True})
+    law = TokenGuide(guide, vocab)
+    state, seen, said = law.advance(law.start(), len(items)), set(), []
+    while len(seen) < len(set(values)):
+        assert state is not None
+        allowed = law.mask(state).tolist()[: len(items)]
+        assert allowed == [value not in seen for value in values]
+        token = rng.choice([t for t, free in enumerate(allowed) if free])
+        seen.add(values[token])
+        said.append(items[token])
+        state = law.advance(state, token)
+        if len(said) in (2, 5, 9, 20):
+            other = rng.sample(said, len(said))
+            here, there = (guide.advance(guide.start(), b"[" + b",".join(order) + b",") for order in (said, other))
+            assert here == there
+    assert state is not None
+    assert not any(law.mask(state).tolist()[: len(items)])
+
+
+def test_thousands_of_numbers_that_were_there() -> None:
+    """Of 2,000 numbers each is refused in other spellings, and one that was not there is not."""
+    rng = random.Random(3)
+    numbers = rng.sample(range(10_000), 2_000)
+    guide = json_schema({"type": "array", "items": {"type": "integer"}, "uniqueItems": True})
+    state = guide.advance(guide.start(), b"[" + b",".join(b"%d" % n for n in numbers) + b",")
+    for n in rng.sample(range(10_000), 400):
+        for text in (b"%d," % n, b"%d.0," % n, b"-%d," % n if n else b"-0,"):
+            fresh = n not in numbers or (text.startswith(b"-") and n > 0)
+            assert (guide.advance(state, text) is not None) == fresh

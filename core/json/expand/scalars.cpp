@@ -2,11 +2,17 @@
 #include "json/expand/scalars.hpp"
 
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 #include "json/expand/spelling.hpp"
 
 namespace espalier::json {
+
+Re quoted(Re texts) {
+  const Re quote = re::literal("\"");
+  return re::cat(quote, re::cat(re::json_string(texts), quote));
+}
 
 namespace {
 Re without(Re all, Re some) { return re::both(all, re::negate(some)); }
@@ -83,8 +89,8 @@ std::vector<std::string_view> Scalars::holding(Formula f, const std::vector<std:
 }
 
 // With the quotes. Enumerated strings have their usual spelling only, so that their text is forced; all others any.
-Re Scalars::strings(Formula f) {
-  if (f == kFalse) return re::kEmpty;
+void Scalars::strings(Formula f, Values& out) {
+  if (f == kFalse) return;
   std::vector<Formula> alternatives = f_[f].is == Is::Any ? f_.operands(f) : std::vector{f};
   std::vector<WordId> spelled;
   std::vector<Re> rest;
@@ -98,10 +104,8 @@ Re Scalars::strings(Formula f) {
       for (const std::string& s : spellings(w)) spelled.push_back(re::word(s));
     }
   }
-  const Re words = re::words(std::move(spelled));
-  if (rest.empty()) return words;
-  const Re body = re::json_string(rest.size() == 1 ? rest[0] : re::alt(std::span<const Re>(rest)));
-  return re::alt(words, re::cat(re::literal("\""), re::cat(body, re::literal("\""))));
+  out.listed = re::words(std::move(spelled));
+  out.texts = re::alt(std::span<const Re>(rest));
 }
 
 // Ordinary decimals, of as many digits as the bounds of f have, where these are more than usual.
@@ -196,9 +200,10 @@ const Values& Scalars::values(Formula child) {
   }
   if (const Formula f = of(Kind::String); f != kFalse) {
     v.few &= finite(f) != nullptr;
-    if (const Re r = strings(f); r != re::kEmpty) scalars.push_back(r);
+    strings(f, v);
   }
-  v.scalars = re::alt(std::span<const Re>(scalars));
+  v.others = re::alt(std::span<const Re>(scalars));
+  v.scalars = re::alt(std::array{v.others, v.listed, quoted(v.texts)});
   v.object = of(Kind::Object);
   v.array = of(Kind::Array);
   v.few &= v.object == kFalse && v.array == kFalse;

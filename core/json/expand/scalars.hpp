@@ -14,9 +14,13 @@ namespace espalier::json {
 
 struct Values {  // how a value may begin
   Re scalars = re::kEmpty, checked_number = re::kEmpty;
+  // What the scalars are made of: the decoded texts of strings, strings that are listed, all others.
+  Re texts = re::kEmpty, listed = re::kEmpty, others = re::kEmpty;
   Formula number = kTrue, object = kFalse, array = kFalse;
   bool few = false;  // values that are listed, so that unique items may come to an end
 };
+
+Re quoted(Re texts);  // strings that stand for them, in any spelling
 
 class Scalars {
  public:
@@ -33,7 +37,7 @@ class Scalars {
 
  private:
   std::vector<std::string_view> holding(Formula, const std::vector<std::string>& words);
-  Re strings(Formula);
+  void strings(Formula, Values&);
   Re numbers(Formula, bool& exact);
   Re spelled_numbers(Formula, bool& exact);
   Re ordinary_numbers(Formula);

@@ -17,17 +17,18 @@ void SchemaMachine::items(const Frame& f, Text given, Expansion& out) {
   n.at = At::ArrayNext;
   n.index = std::min(f.index + 1, uniform);
   n.offset = unique && f.capture ? static_cast<std::uint32_t>(text_size(text)) : 0;
-  const Re before = line(f.depth), said = unique ? unique_.spelled(f.seen) : re::kEmpty;
+  const Re before = line(f.depth);
+  const SeenItems::Written said = unique ? unique_.written(f.seen) : SeenItems::Written{};
   for (const Split& s : splitter_.split(after)) {
     n.formula = s.rest;
     if (!live_.possible_array(n.open())) continue;
     const bool once =
         unique && unique_.not_unique(s.rest) == kFalse;  // an item that was said would leave nothing to hold
     begin_value(s.child, frames_.id(n), before, f, f.capture || unique, unique && !f.capture ? Text{1} : text, out,
-                once ? said : re::kEmpty);
+                once ? said : SeenItems::Written{});
     // of an item that is not known, the scalars that it takes away are not known either; of any string it is only the
     // end
-    if (once && unique_.unknown(f.seen) && scalars_.values(s.child).scalars != unique_.any_string()) {
+    if (once && unique_.unknown(f.seen) && scalars_.values(s.child).scalars != quoted(re::text())) {
       out.unsure = true;
       out.doubtful |= scalars_.values(s.child).few;
     }
@@ -45,7 +46,7 @@ void SchemaMachine::array_next(Frame f, Text text, Expansion& out) {
       item.remove_prefix(std::min(item.find_first_not_of(" \t\r\n,"), item.size()));
       id = names_.id(canonical(item));
     }
-    const std::uint32_t seen = names_.set_with(f.seen, id);
+    const std::uint32_t seen = unique_.with(f.seen, id);
     if (seen == f.seen) f.formula = unique_.not_unique(f.formula);
     f.seen = seen;
     if (f.formula == kFalse) return;

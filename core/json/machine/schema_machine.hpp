@@ -43,7 +43,8 @@ class SchemaMachine final : public Machine {
  private:
   // values.cpp
   void begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text, Expansion&,
-                   Re but = re::kEmpty);
+                   const SeenItems::Written& but = {});
+  std::vector<Re> unsaid(const Values&, const SeenItems::Written&);
   Re blanks(std::uint32_t depth);
   Re line(std::uint32_t depth) const;
   void with_blanks(const Frame&, Text, Expansion&);

@@ -59,26 +59,33 @@ void SchemaMachine::comma(Frame f, At next, Text text, Expansion& out, bool sure
   out.items.push_back({re::literal(","), cont, text});
 }
 
+// The scalars without those that were said; strings apart from others, so that their beginnings are masked together.
+std::vector<Re> SchemaMachine::unsaid(const Values& v, const SeenItems::Written& but) {
+  const auto without = [](Re all, Re some) { return some == re::kEmpty ? all : re::both(all, re::negate(some)); };
+  std::vector<Re> out{v.scalars};
+  if (but.strings != re::kEmpty || but.others != re::kEmpty) {
+    const Re listed = without(v.listed, quoted(but.strings)), texts = quoted(without(v.texts, but.strings));
+    out = {re::alt(listed, texts), without(v.others, but.others)};
+  }
+  std::erase_if(out, re::empty);
+  return out;
+}
+
 void SchemaMachine::begin_value(Formula child, Cont after, Re before, const Frame& of, bool capture, Text text,
-                                Expansion& out, Re but) {
-  Values v = scalars_.values(child);
-  if (but != re::kEmpty) v.scalars = re::both(v.scalars, re::negate(but));
-  if (re::empty(v.scalars)) v.scalars = re::kEmpty;
+                                Expansion& out, const SeenItems::Written& but) {
+  const Values& v = scalars_.values(child);
+  const std::vector<Re> scalars = unsaid(v, but);
   auto begins = [&](char bracket, At at, Formula formula) {
     Frame inner{at, capture, formula, after};
     inner.depth = of.depth + 1;
     if (at == At::ObjectBegin) inner.shape = members_.shape_of(formula);
-    const bool only =
-        v.scalars == re::kEmpty && v.checked_number == re::kEmpty && (v.object == kFalse || v.array == kFalse);
+    const bool only = scalars.empty() && v.checked_number == re::kEmpty && (v.object == kFalse || v.array == kFalse);
     if (!(only && live_.evident(child)) &&
         !(at == At::ObjectBegin ? live_.possible_object(inner.open()) : live_.possible_array(inner.open())))
       return;
     out.items.push_back({re::cat(before, re::literal({&bracket, 1})), frames_.id(inner), text});
   };
-  if (v.scalars != re::kEmpty) {
-    const Re r = re::cat(before, v.scalars);
-    out.items.push_back({r, after, text});
-  }
+  for (const Re r : scalars) out.items.push_back({re::cat(before, r), after, text});
   if (v.checked_number != re::kEmpty) {
     Frame check{At::NumberEnd, capture, v.number, after};
     check.offset = capture ? static_cast<std::uint32_t>(text_size(text)) : 0;

@@ -143,7 +143,7 @@ bool Satisfiability::array_holds(const Open& f, const std::vector<Formula>& lite
     else if (n.is == Is::More) least = std::max<std::uint64_t>(least, n.a);
     else if (n.is == Is::Contains && !negative)
       least = std::max<std::uint64_t>(least, n.b), contained.push_back(expander_.child(n.a));
-    else if (n.is == Is::Unique && negative) least = std::max<std::uint64_t>(least, names_.set(f.seen).empty() ? 2 : 1);
+    else if (n.is == Is::Unique && negative) least = std::max<std::uint64_t>(least, f.seen == 0 ? 2 : 1);
     else if (!negative && n.is != Is::Unique) constant.push_back(l);
   }
   if (least > most) return false;
