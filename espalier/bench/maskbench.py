@@ -1,6 +1,7 @@
 """MaskBench: schemas with valid and invalid documents, and how long their masks take.
 
-`python -m espalier.bench.maskbench PACK TOKENIZER [--list NAMES] [--limit N]` prints one JSON line. PACK is a .jsonl(.gz) of
+`python -m espalier.bench.maskbench PACK TOKENIZER [--list NAMES] [--limit N] [--hash]` prints one JSON line; with --hash it is
+a hash of all masks in place of times, by which two versions are told apart. PACK is a .jsonl(.gz) of
 `{"file", "data": {"schema", "tests": [{"valid", "data"}]}}`, TOKENIZER a folder with tokenizer.json. `Engine` is the adapter
 for other harnesses: compile (from schema text), start, mask, commit, can_end. Protocol: S. Geng et al., "JSONSchemaBench"
 (2025, arXiv 2501.10868).
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import math
 import time
@@ -88,6 +90,26 @@ def measure(engine: Engine, encode: Any, cases: Iterator[tuple[str, dict[str, An
     }
 
 
+def masks_hash(engine: Engine, encode: Any, cases: Iterator[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """A hash of all masks along all documents, each up to its first refused token, and how many they are."""
+    total, masks = hashlib.sha256(), 0
+    for _, case in cases:
+        try:
+            engine.compile(json.dumps(case["schema"]))
+            for test in case["tests"]:
+                engine.start()
+                for token in [*encode(json.dumps(test["data"], ensure_ascii=False)), None]:
+                    engine.mask()
+                    total.update(engine.words.tobytes())
+                    masks += 1
+                    if token is None or not (int(engine.words[token >> 5]) >> (token & 31)) & 1:
+                        break
+                    engine.commit(token)
+        except es.EspalierError as error:
+            total.update(type(error).__name__.encode())
+    return {"hash": total.hexdigest()[:16], "masks": masks}
+
+
 def percentiles(values: Sequence[float], scale: float) -> dict[str, float]:
     """Mean and percentiles, scaled.
 
@@ -120,13 +142,13 @@ def main() -> None:
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("--list", type=Path)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--hash", action="store_true")
     args = parser.parse_args()
     vocab = Ours.from_folder(args.tokenizer).vocab
     fast = Tokenizer.from_file(str(args.tokenizer / "tokenizer.json"))
     engine = Engine(vocab.tokens, min(vocab.end))
-    result = measure(
-        engine, lambda text: fast.encode(text, add_special_tokens=False).ids, load(args.pack, args.list, args.limit)
-    )
+    run = masks_hash if args.hash else measure
+    result = run(engine, lambda text: fast.encode(text, add_special_tokens=False).ids, load(args.pack, args.list, args.limit))
     print(json.dumps(result))
 
 
