@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol, runtime_checkable
 
 from espalier.errors import InvalidInput, expect, require
@@ -109,6 +110,17 @@ def finds(result: object, x: Prefix) -> list[Weighted]:
     raise InvalidInput(
         f"a decoder returned {str(result)[:200]}; return the prefixes it found, best first: [es.decoders.Weighted(x, 0.0)]"
     )
+
+
+def at_least(settings: object, **least: int) -> None:
+    """Raise `InvalidInput` unless these attributes are whole numbers that are at least so large.
+
+    >>> at_least(slice(3, 5), start=1, stop=2)
+    """
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        expect(value, Integral, name, "a whole number")
+        require(value >= bound, f"{name}={value}: at least {bound} is needed")
 
 
 def check_parts(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from espalier.decoders.beams.beam import Beam
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.decoders.sample import sample
 from espalier.errors import LimitExceeded, require
 from espalier.prefix import Prefix
@@ -42,7 +42,7 @@ class WaitK:
     prompt: Callable[[Sequence[int]], Prefix] | None = None
 
     def __post_init__(self) -> None:
-        require(self.k >= 1, f"k={self.k}: at least one token must be read before writing")
+        at_least(self, k=1)
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
         check_parts(scorer, x, stop, rng)
@@ -88,7 +88,7 @@ class Commit:
 
     def __post_init__(self) -> None:
         require(self.agree in ("greedy", "beams"), f"agree={self.agree!r}; use 'greedy' or 'beams'")
-        require(self.width >= 1, f"width={self.width}: at least one beam is needed")
+        at_least(self, width=1)
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
         check_parts(scorer, x, stop, rng)

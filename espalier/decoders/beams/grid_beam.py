@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from espalier.decoders.beams.hypothesis import Hypothesis, Norm, normaliser
 from espalier.decoders.beams.phrases import continuations, owed, trackers
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.errors import DeadEnd, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -45,7 +45,7 @@ class Banks:
     many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, f"width={self.width}: a bank keeps at least one hypothesis")
+        at_least(self, width=1)
         require(self.rule in ("grid", "dynamic"), f"rule={self.rule!r}; use 'grid' or 'dynamic'")
         require(hasattr(self.guide, "over"), f"Banks({self.guide!r}): expected a guide such as contains('tea')")
         normaliser(self.norm)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.errors import DeadEnd, LimitExceeded, expect, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
@@ -122,8 +122,7 @@ class Lattice:
 
     def __post_init__(self) -> None:
         Budget.of(self.budget)
-        for name in ("ngram", "apart", "branch"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, ngram=1, apart=1, branch=1)
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
         check_parts(scorer, x, stop, rng)

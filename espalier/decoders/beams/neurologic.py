@@ -11,7 +11,7 @@ from typing import ClassVar
 from espalier.constraints.words.phrases import Progress, Tracker, absent
 from espalier.decoders.beams.hypothesis import Hypothesis
 from espalier.decoders.beams.phrases import continuations, owed
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.errors import DeadEnd, InvalidInput, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState
@@ -53,10 +53,9 @@ class NeuroLogic:
     many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
-        require(self.width >= 1, f"width={self.width}: a beam keeps at least one hypothesis")
+        at_least(self, width=1, ahead=0, tolerance=0)
         listed = not isinstance(self.clauses, str) and len(self.clauses) > 0
         require(listed, "clauses is a list of phrases, or of lists of alternatives")
-        require(self.ahead >= 0 and self.tolerance >= 0, "ahead and tolerance are at least 0")
 
     def __call__(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[list[Weighted]]:
         check_parts(scorer, x, stop, rng)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.decoders.faithful.attempts import Attempts, Rule
 from espalier.decoders.faithful.ends import Ends
 from espalier.errors import LimitExceeded, require
@@ -35,8 +35,7 @@ class Rejecting:
     samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
-        for name in ("n", "beside"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, n=1, beside=1)
         require(self.tries is None or self.tries >= 1, f"tries={self.tries}: at least 1 attempt is needed; None is no limit")
         require(self.target in ("finished", "prefix"), f"target={self.target!r}; use 'finished' or 'prefix'")
         Budget.of(self.budget)

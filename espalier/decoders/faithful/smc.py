@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from espalier.decoders.budget import Budget, Spent
-from espalier.decoders.decoder import Weighted, check_parts
+from espalier.decoders.decoder import Weighted, at_least, check_parts
 from espalier.decoders.faithful.awrs import Awrs
 from espalier.decoders.faithful.ends import Ends
 from espalier.decoders.faithful.particles import pick
@@ -72,10 +72,8 @@ class SMC:
     samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
-        for name in ("particles", "islands", "branch"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, particles=1, islands=1, branch=1, rejuvenate=0)
         require(0 <= self.ess <= 1, f"ess={self.ess}: a share of the particles, between 0 and 1")
-        require(self.rejuvenate >= 0, f"rejuvenate={self.rejuvenate}: a number of moves, 0 for none")
         require(0 <= self.explore < 1, f"explore={self.explore}: a share of the draws, from 0 to below 1")
         require(self.power > 0, f"power={self.power}: a power above 0; 1 is the model itself")
         require(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from espalier.decoders.decoder import at_least
 from espalier.decoders.steps.best_of_and_rebase import distinct
 from espalier.decoders.steps.candidate import Candidate
 from espalier.decoders.steps.search import Search
@@ -42,7 +43,7 @@ class AStar(Search):
     propose: Literal["sample", "top"] = "sample"
 
     def check(self) -> None:
-        require(self.branch >= 1, f"branch={self.branch}: at least one continuation is needed")
+        at_least(self, branch=1)
         require(self.propose in ("sample", "top"), f"propose={self.propose!r}; use 'sample' or 'top'")
         single = self.propose == "sample" or self.steps.tokens == 1
         require(single, "propose='top' opens single tokens; write steps=es.decoders.Steps(tokens=1)")
@@ -99,6 +100,7 @@ class LiteSearch(Search):
     most: int = 10
 
     def check(self) -> None:
+        at_least(self, leaves=1, rounds=1)
         require(1 <= self.least <= self.most, f"least={self.least}, most={self.most}: numbers of children, 1 ≤ least ≤ most")
 
     def continuations(self, value: float, greedy: float, depth: int) -> int:
@@ -161,7 +163,7 @@ class VED(Search):
     rounds: int = 10_000
 
     def check(self) -> None:
-        require(self.width >= 1, f"width={self.width}: the seeding beam keeps at least one prefix")
+        at_least(self, width=1, rounds=1)
 
     def grow(self, space: Space) -> Decoder[None]:
         """A seed by a beam, then one child at a time."""

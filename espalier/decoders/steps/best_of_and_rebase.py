@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espalier.decoders.beams.hypothesis import checked
+from espalier.decoders.decoder import at_least
 from espalier.decoders.steps.candidate import Candidate
 from espalier.decoders.steps.search import Search
 from espalier.decoders.steps.space import Space
@@ -31,7 +32,7 @@ class BestOf(Search):
     n: int
 
     def check(self) -> None:
-        require(self.n >= 1, f"n={self.n}: at least one text must be drawn")
+        at_least(self, n=1)
 
     def grow(self, space: Space) -> Decoder[None]:
         """Draws as many at a time as the budget is likely to see finished."""
@@ -60,7 +61,7 @@ class Adaptive:
     total: int
 
     def __post_init__(self) -> None:
-        require(self.total >= 1, f"total={self.total}: at least one sample must be shared out")
+        at_least(self, total=1)
 
     def allocate(self, prompts: Sequence[Any]) -> list[int]:
         """How many samples each prompt gets; their sum is `total`, or less where no gain is left."""
@@ -119,7 +120,7 @@ class Rebase(Search):
     tokens: int = 1024
 
     def check(self) -> None:
-        require(self.width >= 1, f"width={self.width}: at least one path is needed")
+        at_least(self, width=1, depth=1, tokens=1)
         require(self.temperature > 0, f"temperature={self.temperature}: a number above 0; small is greedy")
 
     def grow(self, space: Space) -> Decoder[None]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from espalier.constraints.guide import Guide
 from espalier.decoders.budget import Spent
-from espalier.decoders.decoder import Weighted
+from espalier.decoders.decoder import Weighted, at_least
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
 from espalier.text.vocab import Vocab
@@ -34,7 +34,8 @@ class Steps:
         require(self.until != "", "until is empty, so every step would be; write until='\\n\\n' or tokens=32")
         some = self.until is not None or self.tokens is not None
         require(some, "say where a step ends: Steps('\\n\\n'), Steps('sentence'), Steps(guide) or Steps(tokens=32)")
-        require(self.tokens is None or self.tokens >= 1, f"tokens={self.tokens}: a step has at least one token")
+        if self.tokens is not None:
+            at_least(self, tokens=1)
 
     def ends(self, written: Sequence[int], vocab: Vocab | None) -> bool:
         """Whether a step that wrote these tokens is complete."""

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass, field
 
+from espalier.decoders.decoder import at_least
 from espalier.decoders.steps.candidate import Candidate
 from espalier.decoders.steps.search import Search
 from espalier.decoders.steps.space import Space
@@ -44,8 +45,7 @@ class _Tree(Search):
     sample: bool = False  # completions are drawn, not greedy
 
     def check(self) -> None:
-        for name in ("rollouts", "branch"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, rollouts=1, branch=1)
         require(self.base > 0, f"base={self.base}: a number above 0")
 
     @abstractmethod

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from espalier.decoders.decoder import at_least
 from espalier.decoders.steps.best_of_and_rebase import distinct
 from espalier.decoders.steps.candidate import Candidate
 from espalier.decoders.steps.search import Search
@@ -75,8 +76,7 @@ class Phi(Search):
     cluster: Cluster = field(default=by_tokens)
 
     def check(self) -> None:
-        for name in ("beams", "candidates", "depth", "clusters"):
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, beams=1, candidates=1, depth=1, clusters=1, least=0)
         require(self.temperature > 0, f"temperature={self.temperature}: a number above 0; small is greedy")
 
     def grow(self, space: Space) -> Decoder[None]:
@@ -174,7 +174,7 @@ class Rankgen(Search):
     samples: int = 10
 
     def check(self) -> None:
-        require(self.beams >= 1 and self.samples >= 1, "beams and samples are at least 1")
+        at_least(self, beams=1, samples=1)
 
     def grow(self, space: Space) -> Decoder[None]:
         """Block by block; only the texts of the last beams are results."""

@@ -320,6 +320,8 @@ def test_what_a_guide_did_not_let_end_is_found_only_if_nothing_else_is():
         lambda: BestOf(2, budget=0),
         lambda: BestOf(2, steps=5),
         lambda: Adaptive(len, 0),
+        lambda: BestOf("8"),
+        lambda: MCTS(rollouts=1.5),
     ],
 )
 def test_bad_settings(make):
