@@ -188,3 +188,15 @@ def test_thousands_of_numbers_that_were_there() -> None:
         for text in (b"%d," % n, b"%d.0," % n, b"-%d," % n if n else b"-0,"):
             fresh = n not in numbers or (text.startswith(b"-") and n > 0)
             assert (guide.advance(state, text) is not None) == fresh
+
+
+def test_names_and_items_are_sets_of_their_own() -> None:
+    """Objects whose names the masks do not know, beside items that were there: sets of names are no sets of items."""
+    rng = random.Random(11)
+    member = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+    guide = json_schema(
+        {"type": "object", "patternProperties": {"^x": member}, "minProperties": 2, "additionalProperties": member}
+    )
+    tokens = [bytes([b]) for b in b'{}[]:,"xy123']
+    tokens += [b'"x":[', b'"y":[', b'","', b'"x":[1],"', b'"y":[2],"x":', b"1,2", b"],", b'],"', b"12,21", b'],"x', b'],"y":[1']
+    check_walks(guide, Vocab([*tokens, None], end=[len(tokens)]), rng, walks=25, steps=14)

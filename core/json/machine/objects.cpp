@@ -109,7 +109,8 @@ void SchemaMachine::name(const Frame& f, Tag tag, Text text, Expansion& out) {
   } else if (any_text(text)) {
     const UnlistedNames& all = members_.unlisted(f.formula);
     c.offset = text == kAnyText ? kAnyName : members_.any_name(all, text - kAnyText - 1);
-    out.unsure = unique_.unknown(f.seen) ||
+    const std::vector<std::uint32_t>& seen = names_.set(f.seen);
+    out.unsure = (!seen.empty() && seen[0] == kAnyName) ||
                  (text == kAnyText && (all.apart || !all.patterns.empty()));  // twice: they may be the same
   } else {
     const std::string all = text_from(text, f.offset);
