@@ -23,7 +23,6 @@ __all__ = ["TURN_ENDS", "Tokenizer", "byte_of_character"]
 
 # Tokens that end a turn of a chat, although older configurations name only the end of a document as `eos`.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>")
-_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 class Tokenizer:
@@ -260,7 +259,7 @@ class Tokenizer:
         if continue_final:
             cut = self._special.mark(turns, tools, given, list(self.templates.values()), "\ue000")
             turns = [*turns[:-1], with_cut(turns, cut)]
-        variables: dict[str, Any] = {key: self._settings.name(key) or "" for key in _NAMES}
+        variables: dict[str, Any] = dict(self._settings.variables())
         variables |= {"tools": list(tools) if tools else None, "add_generation_prompt": generate and not continue_final}
         variables |= given
         text = render(self._chosen(template, bool(tools)), turns, **variables)

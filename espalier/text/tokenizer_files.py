@@ -56,6 +56,13 @@ class TokenizerSettings(BaseModel):
         value = getattr(self, key)
         return value.content if isinstance(value, _Token) else value
 
+    def variables(self) -> dict[str, str]:
+        """What chat templates are given of the tokens: the named ones, and extra ones that have names."""
+        extra = self.extra_special_tokens if isinstance(self.extra_special_tokens, dict) else {}
+        texts = {name: token.content if isinstance(token, _Token) else token for name, token in extra.items()}
+        texts |= {key: found for key in NAMED if (found := self.name(key)) is not None}
+        return dict.fromkeys(("bos_token", "eos_token", "unk_token", "pad_token"), "") | texts
+
     def specials(self) -> list[str]:
         """The texts of all tokens that these settings call special."""
         extra = self.extra_special_tokens or []

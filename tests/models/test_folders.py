@@ -180,6 +180,15 @@ def test_keys_that_matter_are_never_passed_over() -> None:
             es.load(folder(config={"quantization_config": {"quant_method": method, "bits": 4}}))
 
 
+def test_how_weights_are_stored_may_be_said_inside_of_the_text_config() -> None:
+    place = folder("Gemma3", head_dim=16)
+    whole = json.loads((place / "config.json").read_text())
+    whole["quantization_config"] = {"quant_method": "awq", "bits": 4}
+    (place / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": whole}))
+    with pytest.raises(LoadError, match=r"awq.*quantization_config"):
+        es.load(place)
+
+
 WRONG: list[dict[str, Any]] = [
     {"vocab_size": "x"},
     {"vocab_size": 2147483648},

@@ -39,6 +39,17 @@ def test_special_tokens_map_speaks_where_the_settings_are_silent() -> None:
     assert lm.vocab.end == {256}
 
 
+def test_templates_are_given_every_token_that_has_a_name() -> None:
+    settings = {
+        "extra_special_tokens": {"image_token": "<img>", "eoi": {"content": "<s>"}},
+        "sep_token": "<s>",
+        "mask_token": None,
+        "chat_template": "{{image_token}}{{eoi}}{{sep_token}}{{mask_token}}{{pad_token}}.",
+    }
+    lm = es.load(folder(tokenizer=letters("<img>", "<s>"), vocab_size=261, settings=settings))
+    assert lm.tokenizer.chat_text("hi") == "<img><s><s>."
+
+
 @pytest.mark.parametrize("where", ["added_tokens.json", "added_tokens_decoder"])
 def test_added_tokens_outside_tokenizer_json(where: str) -> None:
     settings: dict[str, Any] = {**BOS, "bos_token": "<s>"}

@@ -217,6 +217,8 @@ def read_folder(folder: Path, lazily: bool = False) -> Weights:
         )
     config = read_json(folder / "config.json")
     ends = end_tokens(config, text := text_settings(config, str(folder / "config.json")), where=str(folder / "config.json"))
+    if "quantization_config" in text:  # said inside, it is said of the whole
+        config = {"quantization_config": text["quantization_config"], **config}
     if (path := folder / "generation_config.json").exists():
         ends |= end_tokens(read_json(path), where=str(path))
     if not (folder / "tokenizer.json").exists():
