@@ -1,8 +1,8 @@
-// The shortest strings of an expression: a walk over its derivatives, breadth first.
+// The shortest strings of an expression: a walk over its derivatives, those first that can end soonest.
 #include <algorithm>
 #include <array>
+#include <queue>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "base/budget.hpp"
 #include "base/generation.hpp"
@@ -88,6 +88,36 @@ bool shown(Store& store, Re r, std::string& out, int depth = 0) {
   }
 }
 
+// How many bytes an end is away at least: of an escape that has begun, all of its digits.
+std::uint32_t away(const Store& store, Re r, int depth = 0) {
+  const Node n = store.node(r);
+  if (depth > 20) return 0;
+  switch (n.kind) {
+    case Kind::Bytes: return 1;
+    case Kind::Cat: return away(store, n.cat().head, depth + 1) + away(store, n.cat().tail, depth + 1);
+    case Kind::Alt:
+    case Kind::And: {
+      const auto parts = store.operands(n);
+      std::uint32_t least = ~0u, most = 0;
+      if (parts.size() > 32) return 0;
+      for (const Re p : parts) {
+        const std::uint32_t one = away(store, p, depth + 1);
+        least = std::min(least, one), most = std::max(most, one);
+      }
+      return n.kind == Kind::And ? most : least;
+    }
+    case Kind::Json: {
+      const StringBody body = n.json();
+      const std::uint32_t digits = body.read >> 16 & 15, value = body.read & 0xffff;
+      const std::uint32_t lead = digits >= 2 ? value >> 4 * (digits - 2) : 0;
+      const bool half = lead >= 0xd8 && lead < 0xdc;                // a low surrogate has to follow
+      static constexpr std::uint32_t kLeft[] = {0, 1, 4, 6, 5, 4};  // in each phase
+      return kLeft[body.phase] - (body.phase == 2 || body.phase == 5 ? digits : 0) + (body.phase == 2 && half ? 6 : 0);
+    }
+    default: return 0;
+  }
+}
+
 }  // namespace
 
 const std::vector<Ending>& endings(Re lexeme) {
@@ -99,36 +129,56 @@ const std::vector<Ending>& endings(Re lexeme) {
     Re re;
     std::int32_t from;
     std::uint8_t byte;
+    std::uint32_t length;
   };
-  std::vector<Step> steps{{lexeme, -1, 0}};
-  std::unordered_set<Re> seen{lexeme};
+  struct Open {
+    std::uint32_t total, length;
+    std::int32_t at;
+    bool operator<(
+        const Open& o) const {  // the later one: of equally long strings those that are nearly written come first
+      return total != o.total ? total > o.total : length != o.length ? length < o.length : at > o.at;
+    }
+  };
   const bool several = marked(lexeme);
   if (std::string text; !several && shown(store, lexeme, text))
     return known.emplace(lexeme, std::vector<Ending>{{0, std::move(text)}}).first->second;
-  std::size_t last = 0;  // when a tag was found
-  for (std::size_t i = 0; i < steps.size() && steps.size() < kStrings; ++i) {
+  std::vector<Step> steps{{lexeme, -1, 0, 0}};
+  std::unordered_map<Re, std::uint32_t> best{{lexeme, 0}};
+  std::priority_queue<Open> open;
+  open.push({away(store, lexeme), 0, 0});
+  std::size_t tried = 0, last = 0;  // last: when a tag was found
+  while (!open.empty() && steps.size() < kStrings) {
+    const Open next = open.top();
+    open.pop();
+    const Step step = steps[static_cast<std::size_t>(next.at)];
+    if (best[step.re] < step.length) continue;
     Budget::tick();
-    if (!found.empty() && i - last > kQuiet) break;
-    const Re now = steps[i].re;
-    if (store.ended(now)) {
-      const auto tags = store.ends(now);
+    if (!found.empty() && ++tried - last > kQuiet) break;
+    if (store.ended(step.re)) {
+      const auto tags = store.ends(step.re);
       for (const Tag tag : std::vector<Tag>(tags.begin(), tags.end())) {
         if (std::any_of(found.begin(), found.end(), [&](const Ending& w) { return w.tag == tag; })) continue;
         std::string bytes;
-        for (std::int32_t at = static_cast<std::int32_t>(i); steps[at].from >= 0; at = steps[at].from)
+        for (std::int32_t at = next.at; steps[at].from >= 0; at = steps[at].from)
           bytes += static_cast<char>(steps[at].byte);
         std::reverse(bytes.begin(), bytes.end());
         found.push_back({tag, std::move(bytes)});
-        last = i;
+        last = tried;
       }
       if (!several) break;
     }
-    const Row& row = store.row(now);
+    const Row& row = store.row(step.re);
     std::array<bool, 256> had{};
     for (const std::uint8_t byte : bytes_in_order()) {
       if (std::exchange(had[row.cls[byte]], true)) continue;
-      const Re to = store.step(now, byte);
-      if (to != kEmpty && seen.insert(to).second) steps.push_back({to, static_cast<std::int32_t>(i), byte});
+      const Re to = store.step(step.re, byte);
+      const std::uint32_t length = step.length + 1;
+      if (to == kEmpty) continue;
+      const auto [known_length, fresh] = best.try_emplace(to, length);
+      if (!fresh && known_length->second <= length) continue;
+      known_length->second = length;
+      open.push({std::max(length + away(store, to), next.total), length, static_cast<std::int32_t>(steps.size())});
+      steps.push_back({to, next.at, byte, length});
     }
   }
   return known.emplace(lexeme, std::move(found)).first->second;

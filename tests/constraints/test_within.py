@@ -151,6 +151,23 @@ def test_what_is_owed_of_deep_and_wide_schemas_is_found_quickly() -> None:
         within(guide, tokens=least - 1).over(vocab).start()
 
 
+@pytest.mark.parametrize(
+    ("begun", "owes"),
+    [("\\", 2), ("\\u", 5), ("\\u0", 4), ("\\ud", 4), ("\\ud7", 3), ("\\ud8", 9), ("\\udbff", 7), ("\\ud83d\\", 6),
+     ("\\ud83d\\u", 5), ("\\ud83d\\udc", 3), ("\\ue0", 3), ("\\ufffe", 1), ("x\\n", 1)],
+)  # fmt: skip
+def test_what_an_escape_owes(begun: str, owes: int) -> None:
+    vocab = Vocab([bytes([b]) for b in range(128)] + [None], end=[128])
+    for schema, before, after in (({"type": "string"}, '"', 0), ({"type": "object"}, '{"', len(":0}"))):
+        text = (before + begun).encode()
+        for spare in (0, -1):
+            law = within(es.json_schema(schema, whitespace="compact"), tokens=len(text) + owes + after + 1 + spare).over(vocab)
+            state: Any = law.start()
+            for byte in text:
+                state = None if state is None else law.advance(state, byte)
+            assert (state is None) == (spare < 0)
+
+
 def test_far_from_the_end_tokens_are_looked_at_when_they_are_chosen() -> None:
     guide = es.regex("a*|[(]x{300}")
     law = within(guide, tokens=100).over(LARGE)
