@@ -110,11 +110,12 @@ def faithful(
     """n samples of p(text | text satisfies the guide), where masking step by step would draw from another law.
 
     cars, ars, reject: every sample is exact, the first one too. asap, local, smc: weighted samples. auto: cars, and smc where
-    attempts fail too often. `guide`: a guide, a constraint on tokens, or a function of a whole text (bytes → bool), checked at
-    the end alone. `budget`: passes (whole number) or seconds; at its end what is there is returned. `strings`: the law is
-    that of strings: the tokens at the end of the prompt are taken back and written anew, every way to split the text
-    counts, and `logp` is of the prompt's tail and the text. `target`: "finished" asks for p(text | valid, at most
-    max_tokens tokens), "prefix" counts texts that were cut. Raises `Unsatisfiable` if no text can be valid.
+    attempts fail too often, for which a part of the budget is kept. `guide`: a guide, a constraint on tokens, or a function of
+    a whole text (bytes → bool), checked at the end alone. `budget`: passes (whole number) or seconds; at its end what is there
+    is returned. `strings`: the law is that of strings: the tokens at the end of the prompt are taken back and written anew,
+    every way to split the text counts, and `logp` is of the prompt's tail and the text. `target`: "finished" asks for
+    p(text | valid, at most max_tokens tokens), "prefix" counts texts that were cut. Raises `Unsatisfiable` if no text can be
+    valid.
 
     Parys et al. 2025 (arXiv 2510.01902), Park et al. 2024 (arXiv 2405.21047), Loula et al. 2025 (arXiv 2504.13139).
 
@@ -186,7 +187,7 @@ class _Call:
         if self.method != "auto":
             return (yield from self._attempts(self.method))
         limit = _PATIENCE + 16 * self.n
-        first = yield from self._attempts("cars", tries=limit)
+        first = yield from self._attempts("cars", tries=limit, spent=self._share())
         if len(first) == self.n or self.spent.left() <= 0:
             return first
         if len(first) and first.log_z - first.log_z_bound > -3:  # attempts succeed often enough to go on
@@ -194,11 +195,20 @@ class _Call:
             return replace(second, attempts=second.attempts + first.attempts)
         return (yield from self._smc())
 
-    def _attempts(self, method: str, tries: int = _TRIES) -> Decoder[Faithful]:
+    def _share(self) -> Spent:
+        """What the first attempts of `auto` may spend: what leaves particles enough to finish, or a quarter."""
+        b = self.spent.budget
+        passes = None if b.passes is None else max(b.passes - (getattr(self.stop, "most", None) or 0), b.passes // 4, 1)
+        seconds = None if b.seconds is None else b.seconds / 2
+        return Spent(Budget(passes=passes, seconds=seconds), started=self.spent.started)
+
+    def _attempts(self, method: str, tries: int = _TRIES, spent: Spent | None = None) -> Decoder[Faithful]:
         kind = _ATTEMPTS[method]
         attempts = kind(target=self.target, tries=tries).attempts(self.scorer, self.x, self.stop, self.rng.split())
-        attempts.spent = self.spent
+        attempts.spent = spent or self.spent
         valid = yield from attempts.collect(self.n)
+        if spent is not None:
+            self.spent.passes, self.spent.tokens = self.spent.passes + spent.passes, self.spent.tokens + spent.tokens
         log_z, error = _mass(attempts.finished, len(valid) >= self.n)
         missing = f"{len(valid)} of {self.n} samples came: {attempts.exhausted}" if len(valid) < self.n else ""
         never = "" if method in _EXACT else f"{method} is exact only in the limit of many samples"

@@ -115,6 +115,16 @@ def test_budgets_are_obeyed_and_end_reliability():
     assert "budget" in short.reason
 
 
+def test_attempts_that_fail_leave_particles_enough_to_finish():
+    guide = es.regex("[b-y]{5}")
+    found = es.faithful(LM, PROMPT, guide, n=4, budget=16, seed=0, max_tokens=6)
+    assert found.method == "smc"
+    assert len(found) == 4
+    assert 6 < found.passes <= 16
+    assert "budget" not in found.reason
+    assert es.faithful(LM, PROMPT, guide, n=4, budget=1, seed=0, max_tokens=6).passes == 1
+
+
 def test_particles_that_never_saw_the_rare_branch_are_not_reliable():
     """`a` is likely, and behind it a text may not end within the limit; `b` is rare and holds all the mass."""
     lm = toys.random_lm(0, depth=1)
