@@ -2,7 +2,9 @@
 // schema lists. They are those of the body without the exception, except where a token holds the end of a word, and
 // these places are found along the words.
 #include <algorithm>
+#include <map>
 
+#include "base/budget.hpp"
 #include "base/utf8.hpp"
 #include "masks/lexeme_mask.hpp"
 
@@ -40,6 +42,21 @@ class WordEnds {
 
   // pending: how many more bytes of a code point are to come.
   void walk(const Spelling& words, std::uint32_t node, std::uint32_t pending) {
+    if (!words.list.empty() || pending || store_.node(words.re).kind != re::Kind::Tree)
+      return look(words, node, pending);
+    const std::pair key{&trie_, static_cast<std::uint64_t>(words.re) << 32 | node};
+    if (const auto known = found_.find(key); known != found_.end()) {
+      quotes.insert(quotes.end(), known->second.begin(), known->second.end());
+      return;
+    }
+    const auto begin = static_cast<std::ptrdiff_t>(quotes.size());
+    look(words, node, pending);
+    if (!plain_ || work_ >= 20000) return;
+    Budget::keep(0, 96 + 4 * (quotes.size() - static_cast<std::size_t>(begin)));
+    found_.emplace(key, std::vector(quotes.begin() + begin, quotes.end()));
+  }
+
+  void look(const Spelling& words, std::uint32_t node, std::uint32_t pending) {
     plain_ &= (words.list.empty() && words.re <= re::kEpsilon) ||
               store_.spelled(words);  // at the end of a token too: it may leave nothing
     if (!plain_ || trie_.leaf(node)) return;
@@ -96,6 +113,9 @@ class WordEnds {
 
   const Trie& trie_;
   re::Store& store_ = re::Store::get();
+  // What was found below the branches of growing sets, which the next set shares. Of a generation.
+  struct Found : std::map<std::pair<const Trie*, std::uint64_t>, std::vector<std::uint32_t>> {};
+  Found& found_ = Generation::here().part<Found>();
   bool plain_ = true;
   std::size_t work_ = 0;
 };
