@@ -11,12 +11,23 @@ namespace espalier {
 namespace {
 
 constexpr std::size_t kNodes = 4'000;  // of one search; then it says what it knows
+
+// The ends behind which the shortest text may lie. Of names that may come in any order one is enough, unless what was
+// written so far is the beginning of another.
+std::vector<re::Ending> promising(Machine& machine, const Item& item) {
+  const std::vector<re::Ending> all = re::endings(item.re);
+  std::vector<re::Ending> found;
+  for (const re::Ending& w : all) {
+    if (machine.worth(item.cont, w.tag)) found.push_back(w);
+  }
+  return found.empty() ? all : found;
+}
+
 }  // namespace
 
 std::uint32_t Shortest::owed(const Item& item) {
   std::uint32_t least = kNever;
-  for (const re::Ending& w : re::endings(item.re)) {
-    if (!matcher_->machine().worth(item.cont, w.tag)) continue;
+  for (const re::Ending& w : promising(matcher_->machine(), item)) {
     least = std::min(least, static_cast<std::uint32_t>(w.bytes.size()) + matcher_->machine().owed(item.cont, w.tag));
   }
   return least;
@@ -73,8 +84,7 @@ Shortest::End Shortest::search(State state) {
     if (nodes.size() > kNodes) return {now.total, false, ""};
     Budget::tick();
     bool longer = false;
-    for (const re::Ending& w : std::vector<re::Ending>(re::endings(node.item.re))) {
-      if (!machine.worth(node.item.cont, w.tag)) continue;
+    for (const re::Ending& w : promising(machine, node.item)) {
       Text text = node.item.text;
       for (const char c : w.bytes) text = text ? text_append(text, static_cast<std::uint8_t>(c)) : 0;
       const Expansion after = machine.after(node.item.cont, w.tag, text);

@@ -168,6 +168,20 @@ def test_what_an_escape_owes(begun: str, owes: int) -> None:
             assert (state is None) == (spare < 0)
 
 
+def test_names_begun_in_any_order_can_be_finished() -> None:
+    number = {"type": "integer"}
+    schema = {"type": "object", "properties": {"x": number, "yes": number, "yet": number}, "required": ["x", "yes", "yet"]}
+    guide = es.json_schema({**schema, "additionalProperties": False}, whitespace="compact")
+    text = b'{"yet":1,"x":2,"yes":3}'
+    for tokens in (len(text) + 1, 400):  # exactly enough for single bytes, and much more
+        law = within(guide, tokens=tokens).over(LARGE)
+        state = law.start()
+        for byte in text:
+            assert law.mask(state)[byte - 32], (tokens, chr(byte))
+            state = law.advance(state, byte - 32)
+        assert law.accepts(state)
+
+
 def test_far_from_the_end_tokens_are_looked_at_when_they_are_chosen() -> None:
     guide = es.regex("a*|[(]x{300}")
     law = within(guide, tokens=100).over(LARGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ class Owed:
         self._exact: dict[tuple[Any, int], bool] = {}
         self._shortest: dict[Any, tuple[int, bool, bytes]] = {}
         self._ahead: dict[Any, int] = {}
-        self._fewest: dict[bytes, int] = {}
+        self._sizes = _sizes(self._ids)
+        self._rests: dict[bytes, tuple[int, int]] = {}  # of rests of texts: the fewest tokens, the bytes of the first
         self._after: OrderedDict[Any, tuple[list[Any], np.ndarray[Any, Any]] | None] = OrderedDict()
 
     def sort(self, state: Any) -> Any:
@@ -153,14 +155,19 @@ class Owed:
 
     def _ways(self, text: bytes) -> tuple[list[int], list[int]]:
         """From each place of a text on: the fewest tokens that write the rest, and how long the first of them is."""
-        ids, longest, n = self._ids, self._longest, len(text)
-        fewest = [0] * n + [0]
-        step: list[int] = [0] * n
+        ids, rests, n = self._ids, self._rests, len(text)
+        fewest, step = [0] * (n + 1), [0] * n
+        if len(rests) > _REMEMBERED:
+            rests.clear()
         for at in range(n - 1, -1, -1):
-            fewest[at] = _NEVER
-            for size in range(1, min(longest, n - at) + 1):
-                if fewest[at + size] + 1 < fewest[at] and text[at : at + size] in ids:
-                    fewest[at], step[at] = fewest[at + size] + 1, size
+            known = rests.get(text[at:])  # many texts end alike
+            if known is None:
+                best, first = _NEVER, 0
+                for size in self._sizes.get(text[at], ()):
+                    if at + size <= n and fewest[at + size] + 1 < best and text[at : at + size] in ids:
+                        best, first = fewest[at + size] + 1, size
+                known = rests[text[at:]] = best, first
+            fewest[at], step[at] = known
         return fewest, step
 
     def _all_ways(self) -> dict[Any, int]:
@@ -242,6 +249,14 @@ class Owed:
         if len(self._after) > _KEPT:
             self._after.popitem(last=False)
         return self._after[state]
+
+
+def _sizes(tokens: Iterable[bytes]) -> dict[int, list[int]]:
+    """How long tokens are that begin with a byte, the shortest first."""
+    found: dict[int, set[int]] = {}
+    for data in tokens:
+        found.setdefault(data[0], set()).add(len(data))
+    return {byte: sorted(sizes) for byte, sizes in found.items()}
 
 
 def owed(guide: Guide, vocab: Vocab) -> Owed:
