@@ -11,6 +11,7 @@ from espalier.requests.prompt import Prompt
 from espalier.requests.request import read
 from espalier.serving.engine import Engine
 from espalier.serving.request_handle import Done, Event, Handle, Text
+from espalier.serving.waiters import Waiter
 
 
 async def merged(handles: Sequence[Handle]) -> AsyncIterator[tuple[int, Event]]:
@@ -18,19 +19,12 @@ async def merged(handles: Sequence[Handle]) -> AsyncIterator[tuple[int, Event]]:
 
     Ends when all have. Closing it, and a failure, cancel all of them.
     """
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(ready.set)
-        except RuntimeError:  # the asyncio loop has ended: nobody listens any more
-            for handle in handles:
-                handle.listen(None)
-
+    ready = asyncio.Event()
+    waiter = Waiter(asyncio.get_running_loop(), ready.set)
     open_ = set(range(len(handles)))
     try:
         for handle in handles:
-            handle.listen(wake)
+            handle.listen(waiter)
         while open_:
             await ready.wait()
             ready.clear()

@@ -21,6 +21,7 @@ from espalier.serving.overload import NotReady, Overloaded
 from espalier.serving.prefill_budget import Pace
 from espalier.serving.request_handle import Handle
 from espalier.serving.running_request import Job
+from espalier.serving.waiters import Waiter, wake
 
 _STOPPED = "the engine is shutting down; ask another one, or later"
 
@@ -53,6 +54,7 @@ class Engine:
         self._reading: list[Job] = []  # whose prompts are being read, by the engine's thread alone, as is the next
         self._running: list[Job] = []
         self._pace, self._turned = Pace(), time.monotonic()
+        self._told = list[Waiter]()  # in this turn
         self._thread = threading.Thread(target=self._serve, name="espalier-engine", daemon=True)
         self._thread.start()
 
@@ -63,7 +65,7 @@ class Engine:
         prompt too, with the k best in the place of each.
         """
         self.check_open()
-        handle = Handle(self._cancel)
+        handle = Handle(self._cancel, self._tell)
         job = make(self.lm, self.limits, handle, prompt, options, prompt_logprobs)
         job.priority = priority
         self._admission.check(job)
@@ -168,7 +170,16 @@ class Engine:
             except Exception as error:  # a bug: nobody is left waiting for ever
                 for job in [*self._reading, *self._running]:
                     self._end(job, error)
+            told, self._told = self._told, []
+            wake(told)
             self._turned = time.monotonic()
+
+    def _tell(self, waiter: Waiter) -> None:
+        """Wakes somebody: when this turn ends, with all others, or at once where another thread says it."""
+        if threading.current_thread() is self._thread:
+            self._told.append(waiter)
+        else:
+            wake([waiter])
 
     def _turn(self) -> None:
         """Lets cancelled requests go, takes new ones in, reads a piece of their prompts, and lets the loop make one step."""

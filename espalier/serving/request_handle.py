@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from espalier.errors import Interrupted
 from espalier.requests.completion import Completion
+from espalier.serving.waiters import Waiter, wake
 
 _LOOSE = 16  # events that may wait apart; what comes then is joined to the last ones
 
@@ -56,11 +57,11 @@ class Handle:
     (['a'], True)
     """
 
-    def __init__(self, cancel: Callable[[Handle], None]) -> None:
-        self._cancel = cancel
+    def __init__(self, cancel: Callable[[Handle], None], told: Callable[[Waiter], None] | None = None) -> None:
+        self._cancel, self._told = cancel, told or _wake
         self._changed = threading.Condition()
         self._events: deque[Event] = deque()
-        self._wake: Callable[[], None] | None = None
+        self._waiter: Waiter | None = None
         self._completion: Completion | None = None
         self.error: BaseException | None = None
         self.over = False
@@ -95,15 +96,15 @@ class Handle:
 
     def _tell(self) -> None:
         self._changed.notify_all()
-        if self._wake is not None:
-            self._wake()
+        if self._waiter is not None:
+            self._told(self._waiter)
 
-    def listen(self, wake: Callable[[], None] | None) -> None:
-        """Calls `wake`, from the engine's thread, whenever there is something to take; at once if there is already."""
+    def listen(self, waiter: Waiter | None) -> None:
+        """Wakes the waiter whenever there is something to take; at once if there is already."""
         with self._changed:
-            self._wake = wake
-            if wake is not None and (self._events or self.over):
-                wake()
+            self._waiter = waiter
+            if waiter is not None and (self._events or self.over):
+                self._told(waiter)
 
     def take(self) -> list[Event]:
         """The events that came since the last call; raises what the request failed with, after its last event."""
@@ -141,6 +142,10 @@ class Handle:
             self.cancelled = True
         self.finish(None, Interrupted("the request was cancelled; ask for it again"))
         self._cancel(self)
+
+
+def _wake(waiter: Waiter) -> None:
+    wake([waiter])
 
 
 def texts(events: Sequence[Event], branch: int = 0) -> str:

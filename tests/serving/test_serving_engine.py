@@ -16,7 +16,8 @@ import espalier as es
 from espalier import serving
 from espalier.errors import ContextOverflow, InvalidInput, LimitExceeded
 from espalier.models.executors import native
-from espalier.serving import Done, Engine, Limits, NotReady, Overloaded
+from espalier.serving import Done, Engine, Limits, NotReady, Overloaded, Text
+from espalier.serving.waiters import Waiter
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="rows of the reference depend on how they were computed")
 
@@ -190,6 +191,13 @@ def test_a_pass_that_fails_fails_its_own_request_only(monkeypatch):
             assert handle.result(timeout=30).text == alone.complete(es.raw("abc"), max_tokens=20, seed=i, temperature=1.0).text
 
 
+class Now:
+    """An asyncio loop that calls at once."""
+
+    def call_soon_threadsafe(self, call, *given):
+        call(*given)
+
+
 def test_higher_priority_goes_first_and_a_full_queue_refuses():
     with Engine(tiny(), Limits(running=1, queued=3)) as engine:
         first = engine.submit(es.raw("a" * 200), max_tokens=200, ignore_eos=True)
@@ -202,11 +210,34 @@ def test_higher_priority_goes_first_and_a_full_queue_refuses():
         with pytest.raises(Overloaded):
             engine.submit(es.raw("c"))
         for name, handle in waiting.items():
-            handle.listen(lambda name=name, handle=handle: order.append(name) if handle.over else None)
+            handle.listen(Waiter(Now(), lambda name=name, handle=handle: order.append(name) if handle.over else None))
         first.cancel()
         for handle in waiting.values():
             handle.result(timeout=30)
-        assert list(dict.fromkeys(order)) == ["high", "low", "low2"]
+    assert list(dict.fromkeys(order)) == ["high", "low", "low2"]
+
+
+def test_whoever_waits_in_one_loop_is_told_once_a_turn():
+    told: list[int] = []
+
+    class Counted(Now):
+        def call_soon_threadsafe(self, call, *given):
+            told.append(len(given[0]))
+            super().call_soon_threadsafe(call, *given)
+
+    loop, texts = Counted(), dict[int, str]()
+    with Engine(tiny(), Limits(running=4)) as engine:
+        handles = [engine.submit(es.raw("abc"), max_tokens=300, ignore_eos=True, seed=i, temperature=1.0) for i in range(4)]
+        for at, handle in enumerate(handles):
+            texts[at] = ""
+
+            def take(at=at, handle=handle):
+                texts[at] += "".join(event.text for event in handle.take() if isinstance(event, Text))
+
+            handle.listen(Waiter(loop, take))
+        wanted = [handle.result(timeout=60).text for handle in handles]
+    assert list(texts.values()) == wanted
+    assert max(told) > 1
 
 
 def test_drain_ends_what_runs_and_takes_nothing_new():
@@ -268,8 +299,9 @@ def test_asyncio():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.sleep(0.1)
-        assert engine.running == 0
+        async with asyncio.timeout(60):
+            while engine.running:
+                await asyncio.sleep(0.01)
 
     with Engine(tiny()) as engine:
         asyncio.run(main(engine))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -43,10 +44,6 @@ async def _stop(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _next(events: AsyncIterator[bytes]) -> bytes:
-    return await anext(events)
-
-
 def data(value: Any) -> bytes:
     """One event of a stream."""
     return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
@@ -60,42 +57,43 @@ class EventStream:
         self, events: AsyncIterator[bytes], ping: float, told: Callable[[BaseException], Failure], headers: dict[str, str]
     ) -> None:
         self.events, self.ping, self.told, self.headers = events, ping, told, headers
+        self._begun, self._sent, self._sending = False, time.monotonic(), asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leaving = asyncio.ensure_future(gone(receive))
-        coming: asyncio.Future[bytes] | None = None
-        waited: set[asyncio.Future[Any]]
-        begun = False
+        pinging = asyncio.ensure_future(self._ping(send))
         try:
-            while True:
-                coming = coming or asyncio.ensure_future(_next(self.events))
-                waited = {coming, leaving}
-                done, _ = await asyncio.wait(waited, timeout=self.ping, return_when=asyncio.FIRST_COMPLETED)
-                if leaving in done:
-                    raise ClientGone
-                chunk = b": ping\n\n"
-                if coming in done:
-                    try:
-                        chunk = coming.result()
-                    except StopAsyncIteration:
-                        break
-                    except Exception as error:
-                        failed = self.told(error)
-                        if not begun:
-                            raise failed from error
-                        await send({"type": "http.response.body", "body": data(failed.body), "more_body": True})
-                        break
-                    coming = None
-                if not begun:
-                    begun = True
-                    await send(self._start())
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if not begun:
-                await send(self._start())
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await unless_gone(receive, self._write(send))
         finally:
-            await _stop(leaving, *([coming] if coming is not None else []))
+            await _stop(pinging)
             await self.events.aclose()  # type: ignore[attr-defined]
+
+    async def _write(self, send: Send) -> None:
+        more = True
+        while more:
+            try:
+                chunk = await anext(self.events)
+            except StopAsyncIteration:
+                chunk, more = b"", False
+            except Exception as error:
+                failed = self.told(error)
+                if not self._begun:
+                    raise failed from error
+                chunk, more = data(failed.body), False
+            await self._put(send, chunk, more)
+
+    async def _ping(self, send: Send) -> None:
+        while True:
+            await asyncio.sleep(max(self.ping / 10, self._sent + self.ping - time.monotonic()))
+            if time.monotonic() >= self._sent + self.ping and not self._sending.locked():  # else the client is slow
+                await self._put(send, b": ping\n\n", True)
+
+    async def _put(self, send: Send, chunk: bytes, more: bool) -> None:
+        async with self._sending:
+            if not self._begun:
+                self._begun = True
+                await send(self._start())
+            await send({"type": "http.response.body", "body": chunk, "more_body": more})
+            self._sent = time.monotonic()
 
     def _start(self) -> Message:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
