@@ -172,6 +172,22 @@ def test_tools_whole_and_streamed():
     run(scenario, lm=tiny(context=4096))
 
 
+@pytest.mark.parametrize("body", [{"prompt": "abc"}, {"messages": HI}])
+def test_token_ids_and_scores_of_the_prompt_are_streamed_too(body):
+    async def scenario(c: httpx.AsyncClient) -> None:
+        path = TEXT if "prompt" in body else CHAT
+        asked = {**body, "max_tokens": 20, "seed": 1, "return_token_ids": True, "prompt_logprobs": 1}
+        whole = (await c.post(path, json=asked)).json()
+        events = chunks((await c.post(path, json={**asked, "stream": True})).text)
+        told = [choice for event in events for choice in event["choices"]]
+        assert [token for choice in told for token in choice.get("token_ids", [])] == whole["choices"][0]["token_ids"]
+        for name in ("prompt_token_ids", "prompt_logprobs"):
+            found = [place[name] for place in [*told, *events] if place.get(name)]
+            assert found == [whole["choices"][0].get(name) or whole[name]]
+
+    run(scenario)
+
+
 WRONG = [
     (TEXT, "{", 400, "no JSON"),
     (TEXT, '{"prompt": "a", "temperature": NaN}', 400, "NaN"),
@@ -203,6 +219,10 @@ WRONG = [
     (TEXT, {"prompt": "a", "structured_outputs": {"regex": "a", "choice": ["b"]}}, 400, "regex and choice"),
     (TEXT, {"prompt": "a", "guided_json": {}}, 400, "structured_outputs"),
     (TEXT, {"prompt": "a", "guided_regex": "a"}, 400, "structured_outputs"),
+    (TEXT, {"prompt": "a", "response_format": {"type": "text", "json_schema": {"schema": {}}}}, 400, "has no json_schema"),
+    (TEXT, {"prompt": "a", "structured_outputs": {"json": {}, "disable_additional_properties": True}}, 400, "disable_add"),
+    (TEXT, {"prompt": "a", "stop_token_ids": [99999]}, 400, "stop_token_ids: '99999'"),
+    ("/tokenize", {"prompt": "a", "tools": []}, 400, "tools goes with messages"),
     (CHAT, {"messages": HI, "functions": []}, 400, "tools"),
     (CHAT, {"messages": HI, "top_logprobs": 2}, 400, "logprobs"),
     (CHAT, {"messages": HI, "tool_choice": "required"}, 400, "tools"),

@@ -151,6 +151,13 @@ class Information:
         if (body.prompt is None) == (body.messages is None):
             raise wrong("write either prompt or messages", "prompt")
         lm = self.lm
+        chats = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")
+        strange = [
+            name for name in (chats if body.prompt is not None else ("add_special_tokens",)) if getattr(body, name) is not None
+        ]
+        if strange:
+            said = "messages" if body.prompt is not None else "a prompt"
+            raise wrong(f"{strange[0]} goes with {said}; leave it out", strange[0])
         if body.messages is not None:
             given = body.model_dump(exclude_none=True, exclude={"prompt", "add_special_tokens", "return_token_strs"})
             chat, _ = read_body(Chat, given)

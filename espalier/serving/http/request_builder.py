@@ -148,9 +148,10 @@ def options_of(body: Shared, lm: LanguageModel) -> dict[str, Any]:
         "cache_salt": body.cache_salt,
     }
     if body.logit_bias:
-        found["logit_bias"] = {_token(name, lm): value for name, value in body.logit_bias.items()}
-    for token in [*(body.stop_token_ids or ()), *(body.allowed_token_ids or ())]:
-        _token(str(token), lm)
+        found["logit_bias"] = {_token(name, lm, "logit_bias"): value for name, value in body.logit_bias.items()}
+    for place in ("stop_token_ids", "allowed_token_ids"):
+        for token in getattr(body, place) or ():
+            _token(str(token), lm, place)
     own = body.espalier
     if own is not None:
         found |= {"verifier": own.verifier, "decoder": own.search, "heal": own.heal}
@@ -193,9 +194,9 @@ def _shaper(name: str, arguments: Any) -> str:
     return f"{name}:{said}"
 
 
-def _token(name: str, lm: LanguageModel) -> int:
-    if not name.isdigit() or int(name) >= lm.vocab.size:
-        raise wrong(f"{name!r} is no token; this model has the tokens 0 to {lm.vocab.size - 1}", "logit_bias")
+def _token(name: str, lm: LanguageModel, place: str) -> int:
+    if not name.isascii() or not name.isdigit() or len(name) > 9 or int(name) >= lm.vocab.size:
+        raise wrong(f"{place}: {name[:40]!r} is no token; this model has the tokens 0 to {lm.vocab.size - 1}", place)
     return int(name)
 
 

@@ -82,7 +82,7 @@ class Structured(Strict):
     json_object: bool | None = None
     structural_tag: str | dict[str, Any] | None = None
     disable_any_whitespace: bool | None = None
-    disable_additional_properties: bool | None = None
+    disable_additional_properties: Literal[False] | None = None  # schemas are held as they are
     whitespace_pattern: None = None
 
 

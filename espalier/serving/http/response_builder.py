@@ -118,6 +118,7 @@ class Answer:
         logprobs = None
         if self.asked.logprobs is not None and event.tokens:
             logprobs = in_chat(event.tokens, event.logprobs, self.vocab, self.asked.logprobs, self.asked.sampled)
+        if event.tokens and (logprobs is not None or self.asked.body.return_token_ids):
             deltas = deltas or [{"content": ""}]
         chunks = []
         for delta in deltas:
@@ -169,7 +170,6 @@ class TextAnswer(Answer):
     def __init__(self, asked: Asked, vocab: Vocab, model: str, request_id: str) -> None:
         super().__init__(asked, vocab, model, request_id)
         self.offsets = [0] * len(self.parts)
-        self.begun = set[int]()
 
     def choice(self, at: int, index: int, one: Completion) -> dict[str, Any]:
         body, ids = self.asked.body, self.asked.prompts[at].ids()
@@ -218,7 +218,7 @@ class TextAnswer(Answer):
             ways = (self.vocab, self.asked.logprobs, self.asked.sampled)
             logprobs = in_completion(event.tokens, event.logprobs, *ways, self.offsets[index])
             self.offsets[index] += len(self.vocab.join(event.tokens).decode("utf-8", "replace"))
-        if not event.text and logprobs is None:
+        if not event.text and logprobs is None and not self.asked.body.return_token_ids:
             return []
         chunk = self._text(index, event.text, None, logprobs)
         if self.asked.body.return_token_ids:
@@ -227,8 +227,12 @@ class TextAnswer(Answer):
 
     def last(self, at: int, branch: int, one: Completion) -> list[dict[str, Any]]:
         index = at * self.asked.n + branch
+        whole = self.choice(at, index, one)
         if self._late:
-            whole = self.choice(at, index, one)
-            return [self._text(index, whole["text"], whole["finish_reason"], whole["logprobs"])]
-        rest = one.text if branch and not self.parts[index].content and self._many(at) else ""
-        return [self._text(index, rest, self.reason(one))]
+            chunk = self._text(index, whole["text"], whole["finish_reason"], whole["logprobs"])
+        else:
+            rest = one.text if branch and not self.parts[index].content and self._many(at) else ""
+            chunk = self._text(index, rest, self.reason(one))
+        told = ("prompt_logprobs", "prompt_token_ids", *(["token_ids"] if self._late else []))
+        chunk["choices"][0] |= {name: whole[name] for name in told if name in whole}
+        return [chunk]

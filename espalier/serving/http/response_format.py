@@ -100,7 +100,14 @@ def schema(given: Any, limits: Limits, **options: Any) -> Guide:
     return constraints.json_schema(given, numbers="plain", limits=limits, **options)
 
 
+_PARTS = {"json_schema": ("json_schema",), "structural_tag": ("structures", "triggers", "format")}  # what goes with a type
+
+
 def _format(given: Format, limits: Limits) -> Make | None:
+    strange = [name for name in given.model_dump(exclude_none=True) if name not in ("type", *_PARTS.get(given.type, ()))]
+    if strange:
+        said = f"response_format of type {given.type} has no {strange[0]}; leave it out, or write the type that has it"
+        raise wrong(said, f"response_format.{strange[0]}")
     if given.type == "text":
         return None
     if given.type == "json_object":
