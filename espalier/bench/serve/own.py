@@ -1,10 +1,12 @@
 """This library's server with a clock in it: `python -m espalier.bench.serve.own CLOCK OPTIONS…`, options as `serve` has them.
 
-CLOCK is a file of four numbers: seconds of CPU of the engine's thread, of them in passes, rows of passes, and passes.
+CLOCK is a file of four numbers: seconds of CPU of the engine's thread, of them in passes, rows of passes, and passes. Beside it
+`CLOCK.turns` has three for each of the engine's first turns: when it ended, its seconds of CPU, and 1 where a prompt was read.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -41,12 +43,32 @@ def clocked(lm: LanguageModel, file: Path) -> LanguageModel:
     return lm
 
 
+TURNS = 100_000  # of which the clock knows
+
+
+def clocked_turns(file: Path) -> None:
+    """Times every turn of the engines of this process into a file."""
+    from espalier.serving.engine import Engine
+
+    clock: Any = np.memmap(file, np.float64, "w+", shape=(TURNS, 3))
+    turn, count = Engine._turn, itertools.count()
+
+    def timed(engine: Engine) -> None:
+        started, reading = time.thread_time(), bool(engine._reading or engine._waiting)
+        turn(engine)
+        if (at := next(count)) < TURNS:
+            clock[at] = time.perf_counter(), time.thread_time() - started, reading
+
+    Engine._turn = timed  # type: ignore[method-assign, assignment]
+
+
 def main(file: Path, options: dict[str, Any]) -> None:
     """Serves until told to end."""
     from espalier.models.load.open import load
     from espalier.serving.config import configured
     from espalier.serving.http.server import serve
 
+    clocked_turns(file.with_suffix(".turns"))
     config = configured(options)
     serve(config, lambda: clocked(load(config.model, dtype=config.dtype), file), lambda line: print(line, flush=True))
 

@@ -105,6 +105,11 @@ class Own(System):
         clock = np.fromfile(self.clock, np.float64, 4) if self.clock.exists() and self.clock.stat().st_size else np.zeros(4)
         return {"http": http, **dict(zip(("engine", "in_passes", "rows", "passes"), clock.tolist(), strict=True))}
 
+    def turns(self) -> np.ndarray[Any, Any]:
+        """[turns, 3]: when each turn of the engine ended, its seconds of CPU, and whether a prompt was read in it."""
+        known = np.fromfile(self.clock.with_suffix(".turns"), np.float64).reshape(-1, 3)
+        return known[known[:, 0] > 0]
+
 
 def free_port() -> int:
     """A port that nobody uses now."""
