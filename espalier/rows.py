@@ -65,8 +65,7 @@ class Rows(Sequence["Row"]):
         return Row(self.logits[at], self.prefixes[at], limit, self.after)
 
     def __iter__(self) -> Iterator[Row]:
-        for i in range(len(self)):
-            yield self[i]
+        return (self[i] for i in range(len(self)))
 
     def with_logits(self, logits: Tensor) -> Rows:
         """These rows with other log-weights."""
@@ -77,7 +76,9 @@ class Rows(Sequence["Row"]):
         return Rows(self.logits, self.prefixes, self.extras, limits, self.after)
 
     def take(self, at: Sequence[int]) -> Rows:
-        """The rows at these places, in this order."""
+        """The rows at these places, in this order; neighbours are looked at where they lie, not copied."""
+        if at and list(at) == list(range(at[0], at[0] + len(at))):
+            return self[at[0] : at[0] + len(at)]
         index = torch.tensor(at, device=self.logits.device)
         extras = {name: value[index] for name, value in self.extras.items()}
         limits = [self.limits[i] for i in at] if self.limits is not None else None

@@ -180,3 +180,9 @@ def test_a_guide_s_bitmap_is_its_mask(instructions):
         drawn = with_bits.draw([Rng(seed), Rng(seed)])
         assert drawn == plain.draw([Rng(seed), Rng(seed)])
         assert all(limit.mask()[token] for limit, token in zip(limits, drawn, strict=True))
+
+
+def test_neighbours_are_taken_where_they_lie():
+    rows = random_rows(4, 0)
+    assert rows.take([1, 2]).logits.data_ptr() == rows.logits[1].data_ptr()
+    assert torch.equal(rows.take([2, 0]).logits, rows.logits[[2, 0]])

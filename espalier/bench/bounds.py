@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import espalier as es
-from espalier.bench.report import median, show
+from espalier.bench.report import emit, machine, median, show
 from espalier.models.executors import native
 from espalier.models.executors.choose_executor import DTYPES
 from espalier.models.executors.packing import KINDS
@@ -83,32 +84,31 @@ def against_bounds(
     model: Transformer, config: dict[str, Any], dtype: str, context: int, batches: Sequence[int], rounds: int
 ) -> list[dict[str, Any]]:
     """Passes of one and of many rows, of prompts and of a long past, each as a ratio to the greater bound, for every
-    instruction set; bounds and passes are measured in turn."""
+    instruction set; bounds and passes are measured in turn. What is measured is printed at once, as JSON and for people."""
     kind = KINDS[DTYPES[dtype]]
     work, memory, results = Work(config, kind), np.ones(MEMORY, np.float32), list[dict[str, Any]]()
+    passes = _passes(model, context, sorted({1, *batches}))  # of all sets: what is read before them is read once
     for name in (name for name in native.kernels() if name != "base" or len(native.kernels()) == 1):
-        with instructions(name):
-            rates: tuple[list[float], list[float]] = [], []
-            passes = _passes(model, context, sorted({1, *batches}))
-            times: dict[str, list[float]] = {what: [] for what in passes}
-            for turn in range(rounds + 1):
-                for what, each in passes.items():
-                    taken = each.once()
-                    if turn:
-                        times[what].append(taken)
-                rates[0].append(bytes_per_second(memory))
-                rates[1].append(products_per_second(kind))
-            read, made = median(rates[0]), median(rates[1])
-            for what, each in passes.items():
-                bound, took = work.bound(each, read, made), median(times[what])
-                result = {"bench": "bound", "kernels": name, "dtype": dtype, "pass": what, "ms": round(took, 2)}
-                results.append(result | {"bound_ms": round(bound, 2), "ratio": round(took / bound, 2)})
-            title = (
-                f"{dtype}, {name}: {read / 1e9:.1f} GB/s read, {made / 1e9:.0f} G products/s; passes beside the greater bound"
-            )
-            columns = ("pass", "ms", "bound_ms", "ratio")
-            show(title, columns, [[r[c] for c in columns] for r in results if r["kernels"] == name])
+        for what, each in passes.items():
+            with instructions(name):
+                taken, read, made = _in_turn(each, memory, kind, rounds)
+            bound = work.bound(each, read, made)
+            result = {"bench": "bound", "kernels": name, "dtype": dtype, "pass": what, "ms": round(taken, 2)}
+            result |= {"bound_ms": round(bound, 2), "ratio": round(taken / bound, 2)}
+            results.append(result | {"read_gb_s": round(read / 1e9, 1), "products_g_s": round(made / 1e9, 1)})
+            emit([{**results[-1], **machine()}])
+            sys.stderr.write(f"{dtype}, {name}, {what}: {taken:.2f} ms, bound {bound:.2f} ms, ratio {taken / bound:.2f}\n")
+        columns = ("pass", "ms", "bound_ms", "ratio", "read_gb_s", "products_g_s")
+        title = f"{dtype}, {name}: passes beside the greater of the two bounds (bytes read, products made)"
+        show(title, columns, [[r[c] for c in columns] for r in results if r["kernels"] == name])
     return results
+
+
+def _in_turn(passing: Passing, memory: np.ndarray, kind: str, rounds: int) -> tuple[float, float, float]:
+    """Medians: milliseconds of a pass, bytes read and products made in a second; the first round warms up."""
+    found = [(passing.once(), bytes_per_second(memory), products_per_second(kind)) for _ in range(rounds + 1)][1:]
+    taken, read, made = (median([each[i] for each in found]) for i in range(3))
+    return taken, read, made
 
 
 def _passes(model: Transformer, context: int, batches: Sequence[int]) -> dict[str, Passing]:

@@ -23,6 +23,7 @@ from espalier.errors import InvalidInput, require
 from espalier.lm import LanguageModel
 
 PLAIN, THEIR_PLAIN = "espalier", "transformers"
+LONG = 32  # tokens of a text that is long enough for drafts to make up for what was tried
 
 SPEC_BENCH = Path(__file__).resolve().parents[3] / "shared" / "data" / "spec_bench" / "question_public.jsonl"
 OWN = Path(__file__).with_name("questions.jsonl")  # a few of our own in the same categories, for where Spec-Bench is not
@@ -41,7 +42,7 @@ class Tally:
     passes: int = 0
     same: int = 0
     prompts: int = 0
-    slowest: float = 0.0  # the longest time of one text, in times of plain decoding's
+    times: list[tuple[float, int]] = field(default_factory=list)  # of each text: plain's time in times of its own, its tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def tally(samples: Iterable[Sample]) -> dict[str, dict[str, Tally]]:
                 one.decode.append((sum(text.ms for text in texts) - sum(firsts)) / sum(text.tokens for text in texts))
         one.tokens, one.passes = sum(text.tokens for text in runs[0]), sum(text.passes for text in runs[0])
         one.same = sum(text.same for text in runs[0])
-        one.slowest = max(text.ms / plain[text.run, text.question] for texts in runs.values() for text in texts)
+        one.times = [(plain[text.run, text.question] / text.ms, text.tokens) for texts in runs.values() for text in texts]
     return tallies
 
 
@@ -199,11 +200,21 @@ def results(tallies: Mapping[str, Mapping[str, Tally]], dtype: str) -> list[dict
                     "speedup_decode": _times(plain.decode, one.decode),
                     "ratio": _times(theirs.pace, one.pace) if theirs else None,
                     "same_text": round(one.same / one.prompts, 3),
-                    "slowest": round(one.slowest, 3),
+                    **_of_texts(one.times),
                 }
             )
-        lines += [*rows, _mean(rows)]
+        lines += [*rows, _mean(rows) | _of_texts([each for one in categories.values() for each in one.times])]
     return lines
+
+
+def _of_texts(times: Sequence[tuple[float, int]]) -> dict[str, float | None]:
+    """The mean of the texts' own speed-ups, and the slowest text and the slowest of LONG tokens, in times of plain's time."""
+    long = [speedup for speedup, tokens in times if tokens >= LONG]
+    return {
+        "speedup_texts": round(sum(speedup for speedup, _ in times) / len(times), 3),
+        "slowest": round(1 / min(speedup for speedup, _ in times), 3),
+        "slowest_long": round(1 / min(long), 3) if long else None,
+    }
 
 
 def _times(base: Sequence[float], own: Sequence[float]) -> float | None:
@@ -217,8 +228,8 @@ def _mean(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return None if None in values else round(sum(values) / len(values), 3)
 
     keys = ("tokens_per_pass", "ms_per_token", "speedup", "speedup_decode", "ratio", "same_text")
-    whole = {"prompts": sum(row["prompts"] for row in rows), "slowest": max(row["slowest"] for row in rows)}
-    return {**rows[0], "category": "mean", **whole, **{key: mean(key) for key in keys}}
+    prompts = sum(row["prompts"] for row in rows)
+    return {**rows[0], "category": "mean", "prompts": prompts, **{key: mean(key) for key in keys}}
 
 
 def speculation_bench(
@@ -253,7 +264,9 @@ def speculation_bench(
         ("speedup_decode", "speed-up without the first token"),
         ("tokens_per_pass", "tokens per pass"),
         ("same_text", "same text"),
+        ("speedup_texts", "mean of the texts' own speed-ups"),
         ("slowest", "slowest text, in times of plain"),
+        ("slowest_long", f"slowest text of {LONG} tokens or more, in times of plain"),
     ):
         show(
             f"{what}: {title}",

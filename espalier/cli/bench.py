@@ -8,12 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from espalier.cli.bench_rows import rows
 from espalier.cli.bench_search import faithful, search
 from espalier.errors import require
 
 app = typer.Typer(help="Measure: JSON lines on standard output, tables on standard error.", no_args_is_help=True)
 app.command()(faithful)
 app.command()(search)
+app.command()(rows)
 
 
 @app.command()

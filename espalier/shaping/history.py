@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -17,7 +17,7 @@ from espalier.prefix_state import PrefixState
 from espalier.shaper import Shaper
 
 S = TypeVar("S")
-_BLOCK = 256  # tokens after which counts are summed up: a row costs the same after any number of them
+_BLOCK = 64  # tokens after which counts are summed up
 
 
 class History(Shaper, Generic[S]):
@@ -74,60 +74,67 @@ class History(Shaper, Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often each token occurred: whole blocks as a vector over token ids, what came since as tokens.
+    """How often each token occurred: the tokens of whole blocks with their numbers, and what came since.
 
-    >>> counts = Counts.of([1, 1]) + 3
-    >>> counts.block.tolist(), counts.recent, len(counts)
-    ([0.0, 2.0], (3,), 3)
+    >>> counts = Counts.of([1, 1]) + 3 + 3
+    >>> counts.tokens.tolist(), counts.times.tolist(), counts.recent, counts.fresh, len(counts)
+    ([1], [2.0], (3, 3), (3,), 4)
     """
 
-    block: Tensor
+    tokens: np.ndarray  # int32, each once, rising
+    times: np.ndarray  # float32
     recent: tuple[int, ...] = ()
+    fresh: tuple[int, ...] = ()  # of the recent ones those that had not occurred before, each once
     length: int = 0
 
     @classmethod
     def of(cls, tokens: Sequence[int] = ()) -> Counts:
         """The counts of these tokens."""
-        return cls(_counted(tokens), (), len(tokens))
+        return cls(*_counted(np.asarray(tokens, np.int32), np.ones(len(tokens), np.float32)), length=len(tokens))
 
     def __len__(self) -> int:
         return self.length
 
     def __add__(self, token: int) -> Counts:
-        recent = (*self.recent, token)
-        if len(recent) < _BLOCK:
-            return replace(self, recent=recent, length=self.length + 1)
-        new, old = _counted(recent), self.block
-        if len(new) < len(old):
-            new, old = old, new
-        total = new.clone()
-        total[: len(old)] += old
-        return Counts(total, (), self.length + 1)
+        if len(self.recent) + 1 == _BLOCK:
+            tokens, times = np.append(self.each[0], np.int32(token)), np.append(self.each[1], np.float32(1))
+            return Counts(*_counted(tokens, times), length=self.length + 1)
+        at = int(self.tokens.searchsorted(token))
+        known = token in self.fresh or (at < len(self.tokens) and self.tokens[at] == token)
+        fresh = self.fresh if known else (*self.fresh, token)
+        return Counts(self.tokens, self.times, (*self.recent, token), fresh, self.length + 1)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """The tokens that occurred, each once (int32)."""
+        return np.concatenate([self.tokens, np.array(self.fresh, np.int32)])
+
+    @property
+    def each(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (int32) and how often they occurred (float32): those of whole blocks once, later ones as they came."""
+        recent = np.array(self.recent, np.int32)
+        return np.concatenate([self.tokens, recent]), np.concatenate([self.times, np.ones(len(recent), np.float32)])
 
     def subtract(self, row: Tensor, amount: float) -> Tensor:
         """The row without `amount` for each time that its tokens occurred."""
-        row = row.clone()
-        if len(self.block):
-            row[: len(self.block)].sub_(self.block.to(row.device), alpha=amount)
-        if self.recent:
-            row.index_add_(0, _index(self.recent, row), row.new_full((len(self.recent),), -amount))
-        return row
+        tokens, times = self.each
+        return row.index_add(0, _index(tokens, row), torch.from_numpy(times * np.float32(-amount)).to(row))
 
     def replace_seen(self, row: Tensor, new: Tensor) -> Tensor:
         """The row with the values of `new` for the tokens that occurred."""
-        size = len(self.block)
-        if size:
-            seen = torch.where(self.block.to(row.device) > 0, new[:size], row[:size])
-            row = seen if size == len(row) else torch.cat([seen, row[size:]])
-        if self.recent:
-            at = _index(tuple(set(self.recent)), row)
-            row = row.index_copy(0, at, new[at])
-        return row
+        if row.is_cpu and not row.requires_grad and not new.requires_grad:  # numpy looks up a few in half the time
+            changed, places = row.clone(), self.seen
+            changed.numpy()[places] = new.numpy()[places]
+            return changed
+        at = _index(self.seen, row)
+        return row.scatter(0, at, new.gather(0, at))
 
 
-def _counted(tokens: Sequence[int]) -> Tensor:
-    return torch.from_numpy(np.bincount(np.asarray(tokens, dtype=np.int64)).astype(np.float32))
+def _counted(tokens: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each token once, rising, with the sum of its numbers."""
+    found, at = np.unique(tokens, return_inverse=True)
+    return found, np.bincount(at, times, len(found)).astype(np.float32)
 
 
-def _index(tokens: tuple[int, ...], row: Tensor) -> Tensor:
-    return torch.tensor(tokens, device=row.device, dtype=torch.long)
+def _index(tokens: np.ndarray, row: Tensor) -> Tensor:
+    return torch.from_numpy(tokens.astype(np.int64)).to(row.device)

@@ -40,7 +40,7 @@ def test_counts_passes_tokens_and_equal_texts():
     assert lookup.passes < 40
     assert lookup.same == 2
     assert len(plain.pace) == len(plain.decode) == 3
-    assert plain.slowest == 1.0
+    assert plain.times == [(1.0, 30)] * 6
     lines = results(tallies, "fp32")
     assert [line["category"] for line in lines] == ["a", "b", "mean"] * 2
     assert lines[0]["speedup"] == 1.0
@@ -76,10 +76,11 @@ def test_end_tokens_end_a_text_where_they_are_named():
 
 
 def test_speedups_are_medians_of_paired_runs():
-    plain = Tally(pace=[10.0, 20.0, 10.0], tokens=1, passes=1, same=1, prompts=1, slowest=1.0)
-    fast = Tally(pace=[5.0, 5.0, 8.0], tokens=1, passes=1, same=0, prompts=1)
+    plain = Tally(pace=[10.0, 20.0, 10.0], tokens=1, passes=1, same=1, prompts=1, times=[(1.0, 1)])
+    fast = Tally(pace=[5.0, 5.0, 8.0], tokens=1, passes=1, same=0, prompts=1, times=[(0.5, 1), (2.0, 40)])
     line = results({"espalier": {"a": plain}, "x": {"a": fast}}, "bf16")[2]
     assert (line["speedup"], line["ratio"], line["same_text"], line["ms_per_token"]) == (2.0, None, 0.0, 5.0)
+    assert (line["speedup_texts"], line["slowest"], line["slowest_long"]) == (1.25, 2.0, 0.5)
 
 
 def test_questions_are_read_by_category(tmp_path: Path):

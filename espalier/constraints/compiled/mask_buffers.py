@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from sys import byteorder
 from typing import Any
 
 from espalier.constraints.limits import teaching
 from espalier.errors import InvalidInput
+
+_WORD = "<i4" if byteorder == "little" else ">i4"
 
 
 class Masker(ABC):
@@ -80,10 +83,9 @@ def place(buffer: Any) -> tuple[int, int]:
         fits = str(buffer.dtype) == "torch.int32" and buffer.is_contiguous() and buffer.device.type == "cpu"
         place = (buffer.data_ptr(), buffer.numel()) if fits else None
     else:
-        fits = (
-            hasattr(buffer, "ctypes") and str(buffer.dtype) == "int32" and buffer.flags.c_contiguous and buffer.flags.writeable
-        )
-        place = (buffer.ctypes.data, buffer.size) if fits else None
+        made = getattr(buffer, "__array_interface__", {"typestr": ""})  # one look: this runs for every mask
+        fits = made["typestr"] == _WORD and made["strides"] is None and not made["data"][1]
+        place = (made["data"][0], buffer.size) if fits else None
     if place is None:
         raise InvalidInput(
             "a mask buffer must be a contiguous, writable int32 array on the CPU: numpy.zeros(words, dtype=numpy.int32)"
