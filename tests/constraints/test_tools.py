@@ -109,6 +109,24 @@ def test_objects_that_can_be_called_and_tools_that_come_one_by_one(tools: Any, n
     ]
 
 
+class Chained:
+    """As LangChain has tools."""
+
+    name, description, args_schema = "weather", "Says it.", Weather
+
+    def __call__(self, tool_input: str) -> str:
+        return tool_input
+
+
+def test_a_schema_of_arguments_beside_a_name() -> None:
+    assert tool_calls([Chained()]).matches(call("weather", {"city": "Rom"}))
+    assert not tool_calls([Chained()]).matches(call("weather", {"tool_input": "Rom"}))
+    assert told([Chained()])[0]["function"]["description"] == "Says it."
+    assert tool_calls({"any": True}).matches(call("any", {"x": 1}))
+    assert not tool_calls({"any": True}).matches(call("any", 5))
+    assert not tool_calls({"any": "{}"}).matches(call("any", 5))
+
+
 def test_tools_say_what_they_are() -> None:
     """This one."""
     several = [add, Adder(), Named("x", ADD), functools.partial(test_tools_say_what_they_are)]
@@ -139,6 +157,10 @@ def test_names_beyond_ascii_and_several_tools() -> None:
         ({"add": ADD, "bad": {"type": "object", "required": None}}, ["'bad'"]),
         ([{"name": "bad", "inputSchema": {"type": "strin"}}], ["'bad'"]),
         ({"bad": {"type": "integer"}}, ["'bad'", "object"]),
+        ({"bad": '{"type": "integer"}'}, ["'bad'", "object"]),
+        ({"bad": False}, ["'bad'", "{}"]),
+        ({"bad": list[int]}, ["'bad'", "array"]),
+        ([int], ["'int'", "object"]),
         ([{"description": "no name"}], ["no name", "OpenAI"]),
         ([{"name": "a"}, {"name": "a"}], ["'a'", "twice"]),
         ([], ["no tools"]),

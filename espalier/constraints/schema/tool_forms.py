@@ -85,7 +85,7 @@ def _read(tools: Any, limits: Limits | None = None) -> dict[str, tuple[Schema, s
         require(isinstance(name, str) and name != "", f"a tool is named {name!r}; a name is a text that is not empty")
         require(name not in found, f"tool {name!r} is there twice; a call could not say which one it means")
         try:
-            schema = Schema(_object(parameters))
+            schema = _arguments(parameters)
             json_schema(schema, limits=limits)
         except InvalidInput as error:
             raise InvalidInput(f"tool {name!r}: {error}") from error
@@ -111,6 +111,8 @@ def _member(name: Any, value: Any) -> _Form:
 
 def _form(tool: Any) -> _Form:
     """One tool that has its name with it: an object of some vendor, a function, a class, an object that can be called."""
+    if isinstance(getattr(tool, "name", None), str) and hasattr(tool, "args_schema"):  # LangChain's
+        return _Form(tool.name, tool.args_schema, str(getattr(tool, "description", "")))
     if _is_dumped(tool):  # MCP's and OpenAI's packages have classes for tools
         tool = tool.model_dump(exclude_none=True, by_alias=True)
     if isinstance(tool, Mapping):
@@ -156,15 +158,18 @@ def _documentation(tool: Any) -> str:
     return " ".join(str(said).split()) if said else ""
 
 
-def _object(parameters: Any) -> Any:
-    """What describes arguments, which are an object whatever it says."""
+def _arguments(parameters: Any) -> Schema:
+    """The schema of arguments, which are an object whatever describes them."""
     if parameters is None or (isinstance(parameters, Mapping) and not parameters):
-        return _NONE
-    if isinstance(parameters, Mapping):
-        said = parameters.get("type")
-        require(
-            said in (None, "object") or (isinstance(said, list) and "object" in said),
-            f"its arguments are of type {said!r}, but the arguments of a call are an object; write the schema of that object",
-        )
-        return {**parameters, "type": "object"}
-    return parameters
+        return Schema(_NONE)
+    schema = Schema(parameters)
+    plain = schema.plain
+    require(plain is not False, "its arguments are False, which no call can satisfy; write {} for a tool that takes none")
+    said = None if plain is True else plain.get("type")
+    require(
+        said in (None, "object") or (isinstance(said, list) and "object" in said),
+        f"its arguments are of type {said!r}, but the arguments of a call are an object; write the schema of that object",
+    )
+    if schema.type is not None:
+        return schema
+    return Schema({"type": "object"} if plain is True else {**plain, "type": "object"})
