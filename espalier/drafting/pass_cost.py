@@ -281,6 +281,6 @@ class Ledger:
         self.tokens += tokens
         self.late += passes - tokens
 
-    def allows(self, passes: float) -> bool:
-        """Whether a round may take this much longer than what it surely gains."""
-        return self.late + passes <= self.slack * max(self.tokens, self.least)
+    def allows(self, passes: float, part: float = 1.0) -> bool:
+        """Whether a round may take this much longer than what it surely gains, with this part of the slack."""
+        return self.late + passes <= part * self.slack * max(self.tokens, self.least)

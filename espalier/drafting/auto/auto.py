@@ -138,7 +138,7 @@ class _Text(Drafter):
         self._started = self._proposed = 0.0
         self._own = 0.0  # what drafting itself takes in a round, in plain passes
         self._first, self._asleep = True, False
-        self._passes = session.passes
+        self._passes, self._made = session.passes, 0
         self._root: Prefix | None = None  # the prefix below which the last draft grew
 
     def propose(self, x: Prefix, rng: Rng) -> Generator[Ask, Any, Draft]:
@@ -146,29 +146,29 @@ class _Text(Drafter):
         s = self.session
         draft = Draft(x)
         self._foreseen = {}
-        self._asleep = not self._ledger.allows(self._own)
-        self._root, self._passes = x, s.passes
+        self._root, self._passes, self._made = x, s.passes, s.passes.made
+        offer = self._passes.offer(self)
+        self._asleep = not self._ledger.allows(self._own, offer.slack)
         if not self._asleep and len(x):
             self._started = s.clock()
             known = self._text.read(x)
             self._evidence.read(self._text.ids, known, len(x.origin))
-            gain = self._fill(draft)
+            gain = self._fill(draft, offer)
             self._proposed = s.clock()
             self._passes.ask(self, len(draft), gain, self._proposed, self._first)
         else:
             self._passes.ask(self)
         return draft
 
-    def _fill(self, draft: Draft) -> float:
+    def _fill(self, draft: Draft, offer: Offer) -> float:
         """Grows the draft; how many of its tokens are expected to be right."""
         s = self.session
-        offer = self._passes.offer(self)
         cost = offer.cost
         nodes, gains = self._grow(draft.prefixes[0], offer)
         if cost.plain is None or (cost.stale >= _PLAIN_EVERY and not self._first):
             return 0.0
         size = offer.best(gains, s.nodes)
-        while size and not self._ledger.allows(self._own + offer.risk(size + 1)):
+        while size and not self._ledger.allows(self._own + offer.risk(size + 1), offer.slack):
             size //= 2
         place = [0]
         for parent, token in nodes[:size]:
@@ -247,8 +247,9 @@ class _Text(Drafter):
         if not self._first and made.cost.plain is not None:  # the first pass read the prompt
             own = made.texts * (done - scored + self._proposed - self._started) / made.cost.plain
             self._own += 0.2 * (own - self._own)
+        waited = 0 if self._first else made.number - self._made - 1  # passes without room for its rows
         self._first = False
-        self._ledger.book(tokens, made.share(len(draft)) + own)
+        self._ledger.book(tokens, made.share(len(draft)) + own + waited)
 
     def _judge(self, written: Sequence[int]) -> None:
         """Counts which candidates were right, at every node that the text passed through."""

@@ -30,6 +30,11 @@ class Offer:
     tokens: float
     room: int = 1 << 30
 
+    @property
+    def slack(self) -> float:
+        """Which part of its slack a text may use up: in a batch less, since the late ones are not always those that gain."""
+        return 1.0 if self.texts == 1 else 0.5
+
     def ratio(self, nodes: int) -> float:
         """The cost of the pass if this text has so many nodes, its root among them."""
         return self.cost.ratio(nodes) if self.texts == 1 else self.cost.between(self.rows + nodes)
@@ -67,6 +72,7 @@ class Scored:
     rows: int
     took: float
     passes: float
+    number: int
 
     def share(self, rows: int) -> float:
         """What a text is booked that drafted so many of the rows: a plain pass, and its part of what all texts were late."""
@@ -103,6 +109,7 @@ class Passes:
         self._last: Scored | None = None
         self._rows, self._tokens = 0, 0.0  # drafted for the next pass, and expected of it beyond a token a text
         self._asked: float | None = None  # when the last draft for it was done; None if all its texts sleep
+        self.made = 0  # passes until now
         self._room, self._since = 1 << 30, 0  # rows that a pass holds, as far as known; passes since that was seen
 
     def offer(self, text: Any) -> Offer:
@@ -137,9 +144,9 @@ class Passes:
         texts, rows = len(self.open), sum(self.open.values())
         cost = self._costs.of(texts)
         late = [1 + self.open.get(each, 0) for each in self._over if each not in self._reading]
-        self._since += 1
+        self._since, self.made = self._since + 1, self.made + 1
         if late and self._last is not None:
-            self._room, self._since = self._last.texts + self._last.rows - sum(late), 0
+            self._room, self._since = min(self._room, self._last.texts + self._last.rows - sum(late)), 0
         elif self._since > _AGAIN:
             self._room = 1 << 30
         if took is None or self._reading:
@@ -149,4 +156,4 @@ class Passes:
             passes = cost.fair(1 + rows, took)
         self._over = WeakSet(self.open)
         self._rows, self._tokens, self._asked = 0, 0.0, None
-        return Scored(cost, texts, rows, took or 0.0, passes)
+        return Scored(cost, texts, rows, took or 0.0, passes, self.made)
