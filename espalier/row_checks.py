@@ -15,7 +15,7 @@ from espalier.shaper import Shaper
 
 if TYPE_CHECKING:
     from espalier.rng import Rng
-    from espalier.rows import Limit
+    from espalier.rows import Limit, Row
 
 
 def greatest(weights: Tensor) -> tuple[int, float]:
@@ -38,6 +38,40 @@ def best(logits: Tensor, x: Prefix) -> int:
             "settings are broken, or a shaper of logits is (load the weights again; leave the shaper out)"
         )
     return token
+
+
+def argmax(row: Row, checks: int) -> int:
+    """The most probable token of a row; the best few are checked, then the mask is asked for."""
+    if not keep_best(row.after):
+        return greatest(row.dense())[0]
+    limit, logits = row.limit, row.logits
+    first = best(logits, row.prefix)
+    if limit is None or limit.allowed(first):
+        return first
+    for token in logits.topk(min(1 + checks, len(logits))).indices.tolist():
+        if token != first and logits[token] > -torch.inf and limit.allowed(token):
+            return first_of_equals(logits, limit, token)
+    if limit.mask() is not None:
+        return greatest(restricted(row)[0])[0]
+    if found := leading(logits, limit, 1):
+        return found[0][0]
+    raise dead_end(limit, row.prefix, len(logits))
+
+
+def restricted(row: Row) -> tuple[Tensor, float]:
+    """The log-probabilities [V] of a row under its limit, and the log of the mass that the limit leaves."""
+    best(row.logits, row.prefix)
+    logp, logz = torch.log_softmax(row.logits, -1), 0.0
+    if row.limit is not None:
+        if (mask := row.limit.mask()) is None:
+            mask = checked(row.logits, row.limit)
+        logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
+        total = torch.logsumexp(logp, -1)
+        logz = float(total)
+        if logz == -torch.inf:
+            raise dead_end(row.limit, row.prefix, len(row.logits))
+        logp = logp - total
+    return logp, logz
 
 
 def some_left(logp: Tensor, shapers: Sequence[Shaper], x: Prefix) -> None:

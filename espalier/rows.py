@@ -16,7 +16,7 @@ from espalier.shaper import Shaper, shaped
 if TYPE_CHECKING:
     from espalier.rng import Rng
 
-_CHECKS = batched_rows.CHECKS
+_CHECKS, Edits = batched_rows.CHECKS, batched_rows.Edits
 
 
 class Limit(Protocol):
@@ -36,7 +36,7 @@ class Rows(Sequence["Row"]):
     (0, [1.0, 1.0])
     """
 
-    __slots__ = ("after", "extras", "limits", "logits", "prefixes")
+    __slots__ = ("_edits", "_logits", "after", "extras", "limits", "prefixes")
 
     def __init__(
         self,
@@ -45,9 +45,17 @@ class Rows(Sequence["Row"]):
         extras: Mapping[str, Tensor] | None = None,
         limits: Sequence[Limit | None] | None = None,
         after: tuple[Shaper, ...] = (),
+        edits: Sequence[Edits] | None = None,
     ) -> None:
-        self.logits, self.prefixes, self.extras = logits, prefixes, dict(extras or {})
+        self._logits, self._edits, self.prefixes, self.extras = logits, edits, prefixes, dict(extras or {})
         self.limits, self.after = limits, after
+
+    @property
+    def logits(self) -> Tensor:
+        """[N, V] log-weights before the constraint."""
+        if self._edits is not None:
+            self._logits, self._edits = batched_rows.edited(self._logits, self._edits), None
+        return self._logits
 
     def __len__(self) -> int:
         return len(self.prefixes)
@@ -60,12 +68,19 @@ class Rows(Sequence["Row"]):
         if isinstance(at, slice):
             extras = {name: value[at] for name, value in self.extras.items()}
             limits = self.limits[at] if self.limits is not None else None
-            return Rows(self.logits[at], self.prefixes[at], extras, limits, self.after)
+            edits = self._edits[at] if self._edits is not None else None
+            return Rows(self._logits[at], self.prefixes[at], extras, limits, self.after, edits)
         limit = self.limits[at] if self.limits is not None else None
-        return Row(self.logits[at], self.prefixes[at], limit, self.after)
+        return Row(self._logits[at], self.prefixes[at], limit, self.after, self._edits[at] if self._edits else ())
 
     def __iter__(self) -> Iterator[Row]:
         return (self[i] for i in range(len(self)))
+
+    def reshaped(self, shaper: Shaper) -> Rows:
+        """These rows with a shaper of logits at work: noted, where it changes a few logits only."""
+        if (edits := batched_rows.noted(self._logits, self._edits, shaper, self.prefixes)) is not None:
+            return Rows(self._logits, self.prefixes, self.extras, self.limits, self.after, edits)
+        return self.with_logits(shaped(shaper, self.logits, self.prefixes))
 
     def with_logits(self, logits: Tensor) -> Rows:
         """These rows with other log-weights."""
@@ -73,20 +88,20 @@ class Rows(Sequence["Row"]):
 
     def limited(self, limits: Sequence[Limit | None]) -> Rows:
         """These rows under these limits instead of the ones they have."""
-        return Rows(self.logits, self.prefixes, self.extras, limits, self.after)
+        return Rows(self._logits, self.prefixes, self.extras, limits, self.after, self._edits)
 
     def take(self, at: Sequence[int]) -> Rows:
         """The rows at these places, in this order; neighbours are looked at where they lie, not copied."""
         if at and list(at) == list(range(at[0], at[0] + len(at))):
             return self[at[0] : at[0] + len(at)]
-        index = torch.tensor(at, device=self.logits.device)
+        index = torch.tensor(at, device=self._logits.device)
         extras = {name: value[index] for name, value in self.extras.items()}
         limits = [self.limits[i] for i in at] if self.limits is not None else None
         return Rows(self.logits[index], [self.prefixes[i] for i in at], extras, limits, self.after)
 
     def followed_by(self, shaper: Shaper) -> Rows:
         """These rows with one more shaper after the constraint."""
-        return Rows(self.logits, self.prefixes, self.extras, self.limits, (*self.after, shaper))
+        return Rows(self._logits, self.prefixes, self.extras, self.limits, (*self.after, shaper), self._edits)
 
     def argmax(self) -> list[int]:
         """The most probable allowed token of each row, as `Row.argmax` finds it."""
@@ -101,7 +116,7 @@ class Rows(Sequence["Row"]):
 
     def top(self, k: int) -> list[list[tuple[int, float]]]:
         """The k most probable tokens of each row with their log-probabilities, as `Row.top` finds them."""
-        return [row.top(k) for row in self]
+        return batched_rows.top(self, k)
 
     def dense(self) -> Tensor:
         """[N, V] natural-log probabilities of all rows."""
@@ -120,12 +135,21 @@ class Row:
     (1, [1, 2], -0.408)
     """
 
-    __slots__ = ("_dense", "_logz", "after", "limit", "logits", "prefix")
+    __slots__ = ("_dense", "_edits", "_logits", "_logz", "after", "limit", "prefix")
 
-    def __init__(self, logits: Tensor, prefix: Prefix, limit: Limit | None, after: tuple[Shaper, ...]) -> None:
-        self.logits, self.prefix, self.limit, self.after = logits, prefix, limit, after
+    def __init__(
+        self, logits: Tensor, prefix: Prefix, limit: Limit | None, after: tuple[Shaper, ...], edits: Edits = ()
+    ) -> None:
+        self._logits, self._edits, self.prefix, self.limit, self.after = logits, edits, prefix, limit, after
         self._dense: Tensor | None = None
         self._logz: float | None = None
+
+    @property
+    def logits(self) -> Tensor:
+        """[V] log-weights before the constraint."""
+        if self._edits:
+            self._logits, self._edits = batched_rows.edited(self._logits[None], [self._edits])[0], ()
+        return self._logits
 
     def allowed(self, token: int) -> bool:
         """Whether the constraint lets this token follow (True if there is no constraint)."""
@@ -133,19 +157,7 @@ class Row:
 
     def argmax(self) -> int:
         """The most probable allowed token; the first of equals."""
-        if not row_checks.keep_best(self.after):
-            return row_checks.greatest(self.dense())[0]
-        best = row_checks.best(self.logits, self.prefix)
-        if self.limit is None or self.limit.allowed(best):
-            return best
-        for token in self.logits.topk(min(1 + _CHECKS, len(self.logits))).indices.tolist():
-            if token != best and self.logits[token] > -torch.inf and self.limit.allowed(token):
-                return row_checks.first_of_equals(self.logits, self.limit, token)
-        if self.limit.mask() is not None:
-            return row_checks.greatest(self._restricted())[0]
-        if found := row_checks.leading(self.logits, self.limit, 1):
-            return found[0][0]
-        raise row_checks.dead_end(self.limit, self.prefix, len(self.logits))
+        return row_checks.argmax(self, _CHECKS)
 
     def draw(self, rng: Rng) -> int:
         """A token drawn from exactly this row's law.
@@ -166,9 +178,8 @@ class Row:
         return rng.categorical(self.probs())
 
     def top(self, k: int) -> list[tuple[int, float]]:
-        """The k most probable tokens with their log-probabilities, best first; fewer if fewer are possible."""
-        values, tokens = self.dense().topk(min(k, len(self.logits)))
-        return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]
+        """The k most probable tokens with their log-probabilities, best first, of equals the first; fewer if fewer can be."""
+        return batched_rows.top_one(self, k)
 
     def leading(self, k: int) -> list[tuple[int, float]] | None:
         """The k most probable allowed tokens and log-probabilities before the constraint, by checks; None if a mask serves."""
@@ -186,7 +197,8 @@ class Row:
     def dense(self) -> Tensor:
         """[V] natural-log probabilities; computed once per row."""
         if self._dense is None:
-            self._dense = self._shaped(self._restricted())
+            logp, self._logz = row_checks.restricted(self)
+            self._dense = self._shaped(logp)
         return self._dense
 
     def log_weight(self, token: int) -> float:
@@ -202,23 +214,8 @@ class Row:
     def log_normaliser(self) -> float:
         """log Σ p(v) over the allowed tokens v, p before the constraint: how much of the model's mass the constraint leaves."""
         if self._logz is None:
-            self._restricted()
-        return self._logz or 0.0
-
-    def _restricted(self) -> Tensor:
-        row_checks.best(self.logits, self.prefix)
-        logp = torch.log_softmax(self.logits, -1)
-        self._logz = 0.0
-        if self.limit is not None:
-            if (mask := self.limit.mask()) is None:
-                mask = row_checks.checked(self.logits, self.limit)
-            logp = logp.masked_fill(~mask.to(logp.device), -torch.inf)
-            logz = torch.logsumexp(logp, -1)
-            self._logz = float(logz)
-            if self._logz == -torch.inf:
-                raise row_checks.dead_end(self.limit, self.prefix, len(self.logits))
-            logp = logp - logz
-        return logp
+            self._logz = row_checks.restricted(self)[1] if self.limit is not None else 0.0
+        return self._logz
 
     def _shaped(self, logp: Tensor) -> Tensor:
         for shaper in self.after:

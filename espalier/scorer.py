@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from espalier.capabilities import Capabilities
 from espalier.errors import InvalidInput
 from espalier.prefix import Prefix, Query
-from espalier.shaper import Shaper, Stage, shaped, stage_of
+from espalier.shaper import Shaper, Stage, stage_of
 from espalier.soft_prefix import embedded
 from espalier.token_constraint import BothLimits, StateLimit, states, token_constraint
 
@@ -210,7 +210,7 @@ class Shaped(Wrapper):
         asked = [*before, *prefixes] if before else prefixes
         rows: Rows = yield Ask(self.inner, asked, want)
         if self.shaper.stage is Stage.LOGITS:
-            rows = rows.with_logits(shaped(self.shaper, rows.logits, asked))
+            rows = rows.reshaped(self.shaper)
         else:
             rows = rows.followed_by(self.shaper)
             self.shaper.see(rows)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from espalier.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import Tensor
 
     from espalier.prefix import Prefix
@@ -47,6 +48,19 @@ _SAYS = {
 }
 
 
+class Edit(NamedTuple):
+    """A few logits of a row changed.
+
+    "add" adds `by[i]` to that of `tokens[i]`, as often as the token is named. "divide" divides those that are positive by
+    `by[0]` and multiplies the others (for a factor below 1 the other way round), each token named once.
+    `tokens`: int32 [n]. `by`: float32 [n], or [1].
+    """
+
+    what: str
+    tokens: ndarray
+    by: ndarray
+
+
 class Shaper(ABC):
     """A function of rows: [N, V] log-weights and their N prefixes → [N, V] log-weights.
 
@@ -76,6 +90,10 @@ class Shaper(ABC):
     @property
     def in_kernel(self) -> tuple[str, float] | None:
         """What the kernel of batched rows calls this, such as ("top_p", 0.9); None if only `__call__` can do it."""
+        return None
+
+    def edits(self, x: Prefix) -> Sequence[Edit] | None:
+        """What it does to the logits after x, where that is to change a few; None if `__call__` must see the row."""
         return None
 
     def __repr__(self) -> str:

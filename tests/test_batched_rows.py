@@ -15,6 +15,7 @@ from espalier.models.executors import batched_rows, native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
+from espalier.shaping import not_before, penalty, sequence_bias
 from espalier.text.vocab import Vocab
 from espalier.token_constraint import StateLimit, token_constraint
 
@@ -108,7 +109,7 @@ def test_the_kernel_s_law_is_the_row_s(after, instructions):
     for row in rows:
         table = row.logits[None].expand(flips, -1).contiguous().numpy()
         points = [(i + 0.5) / flips for i in range(flips)]
-        drawn = batched_rows._kernels.draw(table, [None] * flips, [[]] * flips, steps, points)
+        drawn = batched_rows._kernels.draw(table, [None] * flips, [], [], steps, points)
         share = torch.bincount(torch.tensor(drawn), minlength=V) / flips
         assert float((share - row.probs()).abs().max()) < 2 / flips
 
@@ -180,6 +181,112 @@ def test_a_guide_s_bitmap_is_its_mask(instructions):
         drawn = with_bits.draw([Rng(seed), Rng(seed)])
         assert drawn == plain.draw([Rng(seed), Rng(seed)])
         assert all(limit.mask()[token] for limit, token in zip(limits, drawn, strict=True))
+
+
+LOGITS = {
+    "bias": [es.bias({3: 4.0, 77: -2.5, 4098: -math.inf})],
+    "repetition": [es.repetition(1.3)],
+    "cheered": [es.repetition(0.7), es.presence(-0.5)],
+    "counted": [es.frequency(0.3), es.presence(0.2)],
+    "phrases": [sequence_bias({(5, 9): 3.0, (8,): -1.0})],
+    "window": [penalty(1.5, window=20)],
+    "not yet": [not_before(400, [1, 2])],
+    "all": [es.bias({3: 4.0}), es.repetition(1.2), es.presence(0.4), es.frequency(0.1), not_before(400, [1])],
+}
+
+
+def written(count: int) -> list[Prefix]:
+    """Prefixes that went on after their prompts, by more tokens than are counted at once."""
+    found = []
+    for i in range(count):
+        x = Prefix([7 * j % 50 for j in range(20)])
+        for j in range(10 * i):
+            x = x + (j * j + i) % 90
+        found.append(x + 5)
+    return found
+
+
+@pytest.mark.parametrize("name", LOGITS)
+def test_edits_are_what_shapers_of_logits_do(name):
+    """What a shaper says it changes is what it makes of rows, to the last bits."""
+    for i, x in enumerate(written(24)):
+        row = random_rows(1, i).logits
+        noted = Rows(row, [x])
+        for shaper in LOGITS[name]:
+            row = shaper(row, [x])
+            noted = noted.reshaped(shaper)
+        assert noted._edits is not None or batched_rows._kernels is None
+        assert torch.allclose(noted.logits, row, rtol=1e-6, atol=1e-6)
+        assert noted._edits is None  # made once
+
+
+@pytest.mark.parametrize("name", LOGITS)
+@pytest.mark.parametrize("density", [None, 0.5])
+def test_rows_draw_under_penalties_as_each_row_does(name, density, instructions):
+    """The kernel makes the edits as it reads: the tokens of rows whose logits are changed first, flip for flip."""
+    rows = random_rows(24, 4, (es.temperature(0.9), es.top_p(0.9)), density)
+    rows = Rows(rows.logits, written(24), limits=rows.limits, after=rows.after)
+    noted = rows
+    for shaper in LOGITS[name]:
+        noted = noted.reshaped(shaper)
+    tokens = noted.draw([Rng(i) for i in range(24)])
+    assert tokens == [row.draw(Rng(i)) for i, row in enumerate(noted)]
+    assert noted._edits is not None or batched_rows._kernels is None  # nothing was copied for it
+    top = noted.top(5)
+    assert tokens == rows.with_logits(noted.logits).draw([Rng(i) for i in range(24)])
+    assert [[t for t, _ in each] for each in top] == [[t for t, _ in row.top(5)] for row in rows.with_logits(noted.logits)]
+    assert noted.argmax() == [row.argmax() for row in noted]
+
+
+class Halved(es.repetition):
+    """Shapes another way than the class whose edits it inherits."""
+
+    def shape(self, row, state):
+        return row / 2
+
+
+def test_a_shaper_that_shapes_another_way_is_asked():
+    rows = random_rows(1, 0)
+    noted = Rows(rows.logits, [Prefix([1, 2])]).reshaped(Halved(1.3))
+    assert torch.equal(noted.logits, rows.logits / 2)
+
+
+def reference(row, k: int) -> list[tuple[int, float]]:
+    values, tokens = row.dense().sort(descending=True, stable=True)
+    return [(t, v) for t, v in zip(tokens[:k].tolist(), values[:k].tolist(), strict=True) if v > -math.inf]
+
+
+@pytest.mark.parametrize("name", SHAPERS)
+@pytest.mark.parametrize("density", [None, 0.9, 0.002])
+def test_the_best_of_all_rows_are_those_of_each(name, density, instructions):
+    """Of equals the first, none that is masked or -inf, fewer than k where fewer are left; as each `Row` says it."""
+    rows = random_rows(8, 2, SHAPERS[name], density)
+    each = list(rows)
+    for k in (5, 200):
+        found = rows.top(k)
+        assert found == [row.top(k) for row in each]
+        for row, best in zip(each, found, strict=True):
+            wanted = reference(row, k)
+            assert [v for _, v in best] == pytest.approx([v for _, v in wanted], abs=2e-5)
+            if name != "cold":
+                order = {t: (-float(row.logits[t]), t) for t, _ in best}
+                assert [t for t, _ in best] == sorted(order, key=order.__getitem__)
+            differing = {t for t, _ in best} ^ {t for t, _ in wanted}
+            assert len(differing) <= 2  # at the border of what truncation keeps, within rounding
+            assert density is not None or "p" in name or name == "all" or not differing
+
+
+def test_the_best_of_rows_that_allow_few_or_none():
+    few = torch.zeros(V, dtype=torch.bool)
+    few[[9, 4000]] = True
+    rows = Rows(torch.zeros(3, V), [Prefix([i]) for i in range(3)], limits=[Some(few), Some(few, False), None])
+    assert [[t for t, _ in each] for each in rows.top(5)] == [[9, 4000], [9, 4000], [0, 1, 2, 3, 4]]
+    assert rows.top(0) == [[], [], []]
+    assert [len(each) for each in rows.top(3000)] == [2, 2, 3000]
+    with pytest.raises(DeadEnd):
+        rows.limited([Some(torch.zeros(V, dtype=torch.bool)), None, None]).top(2)
+    with pytest.raises(BrokenRow):
+        Rows(torch.full((1, V), math.nan), [Prefix([0])]).top(2)
 
 
 def test_neighbours_are_taken_where_they_lie():

@@ -27,14 +27,15 @@ namespace avx2 {
 #include "kernels/forward.hpp"
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/truncate.hpp"
 #include "kernels/sample_token.hpp"
 #include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace avx2
 
 const Kernels& kernels_avx2() {
-  static const Kernels kernels{"avx2",     avx2::forward,  avx2::head, avx2::top, avx2::log_sum_exp,
-                               avx2::draw, avx2::products, avx2::read};
+  static const Kernels kernels{"avx2",     avx2::forward,   avx2::head,     avx2::top, avx2::log_sum_exp,
+                               avx2::draw, avx2::likeliest, avx2::products, avx2::read};
   return kernels;
 }
 

@@ -30,14 +30,15 @@ namespace avx512 {
 #include "kernels/forward.hpp"
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/truncate.hpp"
 #include "kernels/sample_token.hpp"
 #include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace avx512
 
 const Kernels& kernels_avx512() {
-  static const Kernels kernels{"avx512",     avx512::forward,  avx512::head, avx512::top, avx512::log_sum_exp,
-                               avx512::draw, avx512::products, avx512::read};
+  static const Kernels kernels{"avx512",     avx512::forward,   avx512::head,     avx512::top, avx512::log_sum_exp,
+                               avx512::draw, avx512::likeliest, avx512::products, avx512::read};
   return kernels;
 }
 

@@ -23,14 +23,15 @@ namespace base {
 #include "kernels/forward.hpp"
 #include "kernels/attend_tasks.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/truncate.hpp"
 #include "kernels/sample_token.hpp"
 #include "kernels/machine/roofline.hpp"
 // clang-format on
 }  // namespace base
 
 const Kernels& kernels_base() {
-  static const Kernels kernels{"base",     base::forward,  base::head, base::top, base::log_sum_exp,
-                               base::draw, base::products, base::read};
+  static const Kernels kernels{"base",     base::forward,   base::head,     base::top, base::log_sum_exp,
+                               base::draw, base::likeliest, base::products, base::read};
   return kernels;
 }
 

@@ -131,6 +131,36 @@ struct Reshape {
   double by;
 };
 
+// A few logits of a row changed: `by[i]` added to that of `tokens[i]`, or all of them divided by `by[0]` where they are
+// positive, multiplied where they are negative (for a factor of at least 1; the other way round for a smaller one).
+struct Edit {
+  enum What { add, divide } what;
+  const std::int32_t* tokens;
+  const float* by;
+  int count;
+};
+
+// A row of logits and what makes a law of it, in this order: edits, the mask (a bitmap, or null) without the refused
+// tokens, steps.
+struct Wanted {
+  const float* row;
+  const Edit* edits;
+  int edited;
+  const std::uint8_t* mask;
+  const std::int32_t* refused;
+  int refusals;
+  const Reshape* steps;
+  int count;
+  bool truncates() const {
+    for (int i = 0; i < count; ++i)
+      if (steps[i].what != Reshape::temperature) return true;
+    return false;
+  }
+};
+
+// Floats of memory that `draw` and `likeliest` need for a row of n.
+inline std::size_t room_of_row(std::size_t n) { return 5 * n + 1024; }
+
 // One instruction set's code.
 struct Kernels {
   const char* name;
@@ -139,8 +169,8 @@ struct Kernels {
                float* logits, const Scratch&);
   void (*top)(const float* row, int n, int k, float* values, std::int32_t* places);
   float (*log_sum_exp)(const float* row, int n);
-  int (*draw)(const float* row, int n, const std::uint8_t* mask, const std::int32_t* refused, int refusals,
-              const Reshape* steps, int count, double u, float* room);
+  int (*draw)(const Wanted&, int n, double u, float* room);
+  int (*likeliest)(const Wanted&, int n, int k, float* values, std::int32_t* places, float* room);
   double (*products)(Kind, long rounds);
   float (*read)(const std::byte* from, std::size_t bytes);
 };

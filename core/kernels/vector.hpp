@@ -215,9 +215,9 @@ INLINE float greatest(const V& v) {
   return x > y ? x : y;
 }
 
-// e^x to about one unit in the last place: x = n ln 2 + r, a polynomial in r, n added to the exponent.
-INLINE V exp(V x) {
-  x = vmin(vmax(x, splat(-87.3f)), splat(88.0f));
+// e^x to about one unit in the last place: x = n ln 2 + r, a polynomial in r, n added to the exponent. For x from -87.3
+// to 88 only.
+INLINE V exp_within(const V& x) {
   const V magic = splat(12582912.0f);
   const V shifted = fma(x, splat(1.44269504f), magic);
   const V n = shifted - magic;
@@ -232,6 +232,7 @@ INLINE V exp(V x) {
   p = fma(p, r * r, r + splat(1.0f));
   return as_floats(as_words(p) + ((as_words(shifted) - as_words(magic)) << 23));
 }
+INLINE V exp(const V& x) { return exp_within(vmin(vmax(x, splat(-87.3f)), splat(88.0f))); }
 INLINE V tanh(const V& x) { return splat(1.0f) - splat(2.0f) / (exp(x + x) + splat(1.0f)); }
 INLINE V silu(const V& x) { return x / (splat(1.0f) + exp(-x)); }
 INLINE V gelu(const V& x) {

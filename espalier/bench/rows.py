@@ -90,6 +90,8 @@ def asked(rows: torch.Tensor, vocab: Vocab) -> dict[str, Callable[[], object]]:
     asks: dict[str, Callable[[], object]] = {"draw: temperature": partial(of(TEMPERED, False).draw, rngs)}
     asks["draw: temperature, top-p"] = partial(of(NUCLEUS, False).draw, rngs)
     asks["draw: temperature, top-p, regex"] = partial(of(NUCLEUS, True).draw, rngs)
+    penalised = of(NUCLEUS, True).reshaped(es.bias({5: 1.0, 9: -1.0})).reshaped(es.repetition(1.1))
+    asks["draw: two penalties, temperature, top-p, regex"] = partial(penalised.draw, rngs)
     asks["top 16: regex"] = partial(of((), True).top, 16)
     return asks
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
-from espalier.shaper import Shaper, Stage
+from espalier.shaper import Edit, Shaper, Stage
 
 
 class only(Shaper):
@@ -51,6 +52,12 @@ class not_before(Shaper):
         expect(count, Integral, "min_tokens", "a whole number")
         require(count >= 0, f"min_tokens={count}: it cannot be negative")
         self.count, self.tokens = count, sorted(set(tokens))
+
+    def edits(self, x: Prefix) -> Sequence[Edit] | None:
+        if type(self) is not not_before:
+            return None
+        shut = self.tokens if len(x) - len(x.origin) < self.count else []
+        return [Edit("add", np.array(shut, np.int32), np.full(len(shut), -np.inf, np.float32))] if shut else []
 
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         early = torch.tensor([len(x) - len(x.origin) < self.count for x in prefixes], device=weights.device)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import ClassVar, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from espalier.errors import InvalidInput, expect, require
 from espalier.prefix import Prefix
-from espalier.shaper import Shaper, Stage
+from espalier.shaper import Edit, Shaper, Stage
 from espalier.shaping.history import History
 from espalier.text.vocab import Vocab
 
@@ -36,6 +37,11 @@ class bias(Shaper):
         wrong = [a for a in amounts.values() if not (a == -math.inf or -1e30 <= a <= 1e30)]
         require(not wrong, f"logit_bias: {wrong[:1]} is no bias; write a number from -1e30 to 1e30, or -inf to forbid a token")
         self.amounts = dict(amounts)
+        by = np.array([float(amount) for amount in amounts.values()], np.float32)
+        self._edits = [Edit("add", np.array(list(amounts), np.int64).astype(np.int32), by)]
+
+    def edits(self, x: Prefix) -> Sequence[Edit] | None:
+        return self._edits if type(self) is bias else None
 
     def check(self, vocab_size: int) -> None:
         wrong = [token for token in self.amounts if not 0 <= token < vocab_size]
@@ -102,17 +108,27 @@ class sequence_bias(History[tuple[bytes, tuple[int, ...]]]):
 
     def shape(self, row: Tensor, state: tuple[bytes, tuple[int, ...]]) -> Tensor:
         require(self.vocab is not None or not self.texts, "texts need a vocabulary: write scorer | sequence_bias(…)")
-        written, run = state
         row = row.clone()
+        for tokens, amount in self._added(*state):
+            row[torch.tensor(tokens, device=row.device)] += amount
+        return row
+
+    def changes(self, state: tuple[bytes, tuple[int, ...]]) -> Sequence[Edit] | None:
+        require(self.vocab is not None or not self.texts, "texts need a vocabulary: write scorer | sequence_bias(…)")
+        added = self._added(*state)
+        return [Edit("add", np.array(tokens, np.int32), np.full(len(tokens), amount, np.float32)) for tokens, amount in added]
+
+    def _added(self, written: bytes, run: tuple[int, ...]) -> list[tuple[list[int], float]]:
+        """The tokens that would complete a phrase, each once, with what is added to their logits: a list for each phrase."""
+        added: list[tuple[list[int], float]] = []
         for tokens, amount in self.runs.items():
             if len(tokens) <= len(run) + 1 and run[len(run) + 1 - len(tokens) :] == tokens[:-1]:
-                row[tokens[-1]] += amount
+                added.append(([tokens[-1]], amount))
         for text, amount in self.texts.items():
             begun = [n for n in range(min(len(text) - 1, len(written)) + 1) if written.endswith(text[:n])]
-            found = {token for n in begun for token in self._completing(text, n)}
-            if found:
-                row[torch.tensor(sorted(found), device=row.device)] += amount
-        return row
+            if found := {token for n in begun for token in self._completing(text, n)}:
+                added.append((sorted(found), amount))
+        return added
 
     def _complete(self, text: bytes, begun: int) -> tuple[int, ...]:
         """The tokens that complete a text of which `begun` bytes are written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from espalier.prefix import Prefix
 from espalier.prefix_state import PrefixState
-from espalier.shaper import Shaper
+from espalier.shaper import Edit, Shaper
 
 S = TypeVar("S")
 _BLOCK = 64  # tokens after which counts are summed up
@@ -66,10 +66,24 @@ class History(Shaper, Generic[S]):
             state = self.step(state, token)
         return state
 
+    def changes(self, state: S) -> Sequence[Edit] | None:
+        """What `shape` does in this state, where that is to change a few logits; None if it must see the row."""
+        return None
+
+    def edits(self, x: Prefix) -> Sequence[Edit] | None:
+        return self.changes(self.state(x)) if _by_changes(type(self)) else None
+
     def __call__(self, weights: Tensor, prefixes: Sequence[Prefix]) -> Tensor:
         if len(prefixes) == 1:
             return self.shape(weights[0], self.state(prefixes[0]))[None]
         return torch.stack([self.shape(row, self.state(x)) for row, x in zip(weights, prefixes, strict=True)])
+
+
+@cache
+def _by_changes(kind: type) -> bool:
+    """Whether a class says what it changes, and no class below that one shapes rows another way."""
+    first = next(each for each in kind.__mro__ if {"changes", "shape", "__call__"} & vars(each).keys())
+    return first is not History and "changes" in vars(first)
 
 
 @dataclass(frozen=True, slots=True)

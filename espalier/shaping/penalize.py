@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from espalier.errors import expect, require
 from espalier.prefix import Prefix
-from espalier.shaper import Shaper, Stage
+from espalier.shaper import Edit, Shaper, Stage
 from espalier.shaping.ending import ends
 from espalier.shaping.history import Counts, History
 from espalier.text.vocab import Vocab
@@ -46,6 +48,9 @@ class repetition(History[Counts]):
     def shape(self, row: Tensor, state: Counts) -> Tensor:
         return state.replace_seen(row, divided(row, self.factor))
 
+    def changes(self, state: Counts) -> Sequence[Edit] | None:
+        return [Edit("divide", state.seen, np.float32([self.factor]))]
+
 
 class presence(History[Counts]):
     """Subtracts an amount from the logit of every token that was written (prompts do not count).
@@ -68,6 +73,9 @@ class presence(History[Counts]):
     def shape(self, row: Tensor, state: Counts) -> Tensor:
         return state.replace_seen(row, row - self.amount)
 
+    def changes(self, state: Counts) -> Sequence[Edit] | None:
+        return [Edit("add", seen := state.seen, np.full(len(seen), -self.amount, np.float32))]
+
 
 class frequency(presence):
     """Subtracts an amount from the logit of every token for each time that it was written (prompts do not count).
@@ -81,6 +89,10 @@ class frequency(presence):
 
     def shape(self, row: Tensor, state: Counts) -> Tensor:
         return state.subtract(row, self.amount)
+
+    def changes(self, state: Counts) -> Sequence[Edit] | None:
+        tokens, times = state.each
+        return [Edit("add", tokens, times * np.float32(-self.amount))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,14 @@ class penalty(History[Window]):
         if self.end and missing > 0:
             row[torch.tensor(sorted(self.end), device=row.device)] -= self.weight * missing
         return row
+
+    def changes(self, state: Window) -> Sequence[Edit] | None:
+        found = [Edit("divide", np.array(sorted(set(state.tokens)), np.int32), np.float32([self.factor]))]
+        missing = 1 - state.written / self.length
+        if self.end and missing > 0:
+            by = np.full(len(self.end), -self.weight * missing, np.float32)
+            found.append(Edit("add", np.array(sorted(self.end), np.int32), by))
+        return found
 
 
 def divided(logits: Tensor, factor: float) -> Tensor:

@@ -13,7 +13,7 @@ def test_a_line_for_everything_that_is_asked(monkeypatch, capsys):
     before = native.chosen()
     results = bench.rows_bench(batch=3, tokens=2, rounds=1)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == len(results) == 2 * 9 * len(native.kernels()[:2])
+    assert len(lines) == len(results) == 2 * 10 * len(native.kernels()[:2])
     assert {(line["kernels"], line["rows"]) for line in lines} == {
         (name, kind) for name in native.kernels()[:2] for kind in ("peaked", "flat")
     }
