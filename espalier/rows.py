@@ -16,7 +16,7 @@ from espalier.shaper import Shaper, shaped
 if TYPE_CHECKING:
     from espalier.rng import Rng
 
-_CHECKS, Edits = batched_rows.CHECKS, batched_rows.Edits
+_CHECKS = batched_rows.CHECKS
 
 
 class Limit(Protocol):
@@ -45,7 +45,7 @@ class Rows(Sequence["Row"]):
         extras: Mapping[str, Tensor] | None = None,
         limits: Sequence[Limit | None] | None = None,
         after: tuple[Shaper, ...] = (),
-        edits: Sequence[Edits] | None = None,
+        edits: Sequence[batched_rows.Edits] | None = None,
     ) -> None:
         self._logits, self._edits, self.prefixes, self.extras = logits, edits, prefixes, dict(extras or {})
         self.limits, self.after = limits, after
@@ -138,7 +138,7 @@ class Row:
     __slots__ = ("_dense", "_edits", "_logits", "_logz", "after", "limit", "prefix")
 
     def __init__(
-        self, logits: Tensor, prefix: Prefix, limit: Limit | None, after: tuple[Shaper, ...], edits: Edits = ()
+        self, logits: Tensor, prefix: Prefix, limit: Limit | None, after: tuple[Shaper, ...], edits: batched_rows.Edits = ()
     ) -> None:
         self._logits, self._edits, self.prefix, self.limit, self.after = logits, edits, prefix, limit, after
         self._dense: Tensor | None = None

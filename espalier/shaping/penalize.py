@@ -49,7 +49,7 @@ class repetition(History[Counts]):
         return state.replace_seen(row, divided(row, self.factor))
 
     def changes(self, state: Counts) -> Sequence[Edit] | None:
-        return [Edit("divide", state.seen, np.float32([self.factor]))]
+        return [Edit("divide", state.seen, np.array([self.factor], np.float32))]
 
 
 class presence(History[Counts]):
@@ -149,7 +149,7 @@ class penalty(History[Window]):
         return row
 
     def changes(self, state: Window) -> Sequence[Edit] | None:
-        found = [Edit("divide", np.array(sorted(set(state.tokens)), np.int32), np.float32([self.factor]))]
+        found = [Edit("divide", np.array(sorted(set(state.tokens)), np.int32), np.array([self.factor], np.float32))]
         missing = 1 - state.written / self.length
         if self.end and missing > 0:
             by = np.full(len(self.end), -self.weight * missing, np.float32)
