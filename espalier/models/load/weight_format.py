@@ -19,9 +19,9 @@ def fitting(tensors: Mapping[str, Tensor], device: torch.device, kernels: bool =
     or 8 bits with a scale, run in int4 (in int8 if all of them need 8 bits), those that bfloat16 holds in it, even if the file
     has them in float32; all others in float32. What int8 and int4 would round runs in them only if they are asked for.
 
-    >>> fitting({"a.weight": torch.tensor([[1.0, 2.0, 9.5]])}, torch.device("cpu"))
+    >>> fitting({"a.weight": torch.tensor([[1.0, 2.0, 8.5]])}, torch.device("cpu"))
     (torch.quint4x2, 'its weights were rounded to 4 bits before, and are kept exactly')
-    >>> fitting({"a.weight": torch.tensor([[1.0, 2.0, 1e9]])}, torch.device("cpu"))
+    >>> fitting({"a.weight": torch.tensor([[1.0, 2.0, 2.0**40]])}, torch.device("cpu"))
     (torch.bfloat16, 'bfloat16 holds its weights exactly')
     >>> fitting({"a.weight": torch.tensor([[0.1, 0.3, 0.7]])}, torch.device("cpu"))
     (torch.float32, 'bfloat16 would round a.weight')
