@@ -167,8 +167,8 @@ def test_a_guide_that_explodes_fails_alone():
             engine.submit(es.raw("a"), choices=[str(i) * 20 for i in range(30_000)])
         slow = engine.submit(es.raw("a"), regex="(.*a.{30}){3}", max_tokens=40, temperature=1.0, seed=0)
         with pytest.raises(LimitExceeded):
-            slow.result(timeout=30)
-        assert len(good.result(timeout=30).tokens) == 5
+            slow.result(timeout=120)
+        assert len(good.result(timeout=120).tokens) == 5
 
 
 def test_a_pass_that_fails_fails_its_own_request_only(monkeypatch):
