@@ -40,38 +40,47 @@ INLINE int find(const float* w, int n, double u, const Remains& kept, const Mass
   return last;
 }
 
+// What a row's law is made of: the row edited, masked, weighed and truncated; not `sound` if nothing can be drawn.
+struct Law {
+  Room room;
+  Asked asked;
+  Masses masses;
+  Remains kept;
+  bool sound;
+  INLINE Law(const Wanted& wanted, int n, float* memory)
+      : room(memory, n),
+        asked{edited(wanted.row, n, wanted.edits, wanted.edited, room.changed),
+              without(wanted.mask, n, wanted.refused, wanted.refusals, room.bits), 1, 0},
+        masses(n) {
+    asked.heated(wanted);
+    sound = weigh(asked, n, room.w, masses);
+    if (sound) kept = truncate(room.w, n, wanted.steps, wanted.count, room.between, masses);
+  }
+};
+
 // A token of the row's law by one flip u in [0, 1); -1 if nothing can be drawn. The mask is a bitmap of whole words of
 // 32 bits, or null; `room`: 5 n + 1024 floats.
 int draw(const Wanted& wanted, int n, double u, float* memory) {
-  Room room(memory, n);
-  Asked asked{edited(wanted.row, n, wanted.edits, wanted.edited, room.changed),
-              without(wanted.mask, n, wanted.refused, wanted.refusals, room.bits), 1, 0};
-  asked.heated(wanted);
-  Masses masses(n);
-  if (!weigh(asked, n, room.w, masses)) return -1;
-  const Remains kept = truncate(room.w, n, wanted.steps, wanted.count, room.between, masses);
-  return find(room.w, n, u, kept, masses);
+  const Law law(wanted, n, memory);
+  if (!law.sound) return -1;
+  return find(law.room.w, n, u, law.kept, law.masses);
 }
 
 // The k most probable tokens of the row's law with their log-probabilities, the best first, of equals the first; how
 // many there are, or -1 if the row is broken or allows none. 0 < k ≤ n.
 int likeliest(const Wanted& wanted, int n, int k, float* values, std::int32_t* places, float* memory) {
-  Room room(memory, n);
-  Asked asked{edited(wanted.row, n, wanted.edits, wanted.edited, room.changed),
-              without(wanted.mask, n, wanted.refused, wanted.refusals, room.bits), 1, 0};
-  asked.heated(wanted);
-  Masses masses(n);
-  if (!weigh(asked, n, room.w, masses)) return -1;
-  const Remains kept = truncate(room.w, n, wanted.steps, wanted.count, room.between, masses);
-  if (!(masses.total > 0)) return -1;
-  const int held = asked.mask ? top_of<true>(asked.row, n, asked.mask, k, values, places)
-                              : top_of<false>(asked.row, n, asked.mask, k, values, places);
-  const double scale = 1.0 / static_cast<double>(asked.temperature), total = __builtin_log(masses.total);
+  const Law law(wanted, n, memory);
+  if (!law.sound) return -1;
+  if (!(law.masses.total > 0)) return -1;
+  const int held = law.asked.mask ? top_of<true>(law.asked.row, n, law.asked.mask, k, values, places)
+                                  : top_of<false>(law.asked.row, n, law.asked.mask, k, values, places);
+  const double scale = 1.0 / static_cast<double>(law.asked.temperature), total = __builtin_log(law.masses.total);
   int left = 0;
   for (int i = 0; i < held; ++i) {
-    if (kept.least > 0 ? !kept.has(room.w, places[i]) : wanted.truncates() && room.w[places[i]] == 0) continue;
+    if (law.kept.least > 0 ? !law.kept.has(law.room.w, places[i]) : wanted.truncates() && law.room.w[places[i]] == 0)
+      continue;
     places[left] = places[i];
-    values[left++] = static_cast<float>((static_cast<double>(values[i]) - asked.most) * scale - total);
+    values[left++] = static_cast<float>((static_cast<double>(values[i]) - law.asked.most) * scale - total);
   }
   return left;
 }
