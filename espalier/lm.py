@@ -280,7 +280,10 @@ class LanguageModel:
                 self._remember(writing, results[number])
             return results
         except KeyboardInterrupt:
-            return {number: writing.interrupted() for number, writing in writings.items()}
+            return {
+                number: engine.result(number) if engine.over(number) else writing.interrupted()
+                for number, writing in writings.items()
+            }
         finally:
             for number in writings:
                 engine.cancel(number)

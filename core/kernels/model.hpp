@@ -156,6 +156,11 @@ struct Wanted {
       if (steps[i].what != Reshape::temperature) return true;
     return false;
   }
+  bool asks(Reshape::What what) const {
+    for (int i = 0; i < count; ++i)
+      if (steps[i].what == what) return true;
+    return false;
+  }
 };
 
 // Floats of memory that `draw` and `likeliest` need for a row of n.

@@ -67,7 +67,7 @@ int draw(const Wanted& wanted, int n, double u, float* memory) {
 }
 
 // The k most probable tokens of the row's law with their log-probabilities, the best first, of equals the first; how
-// many there are, or -1 if the row is broken or allows none. 0 < k ≤ n.
+// many there are, or -1 if the row is broken, allows none or has to be read in greater detail. 0 < k ≤ n.
 int likeliest(const Wanted& wanted, int n, int k, float* values, std::int32_t* places, float* memory) {
   const Law law(wanted, n, memory);
   if (!law.sound) return -1;
@@ -77,10 +77,11 @@ int likeliest(const Wanted& wanted, int n, int k, float* values, std::int32_t* p
   const double scale = 1.0 / static_cast<double>(law.asked.temperature), total = __builtin_log(law.masses.total);
   int left = 0;
   for (int i = 0; i < held; ++i) {
-    if (law.kept.least > 0 ? !law.kept.has(law.room.w, places[i]) : wanted.truncates() && law.room.w[places[i]] == 0)
-      continue;
+    const double far = (static_cast<double>(values[i]) - law.asked.most) * scale, weight = law.room.w[places[i]];
+    if (far < -80 && wanted.asks(Reshape::top_k)) return -1;  // it may count among the k, though no float holds its weight
+    if (law.kept.least > 0 ? !law.kept.has(law.room.w, places[i]) : wanted.truncates() && weight == 0) continue;
     places[left] = places[i];
-    values[left++] = static_cast<float>((static_cast<double>(values[i]) - law.asked.most) * scale - total);
+    values[left++] = static_cast<float>(far - total);
   }
   return left;
 }

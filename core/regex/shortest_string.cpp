@@ -32,10 +32,6 @@ const std::array<std::uint8_t, 256>& bytes_in_order() {
   return order;
 }
 
-}  // namespace
-
-namespace {
-
 struct Endings {  // of a generation, as the expressions are
   std::unordered_map<Re, std::vector<Ending>> known;
 };
@@ -118,6 +114,33 @@ std::uint32_t away(const Store& store, Re r, int depth = 0) {
   }
 }
 
+// A derivative that was reached, by a byte from another one.
+struct Step {
+  Re re;
+  std::int32_t from;
+  std::uint8_t byte;
+  std::uint32_t length;
+};
+
+// One whose row has not been looked at.
+struct Open {
+  std::uint32_t total, length;
+  std::int32_t at;
+  // of equally long strings those that are nearly written come first
+  bool operator<(const Open& o) const {
+    return total != o.total ? total > o.total : length != o.length ? length < o.length : at > o.at;
+  }
+};
+
+// The bytes on the way to a step.
+std::string written(const std::vector<Step>& steps, std::int32_t at) {
+  std::string bytes;
+  for (; steps[static_cast<std::size_t>(at)].from >= 0; at = steps[static_cast<std::size_t>(at)].from)
+    bytes += static_cast<char>(steps[static_cast<std::size_t>(at)].byte);
+  std::reverse(bytes.begin(), bytes.end());
+  return bytes;
+}
+
 }  // namespace
 
 const std::vector<Ending>& endings(Re lexeme) {
@@ -125,20 +148,6 @@ const std::vector<Ending>& endings(Re lexeme) {
   if (const auto at = known.find(lexeme); at != known.end()) return at->second;
   Store& store = Store::get();
   std::vector<Ending> found;
-  struct Step {
-    Re re;
-    std::int32_t from;
-    std::uint8_t byte;
-    std::uint32_t length;
-  };
-  struct Open {
-    std::uint32_t total, length;
-    std::int32_t at;
-    bool operator<(
-        const Open& o) const {  // the later one: of equally long strings those that are nearly written come first
-      return total != o.total ? total > o.total : length != o.length ? length < o.length : at > o.at;
-    }
-  };
   const bool several = marked(lexeme);
   if (std::string text; !several && shown(store, lexeme, text))
     return known.emplace(lexeme, std::vector<Ending>{{0, std::move(text)}}).first->second;
@@ -158,11 +167,7 @@ const std::vector<Ending>& endings(Re lexeme) {
       const auto tags = store.ends(step.re);
       for (const Tag tag : std::vector<Tag>(tags.begin(), tags.end())) {
         if (std::any_of(found.begin(), found.end(), [&](const Ending& w) { return w.tag == tag; })) continue;
-        std::string bytes;
-        for (std::int32_t at = next.at; steps[at].from >= 0; at = steps[at].from)
-          bytes += static_cast<char>(steps[at].byte);
-        std::reverse(bytes.begin(), bytes.end());
-        found.push_back({tag, std::move(bytes)});
+        found.push_back({tag, written(steps, next.at)});
         last = tried;
       }
       if (!several) break;

@@ -63,7 +63,8 @@ class SpecialNames:
         if isinstance(value, Mapping):
             return {self.marked(name, mark): self.marked(inner, mark) for name, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.marked(inner, mark) for inner in value]
+            inside = [self.marked(inner, mark) for inner in value]
+            return inside if isinstance(value, list) else tuple(inside)  # the name of a member may be one
         if self.inside(value):
             what = f"a {type(value).__name__} writes the name of a special token"
             raise InvalidInput(f"{what} ({value!s:.80}); give its text, as a str")
@@ -131,11 +132,11 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         return {name if isinstance(name, tuple) else _plain(name, depth + 1): _plain(value[name], depth + 1) for name in value}
     if hasattr(value, "model_dump") and not isinstance(value, type):
-        return _plain(value.model_dump(exclude_none=True), depth + 1)
+        return _plain(value.model_dump(exclude_none=True, by_alias=True), depth + 1)
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | type):
         found = [_plain(inner, depth + 1) for inner in islice(value, MOST + 1)]
         if len(found) > MOST:
-            raise InvalidInput(f"the messages hold a list of more than {MOST:,} entries")
+            raise InvalidInput(f"the messages hold a list of more than {MOST:,} entries; give fewer")
         return found
     return value
 
@@ -154,4 +155,13 @@ def _texts(value: Any, depth: int = 0) -> Iterable[str]:
         for inner in value:
             yield from _texts(inner, depth + 1)
     elif value is not None and not isinstance(value, bool | int | float):
-        yield str(value)  # what a template would write of it
+        yield _written(value)
+
+
+def _written(value: Any) -> str:
+    """What a template would write of an object."""
+    try:
+        return str(value)
+    except Exception as error:  # of a stranger's class
+        kind = type(value).__name__
+        raise InvalidInput(f"a {kind} in the messages has no text: {type(error).__name__}; give its text, as a str") from error

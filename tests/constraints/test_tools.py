@@ -15,11 +15,13 @@ from toys import speaks
 
 import espalier as es
 from espalier.constraints import TokenGuide, ToolCall, read_calls, tool_calls
+from espalier.constraints.schema.schema import Schema
 from espalier.constraints.schema.tool_forms import told
 from espalier.constraints.tool_call_formats import FORMATS
 from espalier.errors import InvalidInput
 from espalier.text.vocab import Vocab
 
+CITY = {"type": "string"}
 ADD = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
 
@@ -125,6 +127,39 @@ def test_a_schema_of_arguments_beside_a_name() -> None:
     assert tool_calls({"any": True}).matches(call("any", {"x": 1}))
     assert not tool_calls({"any": True}).matches(call("any", 5))
     assert not tool_calls({"any": "{}"}).matches(call("any", 5))
+
+
+def test_a_tool_keeps_its_name_in_a_mapping() -> None:
+    assert tool_calls({"rain": Chained()}).matches(call("rain", {"city": "Rom"}))
+
+
+class Unnamed(Chained):
+    args_schema = None
+
+
+class Broken:
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("tools", "said"),
+    [
+        ([Unnamed()], "'weather' has no args_schema"),
+        ([Broken()], "Broken cannot be read: RuntimeError"),
+        ({"f": '{"type": '}, "tool 'f'"),
+        ({"f": "[1]"}, "tool 'f'"),
+    ],
+)
+def test_tools_that_cannot_be_read_are_named(tools: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        tool_calls(tools)
+
+
+def test_arguments_find_what_their_registry_names() -> None:
+    schema = Schema({"properties": {"city": {"$ref": "https://example.org/city"}}}, registry={"https://example.org/city": CITY})
+    assert tool_calls({"f": schema}).matches(call("f", {"city": "Rom"}))
+    assert not tool_calls({"f": schema}).matches(call("f", {"city": 3}))
 
 
 def test_tools_say_what_they_are() -> None:

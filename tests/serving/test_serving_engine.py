@@ -217,7 +217,7 @@ def test_higher_priority_goes_first_and_a_full_queue_refuses():
     assert list(dict.fromkeys(order)) == ["high", "low", "low2"]
 
 
-def test_whoever_waits_in_one_loop_is_told_once_a_turn():
+def test_whoever_waits_in_one_loop_is_told_together():
     told: list[int] = []
 
     class Counted(Now):
@@ -236,6 +236,10 @@ def test_whoever_waits_in_one_loop_is_told_once_a_turn():
 
             handle.listen(Waiter(loop, take))
         wanted = [handle.result(timeout=60).text for handle in handles]
+        for _ in range(3000):  # a result may be there before its last event is told
+            if list(texts.values()) == wanted:
+                break
+            time.sleep(0.01)
     assert list(texts.values()) == wanted
     assert max(told) > 1
 

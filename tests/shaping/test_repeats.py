@@ -149,6 +149,9 @@ SHAPERS = {
     "momentum": lambda: s.momentum(),
     "penalty": lambda: s.penalty(),
     "sequence_bias": lambda: s.sequence_bias({(1, 2): 1.0}),
+    "repetition": lambda: s.repetition(1.2),
+    "presence": lambda: s.presence(0.5),
+    "frequency": lambda: s.frequency(0.5),
 }
 
 
@@ -182,6 +185,15 @@ def test_a_row_late_in_a_text_costs_what_one_early_costs(name):
             shaper.state(x)
     early, late = (sorted(counts)[len(counts) // 2] for counts in spent.values())
     assert late < 1.5 * early + 20, f"{late} lines at 8,192 tokens, {early} at 512"
+
+
+@pytest.mark.parametrize("shaper", [s.repetition(1.3), s.presence(0.5), s.frequency(0.5), s.penalty()], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_rows_of_other_formats_are_shaped_too(shaper, dtype):
+    row, x = torch.randn(1, 9).to(dtype), prefix([3, 4, 3, 5], 1)
+    shaped = shaper(row, [x])
+    assert shaped.dtype == dtype
+    assert torch.allclose(shaped.float(), shaper(row.float(), [x]), rtol=1e-2)
 
 
 LINES = Vocab([b"a", b"b", b";", b"=", None], end=[4])

@@ -18,6 +18,7 @@ from tokenizers import decoders, models, normalizers
 
 import espalier as es
 from espalier.errors import InvalidInput
+from espalier.text.special_names import SpecialNames
 from espalier.text.tokenizer import Tokenizer
 
 SETTINGS = {"eos_token": "<|im_end|>", "chat_template": CHATML}
@@ -189,3 +190,18 @@ def test_a_second_bos_is_told() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tokenizer.encode("<s>a", special=True)
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_objects_without_a_text_are_told() -> None:
+    with pytest.raises(InvalidInput, match="Mute in the messages has no text"):
+        CHAT.chat([{"role": "user", "content": "<|im_end|>", "other": Mute()}])
+
+
+def test_names_of_members_may_be_tuples() -> None:
+    names = SpecialNames(CHAT._backend)
+    assert names.marked({("a", "<|im_end|>"): ["<|im_end|>"]}, "#") == {("a", "<#|im_end|>"): ["<#|im_end|>"]}

@@ -2,7 +2,7 @@
 
 `python -m espalier.bench.structured.growth [TOKENIZER] [--branches 25,100,400,1600] [--items 100,1000,4000] [--rounds 3]`
 prints a JSON line for each kind and size. Branches: CPU ms of compiling, all masks and all steps of one document over single
-bytes; `growth`: to the size before. Items: µs of a mask and of a step, medians over the last quarter. TOKENIZER is a folder
+bytes; `growth`: to the size before. Items: µs of a mask and of a step, medians over the last quarter, and seconds in all. TOKENIZER is a folder
 with tokenizer.json; without it items are written in single bytes, too.
 """
 
@@ -78,8 +78,8 @@ def branch_ms(make: Callable[[int], dict[str, Any]], ranged: bool, n: int, round
     return min(times)
 
 
-def item_us(kind: str, n: int, vocab: Vocab, encode: Callable[[str], Sequence[int]]) -> tuple[float, float]:
-    """The median mask and the median step of the last quarter of a list of n different items."""
+def item_us(kind: str, n: int, vocab: Vocab, encode: Callable[[str], Sequence[int]]) -> dict[str, float]:
+    """Of a list of n different items: the median mask and step of the last quarter, both together, and all in seconds."""
     dice = random.Random(5)
     items: dict[str, None] = {}
     while len(items) < n:
@@ -95,7 +95,10 @@ def item_us(kind: str, n: int, vocab: Vocab, encode: Callable[[str], Sequence[in
         fills.append(filled - begun)
         steps.append(time.perf_counter() - filled)
     last = len(fills) * 3 // 4
-    return float(np.median(fills[last:])) * 1e6, float(np.median(steps[last:])) * 1e6
+    mask, step = (float(np.median(times[last:])) * 1e6 for times in (fills, steps))
+    both = float(np.median(np.add(fills[last:], steps[last:]))) * 1e6
+    found = {"mask_us": mask, "step_us": step, "both_us": both}
+    return {**{name: round(us, 1) for name, us in found.items()}, "all_s": round(sum(fills) + sum(steps), 2)}
 
 
 def main() -> None:
@@ -119,8 +122,8 @@ def main() -> None:
     own = Tokenizer.from_folder(args.tokenizer) if args.tokenizer else None
     for kind in ITEMS:
         for n in map(int, filter(None, args.items.split(","))):
-            mask, step = item_us(kind, n, own.vocab if own else BYTES, own.encode if own else lambda text: list(text.encode()))
-            print(json.dumps({"items": kind, "n": n, "mask_us": round(mask, 1), "step_us": round(step, 1)}), flush=True)
+            times = item_us(kind, n, own.vocab if own else BYTES, own.encode if own else lambda text: list(text.encode()))
+            print(json.dumps({"items": kind, "n": n, **times}), flush=True)
 
 
 if __name__ == "__main__":

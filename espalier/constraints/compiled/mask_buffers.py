@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from math import prod
 from sys import byteorder
 from typing import Any
 
@@ -83,9 +84,10 @@ def place(buffer: Any) -> tuple[int, int]:
         fits = str(buffer.dtype) == "torch.int32" and buffer.is_contiguous() and buffer.device.type == "cpu"
         place = (buffer.data_ptr(), buffer.numel()) if fits else None
     else:
-        made = getattr(buffer, "__array_interface__", {"typestr": ""})  # one look: this runs for every mask
-        fits = made["typestr"] == _WORD and made["strides"] is None and not made["data"][1]
-        place = (made["data"][0], buffer.size) if fits else None
+        made = getattr(buffer, "__array_interface__", {})  # one look: this runs for every mask
+        address, locked = made.get("data") or (0, True)
+        fits = made.get("typestr") == _WORD and made.get("strides") is None and not locked
+        place = (address, prod(made["shape"])) if fits else None
     if place is None:
         raise InvalidInput(
             "a mask buffer must be a contiguous, writable int32 array on the CPU: numpy.zeros(words, dtype=numpy.int32)"

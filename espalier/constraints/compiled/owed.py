@@ -25,6 +25,7 @@ _MET = 256  # states that one look at all tokens of a large vocabulary may meet
 _LOOKS = 48  # of them are looked at for what they owe, if that is not known
 _REMEMBERED = 50_000  # states of which it is known
 _FAR = 64  # tokens more than are owed
+_ALIKE = 256  # bytes of rests of texts that are remembered: longer ones cost the square of their length
 _KEPT = 64  # states whose successors are remembered
 
 
@@ -160,13 +161,15 @@ class Owed:
         if len(rests) > _REMEMBERED:
             rests.clear()
         for at in range(n - 1, -1, -1):
-            known = rests.get(text[at:])  # many texts end alike
+            known = rests.get(text[at:]) if n - at <= _ALIKE else None  # many texts end alike
             if known is None:
                 best, first = _NEVER, 0
                 for size in self._sizes.get(text[at], ()):
                     if at + size <= n and fewest[at + size] + 1 < best and text[at : at + size] in ids:
                         best, first = fewest[at + size] + 1, size
-                known = rests[text[at:]] = best, first
+                known = best, first
+                if n - at <= _ALIKE:
+                    rests[text[at:]] = known
             fewest[at], step[at] = known
         return fewest, step
 

@@ -85,7 +85,7 @@ def _read(tools: Any, limits: Limits | None = None) -> dict[str, tuple[Schema, s
         require(isinstance(name, str) and name != "", f"a tool is named {name!r}; a name is a text that is not empty")
         require(name not in found, f"tool {name!r} is there twice; a call could not say which one it means")
         try:
-            schema = _arguments(parameters)
+            schema = _arguments(parameters, limits)
             json_schema(schema, limits=limits)
         except InvalidInput as error:
             raise InvalidInput(f"tool {name!r}: {error}") from error
@@ -104,17 +104,19 @@ def _forms(tools: Any) -> list[_Form]:
 
 def _member(name: Any, value: Any) -> _Form:
     """A tool under its name in a mapping."""
-    if _is_tool(value) or _is_dumped(value):
+    if _is_tool(value) or _is_dumped(value) or _is_langchain(value):
         return _form(value)._replace(name=name)
     return _Form(name, _arguments_of(value) if callable(value) else value, _documentation(value) if callable(value) else "")
 
 
 def _form(tool: Any) -> _Form:
     """One tool that has its name with it: an object of some vendor, a function, a class, an object that can be called."""
-    if isinstance(getattr(tool, "name", None), str) and hasattr(tool, "args_schema"):  # LangChain's
+    if _is_langchain(tool):
+        said = f"tool {tool.name!r} has no args_schema; give the class or the schema of its arguments"
+        require(tool.args_schema is not None, said)
         return _Form(tool.name, tool.args_schema, str(getattr(tool, "description", "")))
     if _is_dumped(tool):  # MCP's and OpenAI's packages have classes for tools
-        tool = tool.model_dump(exclude_none=True, by_alias=True)
+        tool = _dumped(tool)
     if isinstance(tool, Mapping):
         inner = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
         known = _is_tool(tool) and isinstance(inner.get("name"), str)
@@ -143,6 +145,20 @@ def _is_dumped(value: Any) -> bool:
     return hasattr(value, "model_dump") and not isinstance(value, type) and not callable(value)
 
 
+def _is_langchain(value: Any) -> bool:
+    """Whether it is a tool of LangChain's kind, which knows its name and the class of its arguments."""
+    return isinstance(getattr(value, "name", None), str) and hasattr(value, "args_schema")
+
+
+def _dumped(tool: Any) -> Any:
+    """What a Pydantic object holds."""
+    try:
+        return tool.model_dump(exclude_none=True, by_alias=True)
+    except Exception as error:  # of a stranger's class
+        what = f"the tool {type(tool).__name__} cannot be read: {type(error).__name__}: {error!s:.200}; give a dict"
+        raise InvalidInput(what) from error
+
+
 def _arguments_of(tool: Any) -> Any:
     """What has the signature of the arguments: of an object that can be called, its `__call__`."""
     if isinstance(tool, functools.partial):
@@ -158,11 +174,13 @@ def _documentation(tool: Any) -> str:
     return " ".join(str(said).split()) if said else ""
 
 
-def _arguments(parameters: Any) -> Schema:
+def _arguments(parameters: Any, limits: Limits | None) -> Schema:
     """The schema of arguments, which are an object whatever describes them."""
     if parameters is None or (isinstance(parameters, Mapping) and not parameters):
         return Schema(_NONE)
     schema = Schema(parameters)
+    if isinstance(schema.given, str | bytes):
+        json_schema(schema, limits=limits)  # says what is wrong with a text
     plain = schema.plain
     require(plain is not False, "its arguments are False, which no call can satisfy; write {} for a tool that takes none")
     said = None if plain is True else plain.get("type")
@@ -172,4 +190,4 @@ def _arguments(parameters: Any) -> Schema:
     )
     if schema.type is not None:
         return schema
-    return Schema({"type": "object"} if plain is True else {**plain, "type": "object"})
+    return Schema({"type": "object"} if plain is True else {**plain, "type": "object"}, registry=schema.registry)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from espalier.capabilities import Extra
@@ -17,7 +15,6 @@ from espalier.decoders.decoder import Weighted, check_parts
 from espalier.decoders.faithful.ends import end_tokens
 from espalier.decoders.speculation import check_extras
 from espalier.errors import DeadEnd, Unsatisfiable, expect, require
-from espalier.models.executors import native
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
@@ -145,8 +142,6 @@ class Beam:
             covered = seen if covered is None else covered + seen
         if self.propose == "top" and not self.uid[1] and (by_checks := row.leading(k)) is not None:
             return [self._scored(h, token, logp, 0.0, covered) for token, logp in by_checks]
-        if self.propose == "top" and not self.uid[1] and (free := _free(row, k)) is not None:
-            return [self._scored(h, token, logp, 0.0, covered) for token, logp in free]
         try:
             candidates = row.top(k) if self.propose == "top" else drawn(row, k, rng)
             shift, least = row.log_normaliser, -float(row.dense().max()) if self.uid[1] else 0.0
@@ -192,19 +187,6 @@ def beam(scorer: Scorer, x: Prefix, stop: Stop, width: int, alpha: float = 1.0) 
     True
     """
     return Beam(width, norm=alpha).search(scorer, x, stop, Rng(0))
-
-
-def _free(row: Row, k: int) -> list[tuple[int, float]] | None:
-    """The k most probable tokens of a row that nothing restricts, in a third of the time of its softmax and topk; None for
-    other rows, and for those that are no law (who asks further is told)."""
-    if row.limit is not None or row.after or row.logits.dtype != torch.float32:
-        return None
-    total = native.log_sum_exp(row.logits)
-    values, tokens = native.top(row.logits[None], k)
-    if not math.isfinite(total):
-        return None
-    pairs = zip(tokens[0].tolist(), values[0].tolist(), strict=True)
-    return [(token, value - total) for token, value in pairs if value > -math.inf]
 
 
 def drawn(row: Row, k: int, rng: Rng) -> list[tuple[int, float]]:

@@ -35,8 +35,7 @@ class Rejecting:
     samples: ClassVar[bool] = True  # of the scorer's own law, so no temperature unless one is asked for
 
     def __post_init__(self) -> None:
-        at_least(self, n=1, beside=1)
-        require(self.tries is None or self.tries >= 1, f"tries={self.tries}: at least 1 attempt is needed; None is no limit")
+        at_least(self, n=1, beside=1, **{} if self.tries is None else {"tries": 1})
         require(self.target in ("finished", "prefix"), f"target={self.target!r}; use 'finished' or 'prefix'")
         Budget.of(self.budget)
 

@@ -6,14 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from espalier.decoders.decoder import Weighted, check_parts, under_constraint, without_constraint
+from espalier.decoders.decoder import Weighted, at_least, check_parts, under_constraint, without_constraint
 from espalier.decoders.soft.models import embedding_model
-from espalier.errors import DeadEnd, Unsatisfiable, expect, require
+from espalier.errors import DeadEnd, Unsatisfiable, require
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Row, Rows
@@ -93,9 +94,7 @@ class Superposed:
     many: ClassVar[bool] = True  # one run finds several texts
 
     def __post_init__(self) -> None:
-        for name in ("drafts", "candidates"):
-            expect(getattr(self, name), int, name, "a whole number")
-            require(getattr(self, name) >= 1, f"{name}={getattr(self, name)}: at least 1 is needed")
+        at_least(self, drafts=1, candidates=1)
         require(0 <= self.alpha <= 1, f"alpha={self.alpha}: a share of the n-grams, between 0 and 1")
         require(
             self.ngrams is not None or self.alpha == 0,
@@ -173,9 +172,9 @@ class Superposed:
 
 def _allowed(row: Row, likeliest: Sequence[int], count: int) -> list[int]:
     """The `count` likeliest tokens that the row allows: checked one by one, and by the mask once a few were refused."""
-    checked = [token for token in likeliest if row.allowed(token)]
-    if len(checked) >= count or row.limit is None:
-        return checked[:count]
+    checked = list(islice((token for token in likeliest if row.allowed(token)), count))
+    if len(checked) == count or row.limit is None:
+        return checked
     if (by_checks := row.leading(count)) is not None:
         return [token for token, _ in by_checks]
     try:

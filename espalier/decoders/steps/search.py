@@ -68,7 +68,7 @@ class Search(ABC):
         except Exhausted:
             return space.found("budget")
         except KeyboardInterrupt:  # in a score, or thrown in by whoever was interrupted while this waited for rows
-            return space.found("interrupted")
+            return _best_so_far(space)
         return space.found("budget" if space.short else "done")
 
     def run(self, scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Found:
@@ -77,5 +77,13 @@ class Search(ABC):
         try:
             [found] = run(self._searched(space))
         except KeyboardInterrupt:
-            return space.found("interrupted")
+            return _best_so_far(space)
         return found
+
+
+def _best_so_far(space: Space) -> Found:
+    """What an interrupted search has found; the interrupt itself goes on if that is nothing."""
+    found = space.found("interrupted")
+    if not found.all:
+        raise KeyboardInterrupt
+    return found

@@ -137,6 +137,8 @@ class Answer:
         rest = one.text if branch and not parts.content and self._many(at) else ""
         deltas = parts.feed(self.spelled[index].feed(rest, one.tokens if rest else (), final=True), final=True)
         chunks = [self._chunk([{"index": index, "delta": d, "logprobs": None, "finish_reason": None}]) for d in deltas]
+        if rest and chunks and self.asked.body.return_token_ids:
+            chunks[0]["choices"][0]["token_ids"] = list(one.tokens)
         reason = self.reason(one, parts)
         return [*chunks, self._chunk([{"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}])]
 
@@ -228,11 +230,10 @@ class TextAnswer(Answer):
     def last(self, at: int, branch: int, one: Completion) -> list[dict[str, Any]]:
         index = at * self.asked.n + branch
         whole = self.choice(at, index, one)
-        if self._late:
-            chunk = self._text(index, whole["text"], whole["finish_reason"], whole["logprobs"])
-        else:
-            rest = one.text if branch and not self.parts[index].content and self._many(at) else ""
-            chunk = self._text(index, rest, self.reason(one))
-        told = ("prompt_logprobs", "prompt_token_ids", *(["token_ids"] if self._late else []))
+        text, logprobs = whole["text"], whole["logprobs"]
+        if not self._late:
+            text, logprobs = one.text if branch and not self.parts[index].content and self._many(at) else "", None
+        chunk = self._text(index, text, whole["finish_reason"], logprobs)
+        told = ("prompt_logprobs", "prompt_token_ids", *(["token_ids"] if self._late or text else []))
         chunk["choices"][0] |= {name: whole[name] for name in told if name in whole}
         return [chunk]

@@ -62,12 +62,12 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         pinging = asyncio.ensure_future(self._ping(send))
         try:
-            await unless_gone(receive, self._write(send))
+            await unless_gone(receive, self._write(send, pinging))
         finally:
             await _stop(pinging)
             await self.events.aclose()  # type: ignore[attr-defined]
 
-    async def _write(self, send: Send) -> None:
+    async def _write(self, send: Send, pinging: asyncio.Future[Any]) -> None:
         more = True
         while more:
             try:
@@ -76,6 +76,8 @@ class EventStream:
                 chunk, more = b"", False
             except Exception as error:
                 failed = self.told(error)
+                async with self._sending:  # no ping may begin the stream beside the answer that the error is
+                    await _stop(pinging)
                 if not self._begun:
                     raise failed from error
                 chunk, more = data(failed.body), False

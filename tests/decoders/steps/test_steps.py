@@ -140,6 +140,41 @@ def test_generate_gives_the_best_so_far_when_a_pass_is_interrupted():
         lm.generate(es.raw("y"), decoder=es.decoders.Beam(2), max_tokens=4)
 
 
+def test_an_interrupt_before_anything_is_found_goes_on():
+    def never(candidates):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BestOf(3, score=never, steps=TOKEN).run(MODEL, X, SHORT, es.Rng(0))
+    lm = toys.random_lm(0)
+    lm.model.forward = never_reads
+    with pytest.raises(KeyboardInterrupt):
+        lm.generate(es.raw("x"), decoder=BestOf(3, score=logp, steps=TOKEN), max_tokens=4)
+
+
+def never_reads(prefixes, want):
+    raise KeyboardInterrupt
+
+
+def test_what_has_ended_before_an_interrupt_is_kept():
+    lm, passes = toys.random_lm(0), []
+
+    def interrupted(prefixes, want, forward=lm.model.forward):
+        passes.append(len(prefixes))
+        if len(passes) == 12:
+            raise KeyboardInterrupt
+        return forward(prefixes, want)
+
+    short = BestOf(1, score=logp, steps=TOKEN)
+    alone = toys.random_lm(0).generate(es.raw("x"), decoder=short, max_tokens=2, seed=1)
+    lm.model.forward = interrupted
+    long = PGTD(rollouts=500, score=logp, steps=TOKEN)
+    asked = [es.Request(es.raw("x"), decoder=short, max_tokens=2, seed=1), es.Request(es.raw("x"), decoder=long, max_tokens=4)]
+    found = lm.complete_all(asked)
+    assert found[0].tokens == alone.tokens
+    assert len(found[1].tokens) <= 4
+
+
 def test_progress_is_told():
     told = []
     run(Rebase(4, score=logp, steps=TOKEN, progress=lambda p: told.append((p.spent.passes, p.best))))
