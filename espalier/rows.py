@@ -92,7 +92,7 @@ class Rows(Sequence["Row"]):
 
     def take(self, at: Sequence[int]) -> Rows:
         """The rows at these places, in this order; neighbours are looked at where they lie, not copied."""
-        if at and 0 <= at[0] and at[-1] < len(self) and list(at) == list(range(at[0], at[0] + len(at))):
+        if at and at[0] >= 0 and at[-1] < len(self) and list(at) == list(range(at[0], at[0] + len(at))):
             return self[at[0] : at[0] + len(at)]
         index = torch.tensor(at, device=self._logits.device)
         extras = {name: value[index] for name, value in self.extras.items()}

@@ -30,7 +30,11 @@ void Schemas::check(Schema root) {
     Schema near = todo.back().near;
     const Value* const v = todo.back().value;
     todo.pop_back();
-    if (!v->is(Kind::Object)) continue;
+    if (!v->is(Kind::Object)) {  // what stands below a keyword was looked at with it
+      if (!v->boolean() && referred.contains(v))
+        throw GrammarError(where(near, v) + ": a schema is an object, true or false");
+      continue;
+    }
     Budget::tick();
     if (embedded_.contains(v)) near = inside(near, v);
     const auto refer = [&](const Value& to, bool dynamic) {

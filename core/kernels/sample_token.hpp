@@ -78,7 +78,7 @@ int likeliest(const Wanted& wanted, int n, int k, float* values, std::int32_t* p
   int left = 0;
   for (int i = 0; i < held; ++i) {
     const double far = (static_cast<double>(values[i]) - law.asked.most) * scale, weight = law.room.w[places[i]];
-    if (far < -80 && wanted.asks(Reshape::top_k)) return -1;  // it may count among the k, though no float holds its weight
+    if (far < -80 && wanted.asks(Reshape::top_k)) return -1;  // of the k, though no float holds it?
     if (law.kept.least > 0 ? !law.kept.has(law.room.w, places[i]) : wanted.truncates() && weight == 0) continue;
     places[left] = places[i];
     values[left++] = static_cast<float>(far - total);

@@ -57,7 +57,7 @@ def texts_of(path: Path | None, limit: int, context: int) -> list[str]:
         turns = [json.loads(line)["turns"][0] for line in path.read_text("utf-8").splitlines() if line.strip()]
         long = [text for text in turns if len(text) >= 5 * context]
     except (OSError, ValueError, TypeError, LookupError) as error:
-        said = f"--prompts {path}: {type(error).__name__}: {error}; write JSON lines with \"turns\", as Spec-Bench has them"
+        said = f'--prompts {path}: {type(error).__name__}: {error}; write JSON lines with "turns", as Spec-Bench has them'
         raise InvalidInput(said) from error
     require(len(long) >= limit, f"{path} has {len(long)} texts of {5 * context} letters, and --limit is {limit}")
     return long[:limit]

@@ -24,6 +24,8 @@ from espalier.errors import InvalidInput
         ({"properties": {"a": {"$ref": "https://x.test/s"}}}, "#/properties/a", 'registry={"https://x.test/s": schema}'),
         ({"not": {"$ref": "#/%zz"}}, "#/not", "nothing stands there"),
         ({"then": {"$dynamicRef": "#n"}, "if": True}, "#/then", "nothing stands there"),
+        ("[1]", "#", "a schema is an object, true or false"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": 3}}, "#/$defs/a", "a schema is an object, true or false"),
     ],
 )
 def test_told_at_once(schema: Any, place: str, why: str) -> None:

@@ -2,8 +2,8 @@
 
 `python -m espalier.bench.structured.growth [TOKENIZER] [--branches 25,100,400,1600] [--items 100,1000,4000] [--rounds 3]`
 prints a JSON line for each kind and size. Branches: CPU ms of compiling, all masks and all steps of one document over single
-bytes; `growth`: to the size before. Items: µs of a mask and of a step, medians over the last quarter, and seconds in all. TOKENIZER is a folder
-with tokenizer.json; without it items are written in single bytes, too.
+bytes; `growth`: to the size before. Items: µs of a mask, of a step and of both, medians over the last quarter, and seconds in
+all. TOKENIZER is a folder with tokenizer.json; without it items are written in single bytes, too.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from espalier.decoders.budget import Budget
 from espalier.decoders.steps.candidate import Found, Progress, Score, Steps
 from espalier.decoders.steps.space import Exhausted, Space
 from espalier.engine import run
-from espalier.errors import expect
+from espalier.errors import LimitExceeded, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.run import Decoder
@@ -83,7 +83,7 @@ class Search(ABC):
 
 def _best_so_far(space: Space) -> Found:
     """What an interrupted search has found; the interrupt itself goes on if that is nothing."""
-    found = space.found("interrupted")
-    if not found.all:
-        raise KeyboardInterrupt
-    return found
+    try:
+        return space.found("interrupted")
+    except LimitExceeded:
+        raise KeyboardInterrupt from None
