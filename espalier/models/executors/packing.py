@@ -77,9 +77,8 @@ def holding(weight: Tensor, kinds: Iterable[str] = EXACT["int4"]) -> str | None:
     >>> holding(torch.arange(8.0)[None]), holding(torch.tensor([[0.0, 0.1, 1.0, 7.0]]))
     ('int4', None)
     """
-    if _kernels is None:
-        return None
-    return next((kind for kind in kinds if all(_kernels.holds(kind, rows) for _, rows in _slices(weight))), None)
+    known = kinds if _kernels else ()
+    return next((kind for kind in known if all(_kernels.holds(kind, rows) for _, rows in _slices(weight))), None)
 
 
 def _slices(weight: Tensor) -> Iterator[tuple[int, np.ndarray]]:
