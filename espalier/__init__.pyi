@@ -48,7 +48,6 @@ from .requests.request import Stopping as Stopping
 from .rng import Rng as Rng
 from .rows import Row as Row
 from .rows import Rows as Rows
-from .run import Keep as Keep
 from .run import Loop as Loop
 from .scheduler import Scheduler as Scheduler
 from .scorer import Ask as Ask
@@ -67,6 +66,8 @@ from .shaping import top_k as top_k
 from .shaping import top_p as top_p
 from .soft_prefix import Soft as Soft
 from .token_constraint import TokenConstraint as TokenConstraint
+from .turns.messages import Draw as Draw
+from .turns.messages import Keep as Keep
 
 __version__: str
 
@@ -76,6 +77,7 @@ __all__ = [
     "Capabilities",
     "Completion",
     "Constraining",
+    "Draw",
     "Engine",
     "EspalierError",
     "Extra",

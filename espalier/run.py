@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from espalier.capabilities import check_rows
@@ -14,6 +13,9 @@ from espalier.prefix import Prefix
 from espalier.scheduler import Scheduler
 from espalier.scorer import Ask, Model
 from espalier.turns.batching import Batch, Queue
+from espalier.turns.drawing import Draws
+from espalier.turns.messages import Draw as Draw
+from espalier.turns.messages import Keep as Keep
 from espalier.turns.task import Task, answering, asking
 
 if TYPE_CHECKING:
@@ -22,26 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Keep:
-    """What a decoder yields when a prefix has settled: it will be part of the result. Answered with the prefix.
-
-    `branch` is the number of the text that it belongs to, for decoders that write several: 0 is the one that is streamed.
-
-    >>> import espalier as es
-    >>> def echo(x, tokens):  # a decoder that asks nobody
-    ...     for token in tokens:
-    ...         x = yield Keep(x + token)
-    ...     return x
-    >>> [len(x) for x in es.settle(echo(Prefix([1]), [2, 3]))]
-    [2, 3, 3]
-    """
-
-    prefix: Prefix
-    branch: int = 0
-
-
-Decoder: TypeAlias = Generator["Ask | tuple[Ask, ...] | Keep", Any, T]
+Decoder: TypeAlias = Generator["Ask | tuple[Ask, ...] | Draw | Keep", Any, T]
 Trace: TypeAlias = Callable[[str, Any], None]  # ("pass", (model, asks, rows)) or ("keep", (decoder's number, prefix))
 
 
@@ -73,7 +56,8 @@ class Loop:
         self._queue = Queue(scheduler or Scheduler())
         self._live: dict[int, Task] = {}
         self._numbers = itertools.count()
-        self._torn: int | None = None  # whose task is being resumed
+        self._draws = Draws()
+        self._torn: list[int] = []  # whose task is being resumed, or being drawn for
 
     def __len__(self) -> int:
         return len(self._live)
@@ -90,6 +74,7 @@ class Loop:
             task = self._live[number] = Task(decoder, number)
             with one_thread():
                 self._resume(task, None)
+                self._draw()
         return number
 
     def cancel(self, number: int) -> None:
@@ -97,6 +82,7 @@ class Loop:
         task = self._live.pop(number, None)
         if task is not None:
             self._queue.forget(number)
+            self._draws.forget(number)
             for generator in reversed(task.stack):
                 try:
                     generator.close()
@@ -106,27 +92,38 @@ class Loop:
     def turn(self) -> None:
         """Answers the questions that wait, as the scheduler says: at most one forward pass per model."""
         self._mend()
+        self._draw()
         for gathering in (False, True):
             for batch in self._queue.batches(gathering):
                 answers = self._answers(batch)
                 with one_thread():
                     for task, answer in answers:
                         if task in self._queue.waiting:  # else it was cancelled meanwhile
-                            self._resume(task, answer, answer if isinstance(answer, Exception) else None)
+                            self._resume(task, answer)
+                    self._draw()
 
-    def _resume(self, task: Task, value: Any, error: Exception | None = None) -> None:
-        self._torn = task.number
+    def _resume(self, task: Task, value: Any) -> None:
+        self._torn = [task.number]
         self._queue.answered(task)
-        self._advance(task, value, error)
-        self._torn = None
+        self._advance(task, value, value if isinstance(value, Exception) else None)
+        self._torn = []
+
+    def _draw(self) -> None:
+        """Tokens for all decoders that wait for one, drawn together."""
+        while self._draws:
+            self._torn = [task.number for task, _ in self._draws.waiting]
+            self._draws.make()
+            self._torn = []
+            for task, token in self._draws.made():
+                self._resume(task, token)
 
     def _mend(self) -> None:
-        """Ends the decoder that an interrupt tore apart: it would never ask again."""
-        if (number := self._torn) is not None:
-            if number not in self.results:
+        """Ends the decoders that an interrupt tore apart: they would never ask again."""
+        while self._torn:
+            if (number := self._torn[-1]) not in self.results:
                 self.errors.setdefault(number, Interrupted("this text was interrupted between two tokens; ask for it again"))
             self.cancel(number)
-            self._torn = None
+            self._torn.pop()
 
     def _answers(self, batch: Batch) -> list[tuple[Any, Rows | Exception]]:
         """One pass for all questions; where that fails one for each, so that only those fail that cannot be answered."""
@@ -172,17 +169,16 @@ class Loop:
                 continue
             value, error = None, None
             if isinstance(message, Ask):
-                if isinstance(message.scorer, Model):
-                    try:
+                try:
+                    if isinstance(message.scorer, Model):
                         self._queue.ask(task, task.number, message)
                         return
-                    except Exception as raised:
-                        error = raised
-                        continue
-                try:
                     task.stack.append(answering(message))
                 except Exception as raised:
                     error = raised
+            elif isinstance(message, Draw):
+                self._draws.waiting.append((task, message))
+                return
             elif isinstance(message, Keep) and isinstance(message.prefix, Prefix):
                 self.kept.append((task.number, message))
                 self._queue.kept(task.number)
@@ -196,7 +192,7 @@ class Loop:
                 return
             else:
                 error = InvalidInput(
-                    f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, or Keep(prefix)"
+                    f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, Draw(row, rng), or Keep(prefix)"
                 )
         self._finish(task, value, error)
 

@@ -7,7 +7,7 @@ from espalier.decoders.decoder import check_parts
 from espalier.errors import DeadEnd
 from espalier.prefix import Prefix
 from espalier.rng import Rng
-from espalier.run import Decoder, Keep
+from espalier.run import Decoder, Draw, Keep
 from espalier.scorer import Ask, Scorer
 from espalier.stop import Stop
 
@@ -29,7 +29,7 @@ def sample(scorer: Scorer, x: Prefix, stop: Stop, rng: Rng) -> Decoder[Prefix]:
     while not stop(x):
         [row] = yield Ask(scorer, [x])
         try:
-            x = yield Keep(x + row.draw(rng))
+            x = yield Keep(x + (yield Draw(row, rng)))
         except DeadEnd as end:
             x = dead.back_up(end)
     return x

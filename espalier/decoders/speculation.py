@@ -12,9 +12,10 @@ from espalier.errors import DeadEnd, InvalidInput, expect
 from espalier.prefix import Prefix
 from espalier.rng import Rng
 from espalier.rows import Rows
-from espalier.run import Decoder, Keep
+from espalier.run import Decoder, Draw, Keep
 from espalier.scorer import Ask, Scorer
 from espalier.stop import Stop
+from espalier.verification.exact_match import SampleMatch
 from espalier.verification.verifier import Verifier, check_pair
 
 
@@ -49,6 +50,7 @@ class Rounds:
         self.scorer, self.stop, self.verify, self.rng = scorer, stop, verify, rng
         self.drafter, self.want, self.own = InTurn(drafter, scorer, x), drafter.want | verify.want, rng.split()
         self.dead = DeadEnds(scorer, stop)
+        self.plain = type(verify) is SampleMatch  # without a draft it draws once, as other texts of the turn do
 
     def next(self, x: Prefix) -> Decoder[tuple[Prefix, Rows]]:
         """The prefix that x grows to in one round, and the rows of the draft that was below x."""
@@ -59,7 +61,8 @@ class Rounds:
             raise refused(missing, "drafter or verifier")
         self.drafter.join(draft)
         try:
-            for y in self._accepted(draft, rows):
+            drawn = self.plain and len(draft.prefixes) == 1
+            for y in [x + (yield Draw(rows[0], self.rng))] if drawn else self._accepted(draft, rows):
                 x = yield Keep(y)
                 if self.stop(x):
                     break

@@ -80,52 +80,103 @@ def draw(rows: Rows, rngs: Sequence[Rng]) -> list[int]:
     )
     if any(shaper.greedy for shaper in rows.after):
         return argmax(rows)
-    steps, limits = steps_of(rows._logits, rows.after), rows.limits if rows.limits is not None else [None] * len(rows)
-    checks = all(shaper.elementwise for shaper in rows.after)
-    readable = steps is None or any(type(rng) is not Rng for rng in rngs)
-    masks: list[Any] = [None if checks or readable or limit is None else _bits(limit) for limit in limits]
-    if readable or not (checks or all(limit is None or mask is not None for limit, mask in zip(limits, masks, strict=True))):
-        return [row.draw(rng) for row, rng in zip(rows, rngs, strict=True)]
-    found = _drawn(rows._logits, rows._edits or [], limits, steps or [], rngs, masks)
-    return [rngs[i].categorical(rows[i].probs()) if token is None else token for i, token in enumerate(found)]
+    found = drawn(list(rows), rngs)
+    for token in found:
+        if isinstance(token, Exception):
+            raise token
+    return found  # type: ignore[return-value]
 
 
-def _drawn(
-    logits: Tensor,
-    edits: Sequence[Edits],
-    limits: Sequence[Limit | None],
-    steps: Steps,
-    rngs: Sequence[Rng],
-    masks: list[Any],
-) -> list[int | None]:
-    """A token for each row of `logits` [N, V], None where none can be drawn.
-
-    Under a limit whose mask is not among `masks` a token is drawn first and asked about then: one that is refused has its
-    weight made zero, and the rest is drawn again, which leaves the law restricted to the allowed tokens. After a few refusals
-    the mask takes over.
-    """
-    refused: list[list[int]] = [[] for _ in rngs]
-    found: list[int | None] = [None] * len(rngs)
-    masked = [mask is not None for mask in masks]
-    waiting = list(range(len(rngs)))
-    while waiting:
-        tokens = _kernel(logits, edits, waiting, masks, refused, steps, [rngs[i] for i in waiting])
-        again = []
-        for i, token in zip(waiting, tokens, strict=True):
-            limit = limits[i]
-            if token < 0:
-                continue
-            if limit is None or masked[i] or limit.allowed(token):
-                found[i] = token
-                continue
-            refused[i].append(token)
-            if len(refused[i]) == CHECKS and (mask := _bits(limit)) is not None:
-                masks[i], masked[i], refused[i] = mask, True, []
-            elif len(refused[i]) == CHECKS:
-                masks[i] = _hint(limit)  # what parts of it refuse
-            again.append(i)
-        waiting = again
+def drawn(rows: Sequence[Row], rngs: Sequence[Rng]) -> list[int | Exception]:
+    """A token for each of any rows, whatever follows them, drawn by its own source of flips; or what raises where none can be."""
+    found: list[int | Exception] = [0] * len(rows)
+    together: list[_Drawing] = []
+    for at, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
+        try:
+            drawing = _drawing(row, rng, at)
+            if drawing is None:
+                found[at] = row.draw(rng)
+            else:
+                together.append(drawing)
+        except Exception as error:  # a constraint's, or a dead end
+            found[at] = error
+    _draw(together, found)
     return found
+
+
+def draw_one(row: Row, rng: Rng) -> int | None:
+    """What `drawn` gives for one row; None, and no flip taken, if it must be drawn the readable way."""
+    drawing = _drawing(row, rng, 0)
+    if drawing is None:
+        return None
+    found: list[int | Exception] = [0]
+    _draw([drawing], found)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+class _Drawing:
+    """A row that the kernel draws a token from: under which mask, and without which tokens."""
+
+    __slots__ = ("at", "edits", "limit", "logits", "mask", "refused", "rng", "row", "steps")
+
+    def __init__(self, row: Row, rng: Rng, at: int, steps: Steps, mask: Any) -> None:
+        self.row, self.rng, self.at, self.steps, self.mask = row, rng, at, steps, mask
+        self.logits, self.edits = row._logits.detach().contiguous().numpy(), row._edits
+        self.limit = row.limit if mask is None else None  # what is asked about a token once it is drawn
+        self.refused: list[int] = []
+
+
+def _drawing(row: Row, rng: Rng, at: int) -> _Drawing | None:
+    """None for a row that the kernel cannot draw from."""
+    steps = steps_of(row._logits, row.after) if type(rng) is Rng and row._dense is None else None
+    if steps is None:
+        return None
+    checks = row.limit is None or all(shaper.elementwise for shaper in row.after)
+    mask = None if checks or row.limit is None else _bits(row.limit)
+    return _Drawing(row, rng, at, steps, mask) if checks or mask is not None else None
+
+
+def _draw(waiting: list[_Drawing], found: list[int | Exception]) -> None:
+    """Puts a token of each row in its place.
+
+    Under a limit whose mask is not at hand a token is drawn first and asked about then: one that is refused has its weight
+    made zero, and the rest is drawn again, which leaves the law restricted to the allowed tokens. After a few refusals the
+    mask takes over.
+    """
+    while waiting:
+        flips = [drawing.rng._bits.random() for drawing in waiting]  # what `categorical` takes for one draw
+        tokens = _kernels.draw(
+            [drawing.logits for drawing in waiting],
+            [drawing.mask for drawing in waiting],
+            [drawing.refused for drawing in waiting],
+            [drawing.edits for drawing in waiting],
+            [drawing.steps for drawing in waiting],
+            flips,
+        )
+        again = []
+        for drawing, token in zip(waiting, tokens, strict=True):
+            try:
+                if token < 0:  # told by the readable way, or drawn by it
+                    found[drawing.at] = drawing.rng.categorical(drawing.row.probs())
+                elif drawing.limit is None or drawing.limit.allowed(token):
+                    found[drawing.at] = token
+                else:
+                    _refuse(drawing, drawing.limit, token)
+                    again.append(drawing)
+            except Exception as error:  # a constraint's, or a dead end
+                found[drawing.at] = error
+        waiting = again
+
+
+def _refuse(drawing: _Drawing, limit: Limit, token: int) -> None:
+    """Notes a refused token; after a few the mask, or what parts of it refuse."""
+    drawing.refused.append(token)
+    if len(drawing.refused) == CHECKS and (mask := _bits(limit)) is not None:
+        drawing.mask, drawing.limit, drawing.refused = mask, None, []
+    elif len(drawing.refused) == CHECKS:
+        drawing.mask = _hint(limit)
 
 
 def _bits(limit: Limit) -> Any:
@@ -147,41 +198,8 @@ def _hint(limit: Limit) -> Any:
     return _packed(hint() if hint is not None else None)
 
 
-def _kernel(
-    logits: Tensor,
-    edits: Sequence[Edits],
-    at: list[int],
-    masks: list[Any],
-    refused: list[list[int]],
-    steps: Steps,
-    rngs: list[Rng],
-) -> list[int]:
-    flips = [rng._bits.random() for rng in rngs]  # what `categorical` takes for one draw
-    if len(at) < len(logits):
-        logits, masks, refused = logits[torch.tensor(at)], [masks[i] for i in at], [refused[i] for i in at]
-        edits = [edits[i] for i in at] if edits else edits
-    return _kernels.draw(_table(logits), masks, refused, edits, steps, flips)
-
-
 def _table(logits: Tensor) -> Any:
     return logits.detach().contiguous().numpy()
-
-
-def draw_one(row: Row, rng: Rng) -> int | None:
-    """What `draw` gives for one row; None, and no flip taken, if it must be drawn the readable way."""
-    steps, limit = steps_of(row._logits, row.after) if type(rng) is Rng else None, row.limit
-    if steps is None:
-        return None
-    checks = limit is not None and all(shaper.elementwise for shaper in row.after)
-    mask = None if checks or limit is None else _bits(limit)
-    edits = [row._edits] if row._edits else []
-    if checks:
-        [token] = _drawn(row._logits[None], edits, [limit], steps, [rng], [None])
-    elif limit is None or mask is not None:
-        [token] = _kernels.draw(_table(row._logits[None]), [mask], [], edits, steps, [rng._bits.random()])
-    else:
-        return None
-    return rng.categorical(row.probs()) if token is None or token < 0 else token
 
 
 def top(rows: Rows, k: int) -> list[list[tuple[int, float]]]:
@@ -210,7 +228,7 @@ def _likeliest(
     if any(mask is None and limit is not None for mask, limit in zip(masks, limits, strict=True)):
         return None
     values, places = np.empty((len(logits), k), np.float32), np.empty((len(logits), k), np.int32)
-    counts = _kernels.likeliest(_table(logits), masks, edits, steps, values, places)
+    counts = _kernels.likeliest(list(_table(logits)), masks, edits, [steps] * len(logits), values, places)
     pairs = zip(places.tolist(), values.tolist(), counts, strict=True)
     return [None if n < 0 else list(zip(tokens[:n], logps[:n], strict=True)) for tokens, logps, n in pairs]
 
