@@ -280,10 +280,7 @@ class LanguageModel:
                 self._remember(writing, results[number])
             return results
         except KeyboardInterrupt:
-            return {
-                number: engine.result(number) if engine.over(number) else writing.interrupted()
-                for number, writing in writings.items()
-            }
+            return {n: engine.result(n) if engine.over(n) else each.interrupted() for n, each in writings.items()}
         finally:
             for number in writings:
                 engine.cancel(number)

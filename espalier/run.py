@@ -176,7 +176,7 @@ class Loop:
                     task.stack.append(answering(message))
                 except Exception as raised:
                     error = raised
-            elif isinstance(message, Draw):
+            elif isinstance(message, Draw) and hasattr(message.row, "draw") and hasattr(message.rng, "flip"):
                 self._draws.waiting.append((task, message))
                 return
             elif isinstance(message, Keep) and isinstance(message.prefix, Prefix):
@@ -192,7 +192,7 @@ class Loop:
                 return
             else:
                 error = InvalidInput(
-                    f"a decoder yielded {message!r}; yield Ask(scorer, prefixes), a tuple of them, Draw(row, rng), or Keep(prefix)"
+                    f"a decoder yielded {message!r}; yield Ask(scorer, prefixes) or several, Draw(row, rng), or Keep(prefix)"
                 )
         self._finish(task, value, error)
 

@@ -111,7 +111,7 @@ def test_the_kernel_s_law_is_the_row_s(after, instructions):
     for row in rows:
         table = row.logits[None].expand(flips, -1).contiguous().numpy()
         points = [(i + 0.5) / flips for i in range(flips)]
-        drawn = batched_rows._kernels.draw(table, [None] * flips, [], [], steps, points)
+        drawn = batched_rows._kernels.draw(list(table), [None] * flips, [], [], [steps] * flips, points)
         share = torch.bincount(torch.tensor(drawn), minlength=V) / flips
         assert float((share - row.probs()).abs().max()) < 2 / flips
 

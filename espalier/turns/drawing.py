@@ -25,9 +25,8 @@ class Draws:
         """Draws for all that wait."""
         from espalier.models.executors.batched_rows import drawn  # only here: it needs torch
 
-        asked = self.waiting
-        tokens = drawn([draw.row for _, draw in asked], [draw.rng for _, draw in asked])
-        self._made.extend((task, token) for (task, _), token in zip(asked, tokens, strict=True))
+        tokens = drawn([draw.row for _, draw in self.waiting], [draw.rng for _, draw in self.waiting])
+        self._made.extend((task, token) for (task, _), token in zip(self.waiting, tokens, strict=True))
         self.waiting = []
 
     def made(self) -> Iterator[tuple[Task, int | Exception]]:

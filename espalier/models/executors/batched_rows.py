@@ -88,7 +88,7 @@ def draw(rows: Rows, rngs: Sequence[Rng]) -> list[int]:
 
 
 def drawn(rows: Sequence[Row], rngs: Sequence[Rng]) -> list[int | Exception]:
-    """A token for each of any rows, whatever follows them, drawn by its own source of flips; or what raises where none can be."""
+    """A token for each of any rows, drawn by its own source of flips; or what is raised where there is none."""
     found: list[int | Exception] = [0] * len(rows)
     together: list[_Drawing] = []
     for at, (row, rng) in enumerate(zip(rows, rngs, strict=True)):
