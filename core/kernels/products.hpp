@@ -7,6 +7,7 @@
 constexpr int ahead =
     2048;  // bytes of a panel fetched before they are used; the hardware's own prefetcher stops at page ends
 constexpr int rows_at_once = 96;  // whose sums are held beside a panel
+constexpr int few_rows = 4;       // of whole numbers with avx512: the sums of both digits fit into the registers
 
 // How many rows fit into the registers beside the weights, and whether they take a whole panel (32 outputs) or half of
 // it.
@@ -213,11 +214,40 @@ INLINE void multiply_whole(const std::byte* weights, const std::int32_t* x, int 
 #endif
 }
 
-// The same for all digits of the inputs.
+// The same for all digits of the inputs. Of few rows both digits are done at once, so that weights are taken apart once
+// and more sums grow side by side.
 template <int R, int W, bool fetching = true, class Bytes>
 INLINE void multiply_group(const std::byte* weights, const std::int32_t* x, int count, Fetch& f, const Bytes& bytes,
                            I (&whole)[R][W]) {
   clear(whole);
+#if defined(ESPALIER_AVX512)
+  if constexpr (R <= few_rows) {
+    const std::int32_t* w = reinterpret_cast<const std::int32_t*>(weights);
+    I high[R][W];
+    clear(high);
+#pragma GCC unroll 2
+    for (int quad = 0; quad < count; ++quad, w += panel_width) {
+      if constexpr (fetching) fetch(f);
+      I a[W];
+#pragma GCC unroll 2
+      for (int i = 0; i < W; ++i) a[i] = bytes(load(w + 16 * i));
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const I first = splat(x[r * 16 + quad]), second = splat(x[(R + r) * 16 + quad]);
+#pragma GCC unroll 2
+        for (int i = 0; i < W; ++i) {
+          high[r][i] = dot_i8(high[r][i], a[i], first);
+          whole[r][i] = dot_i8(whole[r][i], a[i], second);
+        }
+      }
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int i = 0; i < W; ++i) whole[r][i] += high[r][i] << 7;
+    return;
+  }
+#endif
   multiply_whole<R, W, fetching>(weights, x, count, f, bytes, whole);
 #if defined(ESPALIER_AVX512)
 #pragma GCC unroll 12

@@ -49,6 +49,12 @@ INLINE V load_kv(const void* base, std::size_t at) {
   return load_i4(static_cast<const std::uint8_t*>(base) + at / 16 * i4_bytes);
 }
 
+// The bytes of so many numbers of keys or values, a multiple of sixteen.
+template <Kept kept>
+constexpr std::size_t bytes_of(std::size_t count) {
+  return kept == Kept::f32 ? 4 * count : kept == Kept::bf16 ? 2 * count : count / 16 * i4_bytes;
+}
+
 template <Kept kept>
 INLINE void store_kv(void* base, std::size_t at, const V& v) {
   if constexpr (kept == Kept::f32) return store(static_cast<float*>(base) + at, v);

@@ -71,7 +71,7 @@ def call(arguments: list[str] | None = None) -> int:
         _silence_stdout()
         return 1
     except MemoryError:
-        _complain("out of memory; use a smaller model, --dtype bfloat16 or int8, or fewer completions (--n)")
+        _complain("out of memory; use a smaller model, --dtype int8 or int4, or fewer completions (--n)")
         return 1
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -133,6 +133,36 @@ def test_a_tool_keeps_its_name_in_a_mapping() -> None:
     assert tool_calls({"rain": Chained()}).matches(call("rain", {"city": "Rom"}))
 
 
+CITIES = {"type": "OBJECT", "properties": {"city": {"type": "STRING", "nullable": True}}, "required": ["city"]}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"function_declarations": [{"name": "now"}, {"name": "weather", "description": "Says it.", "parameters": CITIES}]}],
+        {"functionDeclarations": [{"name": "now"}, {"name": "weather", "description": "Says it.", "parameters": CITIES}]},
+        [
+            {"toolSpec": {"name": "now", "inputSchema": {"json": {}}}},
+            {
+                "toolSpec": {
+                    "name": "weather",
+                    "description": "Says it.",
+                    "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": ["string", "null"]}}}},
+                }
+            },
+        ],
+    ],
+    ids=["gemini", "gemini, one object", "bedrock"],
+)
+def test_tools_of_other_vendors(tools: Any) -> None:
+    guide = tool_calls(tools)
+    for city in ("Rom", None):
+        assert guide.matches(call("weather", {"city": city}))
+    assert not guide.matches(call("weather", {"city": 3}))
+    assert guide.matches(call("now", {}))
+    assert [tool["function"]["description"] for tool in told(tools)] == ["", "Says it."]
+
+
 class Unnamed(Chained):
     args_schema = None
 

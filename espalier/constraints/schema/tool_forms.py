@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from espalier.constraints.limits import Limits
 from espalier.constraints.schema.json_schema import json_schema
 from espalier.constraints.schema.schema import Schema
+from espalier.constraints.schema.vendor_tools import is_vendor_tool, vendor_tools
 from espalier.errors import InvalidInput, require
 
 __all__ = ["signatures", "told", "tools_of", "tools_text"]
@@ -18,7 +19,8 @@ _NONE: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperti
 _PLACES = ("parameters", "inputSchema", "input_schema")
 _FORMS = (
     "write {name: schema or function}, a list of functions, or of OpenAI's ({'type': 'function', 'function': {…}}), MCP's "
-    "({'name', 'inputSchema'}) or Anthropic's ({'name', 'input_schema'}) objects"
+    "({'name', 'inputSchema'}), Anthropic's ({'name', 'input_schema'}), Gemini's ({'function_declarations': […]}) or "
+    "Bedrock's ({'toolSpec': {…}}) objects"
 )
 
 
@@ -99,13 +101,15 @@ def _forms(tools: Any) -> list[_Form]:
         return [_member(name, value) for name, value in tools.items()]
     one = isinstance(tools, Mapping) or callable(tools) or hasattr(tools, "model_dump")
     require(one or (isinstance(tools, Iterable) and not isinstance(tools, str | bytes)), f"tools={tools!r}: {_FORMS}")
-    return [_form(tool) for tool in ([tools] if one else tools)]
+    return [_form(part) for tool in ([tools] if one else tools) for part in vendor_tools(tool)]
 
 
 def _member(name: Any, value: Any) -> _Form:
     """A tool under its name in a mapping."""
     if _is_tool(value) or _is_dumped(value) or _is_langchain(value):
-        return _form(value)._replace(name=name)
+        found = vendor_tools(value)
+        require(len(found) == 1, f"tool {name!r} holds {len(found)} tools; give each its own name, or a list of them")
+        return _form(found[0])._replace(name=name)
     return _Form(name, _arguments_of(value) if callable(value) else value, _documentation(value) if callable(value) else "")
 
 
@@ -133,6 +137,8 @@ def _is_tool(value: Any) -> bool:
     """Whether a mapping is a tool object of some vendor, and not a schema."""
     if not isinstance(value, Mapping):
         return False
+    if is_vendor_tool(value):
+        return True
     inner = value.get("function") if value.get("type") == "function" else None
     if isinstance(inner, Mapping):
         return True

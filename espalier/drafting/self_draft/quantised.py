@@ -33,11 +33,13 @@ def quantised(
     bfloat16's weights and a quarter of float32's, and says nearly always the same. With `kv_bits=4` it has a store of its own,
     in which what the target has read is copied in 6 bits each, scales included (`models.fourbit`): no less memory beside the
     target's, and no less time on the CPUs this runs on, where attention waits for arithmetic. Raises InvalidInput for a model
-    that would not become coarser, or does not run on the native kernels.
+    that would not become coarser, or does not run on the native kernels: weights that are int8 or int4 already, as the
+    built-in's are by default, leave only `kv_bits=4`.
 
     The idea of QuantSpec (Tiwari et al. 2025, arXiv 2502.10424). There the target reads the draft's 4 bits and 4 more, and is
     no longer the model as it was loaded; here it keeps its own keys and values.
 
+    >>> lm = es.load(dtype="bfloat16")  # doctest: +SKIP
     >>> lm.generate("Hi", drafter=quantised(lm.model))  # doctest: +SKIP
     """
     if model is None or isinstance(model, str | os.PathLike):
