@@ -5,8 +5,10 @@ template <Kept kept>
 inline void Step::attend_task(const Layer& layer, int i, const void* keys, const void* values) const {
   const int together = scratch.rows_each, groups = (pass.rows + together - 1) / together,
             shared = shape.heads / shape.kv_heads;
-  const int only = i % scratch.stretches, row = i / scratch.stretches % groups * together;
-  const int piece = i / scratch.stretches / groups, pieces = pieces_of(shared), skip = piece % pieces * heads_together;
+  const int pieces = pieces_of(shared), all = pieces * shape.kv_heads;
+  const bool cut = scratch.stretches > 1;  // then all heads of a stretch come together: their keys lie side by side
+  const int piece = cut ? i % all : i / groups, only = cut ? i / all % scratch.stretches : 0;
+  const int row = (cut ? i / all / scratch.stretches : i % groups) * together, skip = piece % pieces * heads_together;
   const int kv_head = piece / pieces, heads = shared - skip < heads_together ? shared - skip : heads_together;
   const int query_head = kv_head * shared + skip, end = row + together < pass.rows ? row + together : pass.rows;
   Viewer rows[rows_together];
@@ -41,7 +43,9 @@ inline void Step::attend_task(const Layer& layer, int i, const void* keys, const
       if (rows[r].slots == rows[other].slots && rows[r].known < rows[other].end) rows[r].known = rows[other].end;
   if (scratch.stretches > 1) {
     const int begin = only * stretch;
-    if (begin < to && begin + stretch > from) attend_part<kept>(group, row, query_head, begin);
+    if (begin >= to || begin + stretch <= from) return;
+    if (piece == 0) walk_stretch<kept>(group, begin);
+    attend_part<kept>(group, row, query_head, begin);
   } else {
     for (int begin = from / stretch * stretch; begin < to; begin += stretch)
       attend_next<kept>(group, row, query_head, begin);

@@ -122,19 +122,28 @@ INLINE void slots_of(const Viewer& row, int from, std::int32_t* slots) {
   for (int i = count; i < at_once; ++i) slots[i] = slots[count - 1];
 }
 
-// Asks for the keys or values of the block that begins at position `from`, while the block before is being turned.
+// Reads the keys and values of a stretch for all heads, in the order in which they lie. Of each slot a head takes too
+// little for the processor's own prefetchers to follow; what lies side by side they bring at the memory's full speed.
 template <Kept kept>
-INLINE void fetch_block(const Group& g, const void* base, const Viewer& row, int from) {
-  const int last = (row.end < row.known ? row.end : row.known) - 1, end = from + at_once < last ? from + at_once : last;
-  const std::size_t head = bytes_of<kept>(g.dim), begins = bytes_of<kept>(g.at), slot = bytes_of<kept>(g.width);
-  for (int i = from; i < end; ++i) {
-    const auto* at = static_cast<const std::byte*>(base) + static_cast<std::size_t>(row.slots[i]) * slot + begins;
-    for (std::size_t b = 0; b < head; b += 64) __builtin_prefetch(at + b);
+INLINE void walk_stretch(const Group& g, int begin) {
+  const std::size_t bytes = bytes_of<kept>(g.width);
+  const auto walk = [&](const void* base, const Viewer& row) {
+    const int from = row.first > begin ? row.first : begin, to = row.end < begin + stretch ? row.end : begin + stretch;
+    for (int i = from; i < to; ++i) {
+      const auto* slot = static_cast<const std::byte*>(base) + static_cast<std::size_t>(row.slots[i]) * bytes;
+      for (std::size_t b = 0; b < bytes; b += 64)
+        static_cast<void>(*reinterpret_cast<const volatile std::byte*>(slot + b));
+    }
+  };
+  for (int r = 0; r < g.count; ++r) {
+    if (r > 0 && g.rows[r].slots == g.rows[r - 1].slots) continue;
+    walk(g.keys, g.rows[r]);
+    walk(g.values, g.rows[r]);
   }
 }
 
-// For every block of the positions from … to - 1: calls turn(row, from) when the slots differ from what was turned
-// before, then use(row) for every row that sees it, and flush() before something else is turned.
+// For every block of the positions from … to - 1: calls turn() when the slots differ from what was turned before, then
+// use(row) for every row that sees it, and flush() before something else is turned.
 template <class Turn, class Use, class Flush>
 INLINE void over_blocks(Group& g, int begin, int to, const Turn& turn, const Use& use, const Flush& flush) {
   for (int from = begin; from < to; from += at_once) {
@@ -148,7 +157,7 @@ INLINE void over_blocks(Group& g, int begin, int to, const Turn& turn, const Use
         if (!held || __builtin_memcmp(slots, g.slots, sizeof slots) != 0) {
           if (held) flush();
           __builtin_memcpy(g.slots, slots, sizeof slots);
-          turn(row, from);
+          turn();
         }
         held = &row;
       }
@@ -205,11 +214,7 @@ void attend_stretch_of(Group& g, int begin) {
   if (end > begin + stretch) end = begin + stretch;
   Waiting waiting;
   over_blocks(
-      g, begin, end,
-      [&](const Viewer& row, int from) {
-        fetch_block<kept>(g, g.keys, row, from + at_once);
-        turn_keys<kept, pairs>(g, dim);
-      },
+      g, begin, end, [&] { turn_keys<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
         for (int h = 0; h < g.heads; ++h)
           waiting.heads[waiting.count++] = {row.q + h * words, row.scores + h * stretch + (from - begin)};
@@ -241,11 +246,7 @@ void attend_stretch_of(Group& g, int begin) {
     });
   };
   over_blocks(
-      g, begin, end,
-      [&](const Viewer& row, int from) {
-        fetch_block<kept>(g, g.values, row, from + at_once);
-        turn_values<kept, pairs>(g, dim);
-      },
+      g, begin, end, [&] { turn_values<kept, pairs>(g, dim); },
       [&](Viewer& row, int from) {
         const int low = row.first > from ? row.first - from : 0,
                   high = row.end - from < at_once ? row.end - from : at_once;

@@ -139,7 +139,7 @@ class Engine {
     const int wanted = 2 * crew().size(), most = std::clamp(rows * pieces / wanted, 1, rows_together),
               groups = (rows + most - 1) / most;
     s.rows_each = (rows + groups - 1) / groups;
-    const bool few = groups * pieces < 2 * wanted && crew().size() > 1;
+    const bool few = longest > stretch && (rows <= 32 || (groups * pieces < 2 * wanted && crew().size() > 1));
     s.stretches = few ? (longest + stretch - 1) / stretch : 1;
   }
 
