@@ -2,6 +2,7 @@
 #include "automaton/shortest.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <queue>
 
 #include "base/budget.hpp"
@@ -81,7 +82,7 @@ Shortest::End Shortest::search(State state) {
     if (now.tail >= 0) return reached(nodes, now.at, tails[static_cast<std::size_t>(now.tail)]);
     const Node node = nodes[static_cast<std::size_t>(now.at)];
     if (node.cost > best[key(node.item)]) continue;
-    if (nodes.size() > kNodes) return {now.total, false, ""};
+    if (nodes.size() > kNodes) return some(state, now.total);
     Budget::tick();
     bool longer = false;
     for (const re::Ending& w : promising(machine, node.item)) {
@@ -105,6 +106,54 @@ Shortest::End Shortest::search(State state) {
     }
   }
   return {kNever, false, ""};
+}
+
+// Some end of a state that owes so many bytes at least: depth first, what owes least before the rest.
+Shortest::End Shortest::some(State state, std::uint32_t least) {
+  Machine& machine = matcher_->machine();
+  std::vector<Node> nodes;
+  std::vector<std::int32_t> todo;
+  std::map<Key, bool> met;
+  struct Way {
+    std::uint32_t rest;
+    Node node;
+  };
+  std::vector<Way> ways;  // on from here
+  const auto way = [&](const Item& item, std::int32_t from, std::string bytes) {
+    if (met.contains(key(item))) return;
+    const std::uint32_t rest = owed(item);
+    if (rest != kNever)
+      ways.push_back({rest + static_cast<std::uint32_t>(bytes.size()), {item, 0, from, std::move(bytes)}});
+  };
+  const auto push = [&] {
+    std::ranges::reverse(ways);  // of equals the first one first
+    std::ranges::stable_sort(ways, std::greater<>(), &Way::rest);
+    for (Way& w : ways) todo.push_back(static_cast<std::int32_t>(nodes.size())), nodes.push_back(std::move(w.node));
+    ways.clear();
+  };
+  const auto text_of = [&](std::int32_t at, std::string text) {
+    for (; at >= 0; at = nodes[static_cast<std::size_t>(at)].from)
+      text = nodes[static_cast<std::size_t>(at)].bytes + text;
+    return text;
+  };
+  const auto items = matcher_->items(state);
+  for (const Item& item : std::vector<Item>(items.begin(), items.end())) way(item, -1, "");
+  for (push(); !todo.empty() && nodes.size() <= kNodes; push()) {
+    const std::int32_t at = todo.back();
+    todo.pop_back();
+    const Item item = nodes[static_cast<std::size_t>(at)].item;
+    if (!met.try_emplace(key(item), true).second) continue;
+    if (const auto end = known_.find(key(item)); end != known_.end()) return {least, true, text_of(at, end->second)};
+    Budget::tick();
+    for (const re::Ending& w : promising(machine, item)) {
+      Text text = item.text;
+      for (const char c : w.bytes) text = text ? text_append(text, static_cast<std::uint8_t>(c)) : 0;
+      const Expansion after = machine.after(item.cont, w.tag, text);
+      if (after.accepts) return {least, true, text_of(at, w.bytes)};
+      for (const Item& next : after.items) way(next, at, w.bytes);
+    }
+  }
+  return {least, false, ""};
 }
 
 const Shortest::End& Shortest::of(State state) {

@@ -2,7 +2,8 @@
 //
 // Nodes are items, not states: an item is one way to go on, and the nearest end is the nearest of any. A lexeme is left
 // by its shortest string (one per tag), found by a walk over its derivatives; what follows says the machine. Found ends
-// are remembered along the whole way, so that the states that a text then walks through are answered at once.
+// are remembered along the whole way, so that the states that a text then walks through are answered at once. Where the
+// search gives up, the first end that is met will do, what owes least followed first.
 #pragma once
 #include <array>
 #include <map>
@@ -22,7 +23,7 @@ class Shortest {  // of one matcher, kept with it; used by who is at work on it
 
   struct End {
     std::uint32_t bytes = 0;  // how many are owed at least; kNever = none leads to an end
-    bool found = false;       // `text` is such an end. Not so where the search gave up
+    bool found = false;       // `text` is an end: the nearest, or some end where the search for that gave up
     std::string text;
   };
   static constexpr std::uint32_t kNever = 0xffffffff;
@@ -39,6 +40,7 @@ class Shortest {  // of one matcher, kept with it; used by who is at work on it
   static Key key(const Item& i) { return {i.re, i.cont, i.text}; }
   std::uint32_t owed(const Item&);
   End search(State);
+  End some(State, std::uint32_t owed);
   End reached(const std::vector<Node>&, std::int32_t last, const std::string& tail);
 
   Matcher* matcher_;

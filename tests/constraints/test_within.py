@@ -182,6 +182,42 @@ def test_names_begun_in_any_order_can_be_finished() -> None:
         assert law.accepts(state)
 
 
+SHAPE: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "shape": {"type": "string"},
+        "size": {
+            "type": "object",
+            "properties": {name: {"type": "number"} for name in ("length", "radius", "width")},
+            "required": ["length", "radius", "width"],
+        },
+    },
+    "required": ["shape", "size"],
+}
+
+
+@pytest.mark.parametrize("begun", ["", '{"name": "', '{"shape": "r", "data": {"name": "x"', '{"data": {"a": {"b": [1, {"c": "'])
+@pytest.mark.parametrize("numbers", ["json", "plain"])
+def test_an_end_is_known_where_much_is_owed_outside_what_is_open(begun: str, numbers: Any) -> None:
+    """The search for the nearest end gives up there; then some end is as good, and so many bytes are owed at most."""
+    guide = es.json_schema(SHAPE, numbers=numbers)
+    state = guide.advance(guide.start(), begun.encode())
+    bytes_, found, text = guide.engine.native().shortest(state)
+    assert found
+    assert bytes_ <= len(text) <= bytes_ + 20
+    assert guide.matches(begun.encode() + text)
+
+
+def test_members_of_their_own_still_end_in_time() -> None:
+    """A text that writes open objects until the budget speaks is finished, with what the outer one demands."""
+    lm = speaks(['{"data": {"name": "' + "a" * 200])
+    for tokens in (100, 140):
+        out = lm.complete(es.raw("x"), schema=SHAPE, max_tokens=tokens)
+        assert out.finish_reason == "stop"
+        assert out.hurried
+        assert set(json.loads(out.text)) == {"data", "shape", "size"}
+
+
 def test_far_from_the_end_tokens_are_looked_at_when_they_are_chosen() -> None:
     guide = es.regex("a*|[(]x{300}")
     law = within(guide, tokens=100).over(LARGE)

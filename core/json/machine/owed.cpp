@@ -19,6 +19,20 @@ std::vector<std::uint32_t> Owed::demanded(const Frame& f) const {
   return sorted.size() == ids.size() ? sorted : ids;
 }
 
+// The bytes of the longest member that must still come: its name, a comma, a colon and a value.
+std::uint32_t Owed::longest_demanded(const Frame& f) const {
+  std::uint32_t most = 0;
+  for (const std::uint32_t id : demanded(f))
+    most = std::max(most, static_cast<std::uint32_t>(quote(names_[id]).size()) + 3);
+  return most;
+}
+
+// A name without a tag is none that must come.
+std::uint32_t Owed::owed(Cont cont, Tag tag) {
+  const Frame& f = frames_[cont];
+  return owed(cont) + (f.at == At::Member && tag == 0 ? longest_demanded(f) : 0);
+}
+
 std::uint32_t Owed::owed(Cont cont) {
   std::uint32_t sum = 0;
   std::vector<std::pair<Cont, std::uint32_t>> way;  // so far out, and what was counted up to there
@@ -29,7 +43,13 @@ std::uint32_t Owed::owed(Cont cont) {
     }
     const Frame& f = frames_[at];
     way.emplace_back(at, sum);
-    if (f.at == At::End || f.at == At::Gap) break;
+    if (f.at == At::End) break;
+    if (f.at == At::Gap) {  // behind the blanks any of these
+      std::uint32_t least = ~0u;
+      for (const Item& item : frames_.after_gap(f)) least = std::min(least, owed(item.cont));
+      sum += least == ~0u ? 0 : least;
+      break;
+    }
     if (f.object() || f.array()) ++sum;  // the bracket
     if (f.object()) {
       const std::vector<std::uint32_t> names = demanded(f);
@@ -37,12 +57,7 @@ std::uint32_t Owed::owed(Cont cont) {
       const bool begun = f.at == At::ObjectNext;  // the first member of the others needs no comma
       if (!names.empty()) sum += static_cast<std::uint32_t>(names.size()) - !begun;
       // of a member on its way the name may be one of those that are demanded
-      if (f.at == At::Member || f.at == At::Colon) {
-        std::uint32_t most = 0;
-        for (const std::uint32_t id : names)
-          most = std::max(most, static_cast<std::uint32_t>(quote(names_[id]).size()) + 3);
-        sum -= std::min(sum, most);
-      }
+      if (f.at == At::Member || f.at == At::Colon) sum -= std::min(sum, longest_demanded(f));
     }
     at = f.around;
   }

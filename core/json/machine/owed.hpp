@@ -15,11 +15,13 @@ class Owed {
       : frames_(frames), f_(formulas), names_(names), members_(members) {}
   Owed(const Owed&) = delete;
   Owed& operator=(const Owed&) = delete;
-  std::uint32_t owed(Cont);
+  std::uint32_t owed(Cont, Tag);
   bool worth(Cont, Tag) const;
 
  private:
+  std::uint32_t owed(Cont);
   std::vector<std::uint32_t> demanded(const Frame&) const;
+  std::uint32_t longest_demanded(const Frame&) const;
 
   const Frames& frames_;
   const Formulas& f_;

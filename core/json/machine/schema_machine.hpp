@@ -30,7 +30,7 @@ class SchemaMachine final : public Machine {
   std::vector<Item> sorts(const Item&) override;
   std::string where(Cont) override;
   bool refuses(Cont, bool tagged) override;
-  std::uint32_t owed(Cont cont, Tag) override { return owed_.owed(cont); }
+  std::uint32_t owed(Cont cont, Tag tag) override { return owed_.owed(cont, tag); }
   bool worth(Cont cont, Tag tag) override { return owed_.worth(cont, tag); }
   bool exact() const override { return inexact_.empty(); }
   Source source() override;

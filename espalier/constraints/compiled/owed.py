@@ -104,7 +104,8 @@ class Owed:
         return [token for token, to in after if to is not None and self.fits(to, left)]
 
     def shortest(self, state: Any) -> tuple[int, bool, bytes]:
-        """The bytes that are owed at least, whether a shortest text is known, and that text."""
+        """The bytes that are owed at least, whether an end is known, and its text: a shortest one, or the first that was met
+        where the search for that gave up."""
         if (known := self._shortest.get(state)) is not None:
             return known
         if len(self._shortest) > _REMEMBERED:
@@ -128,16 +129,16 @@ class Owed:
                 least = _NEVER if owed_bytes >= _NEVER else -(-owed_bytes // self._longest) + self._last
                 self._bounds[state] = least, _NEVER
             else:
-                self._cut(state, text)
+                self._cut(state, owed_bytes, text)
         return self._bounds[state]
 
-    def _cut(self, state: Any, text: bytes) -> None:
+    def _cut(self, state: Any, owed_bytes: int, text: bytes) -> None:
         """The fewest tokens that write the text; the states on their way owe no more than what is left of them."""
         ids, longest, n = self._ids, self._longest, len(text)
         fewest, step = self._ways(text)
         at, here = 0, state
         while True:
-            least = -(-(n - at) // longest) + self._last
+            least = -(-max(0, owed_bytes - at) // longest) + self._last
             most = min(_NEVER, fewest[at] + self._last)
             key = self.sort(here)
             known = self._bounds.get(key)
