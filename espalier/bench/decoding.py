@@ -73,7 +73,7 @@ def decode_bench(
         peers: list[Peer] = [Ours(f"espalier {dtype}", lm), Ours(f"espalier {dtype} + lookup", lm, es.drafting.PromptLookup())]
         prompts = load_prompts(lm, prompts_file, limit, context)
         ours, others = peak_mb("espalier", dtype, model), None
-        if dtype in TORCH:
+        if dtype in TORCH and Path(folder).is_dir():  # it reads no GGUF as we are given one
             others = peak_mb("transformers", dtype, model)
             theirs = Transformers.load(folder, TORCH[dtype])
             peers.append(Transformers(f"transformers {dtype}", theirs))

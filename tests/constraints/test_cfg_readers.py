@@ -76,6 +76,11 @@ def test_gbnf() -> None:
     ("text", "says"),
     [
         ("", "no rule was found"),
+        ('s <- "a" / "b"', "PEG's ordered choice"),
+        ('s = "a" / "b"', "ABNF and PEG are not read"),
+        ("s = 1*DIGIT", "ABNF is not read: a repeat"),
+        ("s = %x31-39", "ABNF is not read"),
+        ("S -> a", "write ::= for the arrow"),
         ('s ::= "a', "line 1, column 7.*never closed"),
         ("s ::= (a", r"\( is never closed"),
         ("s ::= [a", "never closed"),

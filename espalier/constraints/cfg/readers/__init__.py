@@ -13,6 +13,12 @@ from espalier.errors import utf8
 READERS = {"ebnf": read_ebnf, "gbnf": read_gbnf, "lark": read_lark}
 
 
+_OTHERS = (  # how other notations define a rule, and what is said of them
+    (r"^\s*<[\w -]+>\s*::=", "; BNF's names are written without < >"),
+    (r"^\s*[\w-]+\s*<-", "; PEG's ordered choice a / b is not read: write name ::= a | b, which takes either"),
+    (r"^\s*[\w-]+\s*(->|→)", "; write ::= for the arrow"),
+)
+
 def dialect_of(text: str) -> str:
     """The dialect a grammar seems to be written in: `lark` if its first rule is `name:`, `gbnf` if it has a rule `root` and
     can be read as that, else `ebnf`.
@@ -24,8 +30,8 @@ def dialect_of(text: str) -> str:
         r"^\s*(?:\(\*(?s:.*?)\*\)\s*)*[?!]*[^\W\d][\w-]*(?:\{[^}\n]*\})?(?:\.-?\d+)?\s*(::=|:=|=|:)", text, re.MULTILINE
     )
     if head is None:
-        bnf = "; BNF's names are written without < >" if re.search(r"^\s*<[\w -]+>\s*::=", text, re.MULTILINE) else ""
-        fail(f"no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...{bnf}")
+        other = next((said for pattern, said in _OTHERS if re.search(pattern, text, re.MULTILINE)), "")
+        fail(f"no rule was found; a rule is written  name ::= ...  or, in Lark's notation,  name: ...{other}")
     if head[1] == ":":
         return "lark"
     if re.search(r"^\s*root\s*::=", text, re.MULTILINE):

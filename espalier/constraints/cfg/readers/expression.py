@@ -210,7 +210,8 @@ class Expression:
         if word.kind == "regex":
             cursor.take()
             return [("pattern", pattern(word))]
-        return fail(f"{word.text!r} cannot stand in a rule", word.line, word.column)
+        abnf = "; ABNF is not read: a repeat is written x*, x+ or x{2,5}" if word.kind == "number" else ""
+        return fail(f"{word.text!r} cannot stand in a rule{abnf}", word.line, word.column)
 
 
 def _range(low: Word, high: Word) -> Instruction:

@@ -93,9 +93,15 @@ def words(text: str, lexicon: Lexicon) -> list[Word]:
         elif match := _NUMBER.match(text, at):
             put("number", match[0], match.end())
         else:
-            ends = "; in Lark's notation a rule ends with its line (ANTLR's grammars are not read)" if character == ";" else ""
-            fail(f"{character!r} begins nothing that is known here{ends}", line, at - line_start + 1)
+            fail(f"{character!r} begins nothing that is known here{_FOREIGN.get(character, '')}", line, at - line_start + 1)
     return [*found, Word("end", "", line, at - line_start + 1, True)]
+
+
+_FOREIGN = {  # signs of other notations, and what is written here
+    ";": "; in Lark's notation a rule ends with its line (ANTLR's grammars are not read)",
+    "/": "; alternatives are written a | b (ABNF and PEG are not read)",
+    "%": "; a range of characters is written [1-9] (ABNF is not read)",
+}
 
 
 def _closing(text: str, at: int, mark: str, line: int, column: int) -> int:
