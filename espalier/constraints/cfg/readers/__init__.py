@@ -19,6 +19,7 @@ _OTHERS = (  # how other notations define a rule, and what is said of them
     (r"^\s*[\w-]+\s*(->|→)", "; write ::= for the arrow"),
 )
 
+
 def dialect_of(text: str) -> str:
     """The dialect a grammar seems to be written in: `lark` if its first rule is `name:`, `gbnf` if it has a rule `root` and
     can be read as that, else `ebnf`.
