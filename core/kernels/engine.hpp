@@ -131,15 +131,15 @@ class Engine {
     return s;
   }
 
-  // How the attention is cut into tasks: rows as many as leave two tasks for every thread, all tasks alike; where there
-  // are not even so many, the past is cut, too.
+  // How the attention is cut into tasks: rows as many as leave two tasks for every thread, all tasks alike. Of few rows
+  // the past is cut, too: all heads of a stretch come together, and threads that would have no rows have stretches.
   void share_attention(Scratch& s, int rows, int longest) {
     const int group = shape_.heads / shape_.kv_heads,
               pieces = shape_.kv_heads * ((group + heads_together - 1) / heads_together);
     const int wanted = 2 * crew().size(), most = std::clamp(rows * pieces / wanted, 1, rows_together),
               groups = (rows + most - 1) / most;
     s.rows_each = (rows + groups - 1) / groups;
-    const bool few = longest > stretch && (rows <= 32 || (groups * pieces < 2 * wanted && crew().size() > 1));
+    const bool few = longest > stretch && (rows <= 2 * rows_together || groups * pieces < 2 * wanted);
     s.stretches = few ? (longest + stretch - 1) / stretch : 1;
   }
 

@@ -331,7 +331,8 @@ def test_a_forced_instruction_set_that_is_not_there_is_said_when_a_model_is_load
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_a_long_past_cut_among_threads_gives_the_bits_of_one_that_is_not(family: str, dtype: str, instructions: str) -> None:
-    """1,300 positions are three stretches: a row alone shares them among three threads, forty rows or one thread do not."""
+    """1,300 positions are three stretches: of a row alone each is a task, beside another text and on any number of threads;
+    of forty rows they are not."""
     model, x = ours(peer(family), "native", dtype), Prefix(tokens(1300))
     model.kv.context = None
     before = native.threads()
@@ -339,11 +340,13 @@ def test_a_long_past_cut_among_threads_gives_the_bits_of_one_that_is_not(family:
         native.set_threads(3)
         cut = model.forward([x + 5], frozenset()).logits[0]
         together = model.forward([x + i for i in range(40)], frozenset()).logits[5]
+        beside = model.forward([Prefix(tokens(700)) + 1, x + 5], frozenset()).logits[1]
         native.set_threads(1)
         whole = model.forward([x + 5], frozenset()).logits[0]
     finally:
         native.set_threads(before)
     assert torch.equal(cut, together)
+    assert torch.equal(cut, beside)
     assert torch.equal(cut, whole)
 
 
