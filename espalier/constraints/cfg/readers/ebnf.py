@@ -79,6 +79,7 @@ def _read(text: str, lexicon: Lexicon, dialect: str) -> Rules:
             found.add(Rule(word.text, own and is_lexical(word.text), _body(cursor, syntax), word.line))
         else:
             what = "a rule is written  name ::= ...  in this dialect"
+            what += "; a range of characters is written [1-9] (ABNF is not read)" if word.text[:2] in ("%x", "%d", "%b") else ""
             fail(f"{word.text!r} stands where a rule should begin; {what}", word.line, word.column)
         if cursor.is_sign(";"):
             cursor.take()

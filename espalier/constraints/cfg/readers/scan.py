@@ -100,7 +100,6 @@ def words(text: str, lexicon: Lexicon) -> list[Word]:
 _FOREIGN = {  # signs of other notations, and what is written here
     ";": "; in Lark's notation a rule ends with its line (ANTLR's grammars are not read)",
     "/": "; alternatives are written a | b (ABNF and PEG are not read)",
-    "%": "; a range of characters is written [1-9] (ABNF is not read)",
 }
 
 
