@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
@@ -168,6 +169,8 @@ async def _serve(
     def loading() -> None:
         try:
             place.found = Engine(load(), config.limits())
+            gc.collect()
+            gc.freeze()  # a collection that looked through all of this again would stop every text for a tenth of a second
             log.info("ready: %s", place.found.lm.name)
         except BaseException as error:
             failed.append(error)
