@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-_LONGEST = 2.0  # plain turns that a piece of a prompt may take, beside the plain turn itself
+_LONGEST = 3.0  # plain turns that a piece of a prompt may take, beside the plain turn itself
 _FEWEST = 8
 
 
@@ -13,7 +13,7 @@ class Pace:
     """Measures plain turns and pieces of prompts. `rows` is at most what is allowed, and less where that would take long.
 
     >>> pace = Pace()
-    >>> pace.turned(0.03); pace.read(64, 0.32)
+    >>> pace.turned(0.02); pace.read(64, 0.32)
     >>> pace.rows(64)
     12
     """
