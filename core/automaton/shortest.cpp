@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <queue>
+#include <set>
 
 #include "base/budget.hpp"
 
@@ -22,6 +23,22 @@ std::vector<re::Ending> promising(Machine& machine, const Item& item) {
     if (machine.worth(item.cont, w.tag)) found.push_back(w);
   }
   return found.empty() ? all : found;
+}
+
+// What follows an item that ended so.
+Expansion following(Machine& machine, const Item& item, const re::Ending& end) {
+  Text text = item.text;
+  for (const char c : end.bytes) text = text ? text_append(text, static_cast<std::uint8_t>(c)) : 0;
+  return machine.after(item.cont, end.tag, text);
+}
+
+// Whether an item, such as blanks, only leads to what stands beside it.
+template <class Beside>
+bool detour(Machine& machine, const Item& item, const Beside& beside) {
+  return std::ranges::all_of(promising(machine, item), [&](const re::Ending& end) {
+    const Expansion after = following(machine, item, end);
+    return !after.accepts && std::ranges::all_of(after.items, beside);
+  });
 }
 
 }  // namespace
@@ -86,10 +103,8 @@ Shortest::End Shortest::search(State state) {
     Budget::tick();
     bool longer = false;
     for (const re::Ending& w : promising(machine, node.item)) {
-      Text text = node.item.text;
-      for (const char c : w.bytes) text = text ? text_append(text, static_cast<std::uint8_t>(c)) : 0;
-      const Expansion after = machine.after(node.item.cont, w.tag, text);
-      if (text && after.items.empty() && !after.accepts) longer = true;  // not with these bytes
+      const Expansion after = following(machine, node.item, w);
+      if (node.item.text && after.items.empty() && !after.accepts) longer = true;  // not with these bytes
       const std::uint32_t cost = node.cost + static_cast<std::uint32_t>(w.bytes.size());
       if (after.accepts) {
         tails.push_back(w.bytes);
@@ -126,6 +141,10 @@ Shortest::End Shortest::some(State state, std::uint32_t least) {
       ways.push_back({rest + static_cast<std::uint32_t>(bytes.size()), {item, 0, from, std::move(bytes)}});
   };
   const auto push = [&] {
+    std::set<Key> beside;
+    for (const Way& w : ways) beside.insert(key(w.node.item));
+    const auto known = [&](const Item& item) { return beside.contains(key(item)) || met.contains(key(item)); };
+    std::erase_if(ways, [&](const Way& w) { return detour(machine, w.node.item, known); });
     std::ranges::reverse(ways);  // of equals the first one first
     std::ranges::stable_sort(ways, std::greater<>(), &Way::rest);
     for (Way& w : ways) todo.push_back(static_cast<std::int32_t>(nodes.size())), nodes.push_back(std::move(w.node));
@@ -146,9 +165,7 @@ Shortest::End Shortest::some(State state, std::uint32_t least) {
     if (const auto end = known_.find(key(item)); end != known_.end()) return {least, true, text_of(at, end->second)};
     Budget::tick();
     for (const re::Ending& w : promising(machine, item)) {
-      Text text = item.text;
-      for (const char c : w.bytes) text = text ? text_append(text, static_cast<std::uint8_t>(c)) : 0;
-      const Expansion after = machine.after(item.cont, w.tag, text);
+      const Expansion after = following(machine, item, w);
       if (after.accepts) return {least, true, text_of(at, w.bytes)};
       for (const Item& next : after.items) way(next, at, w.bytes);
     }
