@@ -39,7 +39,7 @@ serve(configured({'port': 0, **eval(sys.argv[1])}), lambda: tiny(context=4096), 
 def server(**config: Any) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """A server of a tiny model in a process of its own, and a client of it."""
     command = [sys.executable, "-c", CODE, repr(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT, cwd=ROOT)
     try:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
