@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
+import pytest
 from served import client, tiny
 from toys import tokenizer
 
 import espalier as es
+from espalier.serving.http.failure import Failure
 from espalier.serving.http.messages import messages_of
 from espalier.serving.http.reasoning_and_calls import Parts
+from espalier.serving.http.stream import EventStream
 from espalier.serving.prefill_budget import Pace
 
 CALLS = '<tool_call>\n{"name": "add", "arguments": {"a": "}\\n</tool"}}\n</tool_call>'
@@ -92,3 +96,28 @@ def test_a_piece_of_a_prompt_takes_at_most_three_plain_turns():
     assert pace.rows(4) == 4
     pace.read(1, 100.0)
     assert pace.rows(64) >= 8
+
+
+def test_no_ping_begins_a_stream_beside_the_answer_that_an_error_is():
+    """The client's side takes its time to be let go, and a ping falls due meanwhile."""
+    sent: list[Any] = []
+
+    async def events():
+        await asyncio.sleep(0.01)
+        raise ValueError("no")
+        yield b""
+
+    async def receive():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2)
+            raise
+
+    async def send(message):
+        sent.append(message)
+
+    stream = EventStream(events(), 0.05, lambda error: Failure(500, str(error), "server_error"), {})
+    with pytest.raises(Failure):
+        asyncio.run(stream({"type": "http"}, receive, send))
+    assert sent == []

@@ -63,8 +63,7 @@ class Faithful(Sequence[Sample]):
     is True iff: n samples came (cars, ars, reject); or (smc) there are two islands or more, their log-masses differ by less
     than 3 standard errors, at least 20 of the first particles have descendants, log_z is at most 0.2 above its bound and at
     most 0.2 below the mass of the texts that the rows showed to be valid, drawn or not, and log_z - log_z_bound > -5;
-    `reason` says what
-    failed. Samples by weights (asap, local) are never called reliable.
+    `reason` says what failed. Samples by weights (asap, local) are never called reliable.
 
     >>> Faithful([Sample("a", (3,), -1.0, 0.0)], method="cars", reliable=True)[0].text
     'a'
