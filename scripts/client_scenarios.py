@@ -102,7 +102,10 @@ def instructor(url: str, key: str) -> Scenarios:
         yield name, lambda client=client, ways=ways: checked(client.chat.completions.create(**ways))
         if name == "TOOLS":
             partial = {k: v for k, v in ways.items() if k != "response_model"} | {"response_model": instructor.Partial[City]}
-            yield "partial", lambda c=client, w=partial: list(c.chat.completions.create(**w, stream=True))[-1].name
+            yield (
+                "partial",
+                lambda c=client, w=partial: City(**list(c.chat.completions.create(**w, stream=True))[-1].model_dump()),
+            )
 
 
 def pydantic_ai(url: str, key: str) -> Scenarios:

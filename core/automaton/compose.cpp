@@ -47,7 +47,16 @@ class Composed : public Machine {
   bool refuses(Cont cont, bool tagged) override {
     return machine(conts_[cont].first).refuses(conts_[cont].second, tagged);
   }
-  std::uint32_t owed(Cont cont, Tag tag) override { return machine(conts_[cont].first).owed(conts_[cont].second, tag); }
+  std::vector<Item> sorts(const Item& item) override {
+    const auto [place, inner] = conts_[item.cont];
+    std::vector<Item> all = machine(place).sorts({item.re, inner, item.text});
+    for (Item& sort : all) sort.cont = wrap(place, sort.cont);
+    return all;
+  }
+  std::uint32_t owed(Cont cont, Tag tag) override {
+    const auto [place, inner] = conts_[cont];
+    return machine(place).owed(inner, tag) + behind(place);
+  }
   bool worth(Cont cont, Tag tag) override { return machine(conts_[cont].first).worth(conts_[cont].second, tag); }
   bool exact() const override {
     return std::all_of(parts_.begin(), parts_.end(), [](const auto& m) { return m->exact(); });
@@ -77,11 +86,26 @@ class Composed : public Machine {
   }
   virtual void begin(Expansion& out) = 0;
   virtual Machine& machine(std::uint32_t place) = 0;
-  virtual void ended(std::uint32_t place, Expansion& out) = 0;  // the part at `place` may end here
+  virtual void ended(std::uint32_t place, Expansion& out) = 0;         // the part at `place` may end here
+  virtual std::uint32_t behind(std::uint32_t /*place*/) { return 0; }  // bytes that must follow it, at least
 
   void follow(const Expansion& part, std::uint32_t place, Expansion& out) {
     for (const Item& i : part.items) out.items.push_back({i.re, wrap(place, i.cont), i.text});
+    out.unsure |= part.unsure;
     if (part.accepts) ended(place, out);
+  }
+  // How many bytes a text of this part has at least, as far as is known.
+  std::uint32_t least(std::uint32_t part) {
+    if (fewest_.empty()) fewest_.resize(parts_.size(), kUnknown);
+    if (fewest_[part] != kUnknown) return fewest_[part];
+    Machine& m = *parts_[part];
+    const Expansion begin = m.start();
+    std::uint32_t best = begin.accepts || begin.items.empty() ? 0 : kUnknown;
+    for (const Item& item : begin.items) {
+      for (const re::Ending& end : std::vector<re::Ending>(re::endings(item.re)))
+        best = std::min(best, static_cast<std::uint32_t>(end.bytes.size()) + m.owed(item.cont, end.tag));
+    }
+    return fewest_[part] = best == kUnknown ? 0 : best;
   }
   std::vector<std::shared_ptr<Machine>> parts_;
 
@@ -98,6 +122,8 @@ class Composed : public Machine {
   std::map<Key, Expansion> after_;
   Expansion start_;
   bool started_ = false;
+  static constexpr std::uint32_t kUnknown = ~0u;
+  std::vector<std::uint32_t> fewest_;  // of each part
 };
 
 class Either final : public Composed {
@@ -129,6 +155,11 @@ class Then final : public Composed {
     if (place + 1 == parts_.size()) out.accepts = true;
     else follow(Expansion(parts_[place + 1]->start()), place + 1, out);
   }
+  std::uint32_t behind(std::uint32_t place) override {
+    std::uint32_t bytes = 0;
+    for (std::uint32_t next = place + 1; next < parts_.size(); ++next) bytes += least(next);
+    return bytes;
+  }
 };
 
 // place = rounds begun, not counted beyond what matters.
@@ -149,6 +180,7 @@ class Repeat final : public Composed {
     const std::uint32_t next = hi_ == re::kInf ? std::min(rounds + 1, std::max(lo_, 1u)) : rounds + 1;
     for (const Item& i : Expansion(parts_[0]->start()).items) follow({{i}, false}, next, out);
   }
+  std::uint32_t behind(std::uint32_t rounds) override { return rounds < lo_ ? (lo_ - rounds) * least(0) : 0; }
   std::uint32_t least_, lo_, hi_;
 };
 

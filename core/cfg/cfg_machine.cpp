@@ -10,8 +10,6 @@ namespace espalier::cfg {
 namespace {
 
 constexpr Cont kEnd = 1;  // the continuation whose one frame says that the text ends
-constexpr std::uint32_t kTextEnds = 0;
-constexpr std::uint32_t kEmbedded = 1u << 31;
 
 std::uint64_t both(std::uint32_t a, std::uint32_t b) { return std::uint64_t{a} << 32 | b; }
 
@@ -69,6 +67,19 @@ bool CfgMachine::refuses(Cont cont, bool tagged) {
     const auto [machine, inner] = embedded_[f.key - kEmbedded];
     return programs_.network().machines[machine]->refuses(inner, tagged);
   });
+}
+
+std::vector<Item> CfgMachine::sorts(const Item& item) {
+  std::vector<Item> all;
+  const std::vector<Frame> frames = conts_[item.cont];
+  for (const Frame& f : frames) {
+    if (f.key < kEmbedded) return {};
+    const auto [machine, inner] = embedded_[f.key - kEmbedded];
+    const std::vector<Item> sorts = programs_.network().machines[machine]->sorts({item.re, inner, item.text});
+    if (sorts.empty()) return {};
+    for (const Item& sort : sorts) all.push_back({sort.re, push(embedded(machine, sort.cont), f.below), sort.text});
+  }
+  return all;
 }
 
 std::string CfgMachine::where(Cont cont) {
@@ -155,6 +166,7 @@ void CfgMachine::settle(Expansion& e) {
 void CfgMachine::embed(Expansion& into, const Expansion& inner, std::uint32_t machine, Cont below) {
   for (const Item& item : inner.items)
     into.items.push_back({item.re, push(embedded(machine, item.cont), below), item.text});
+  into.unsure |= inner.unsure;
 }
 
 Expansion CfgMachine::assemble(Cont cont) {
@@ -228,61 +240,6 @@ const Expansion& CfgMachine::after(Cont cont, Tag tag, Text text) {
   }
   settle(inside);
   return next_embedded_.emplace(std::tuple{cont, tag, text}, std::move(inside)).first->second;
-}
-
-std::uint32_t CfgMachine::owed_below(Cont cont) {
-  std::vector<Cont> todo{cont};  // in place of recursion: stacks may be deep
-  while (!todo.empty()) {
-    const Cont c = todo.back();
-    if (owed_.contains(c)) {
-      todo.pop_back();
-      continue;
-    }
-    Budget::tick();
-    std::uint32_t best = ~0u;
-    bool ready = true;
-    for (const Frame& f : conts_[c]) {
-      if (f.key == kTextEnds) {
-        best = 0;
-        continue;
-      }
-      const auto below = owed_.find(f.below);
-      if (below == owed_.end()) {
-        ready = false;
-        todo.push_back(f.below);
-        continue;
-      }
-      best = std::min(best, below->second + (f.key < kEmbedded ? programs_.least(f.key) : 0));
-    }
-    if (!ready) continue;
-    owed_[c] = best == ~0u ? 0 : best;
-    todo.pop_back();
-  }
-  return owed_.at(cont);
-}
-
-std::uint32_t CfgMachine::owed(Cont cont, Tag tag) {
-  std::uint32_t best = ~0u;
-  const std::vector<Frame> frames = conts_[cont];
-  for (const Frame& f : frames) {
-    if (f.key == kTextEnds) return 0;
-    if (f.key < kEmbedded) {
-      const auto& targets = programs_.at(f.key).targets;
-      if (tag < targets.size()) best = std::min(best, owed_below(push(targets[tag], f.below)));
-      continue;
-    }
-    const auto [machine, inner] = embedded_[f.key - kEmbedded];
-    best = std::min(best, programs_.network().machines[machine]->owed(inner, tag) + owed_below(f.below));
-  }
-  return best == ~0u ? 0 : best;
-}
-
-bool CfgMachine::worth(Cont cont, Tag tag) {
-  return std::any_of(conts_[cont].begin(), conts_[cont].end(), [&](const Frame& f) {
-    if (f.key < kEmbedded) return true;
-    const auto [machine, inner] = embedded_[f.key - kEmbedded];
-    return programs_.network().machines[machine]->worth(inner, tag);
-  });
 }
 
 }  // namespace espalier::cfg

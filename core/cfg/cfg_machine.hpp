@@ -25,6 +25,7 @@ class CfgMachine final : public Machine {
   Cont join(Cont, Cont) override;
   bool joins() const override { return true; }
   std::string where(Cont) override;
+  std::vector<Item> sorts(const Item&) override;
   bool refuses(Cont, bool tagged) override;
   std::uint32_t owed(Cont, Tag) override;
   bool worth(Cont, Tag) override;
@@ -33,6 +34,7 @@ class CfgMachine final : public Machine {
 
  private:
   using Key = std::uint32_t;  // a point, or kEmbedded + the position of a machine in its own continuation
+  static constexpr Key kTextEnds = 0, kEmbedded = 1u << 31;
   struct Frame {
     Key key;
     Cont below;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from espalier.constraints.guide import Guide
 from espalier.decoders.decoder import Decoding
@@ -89,11 +89,11 @@ class Constraining(_ReadOnce):
 
     `tools` (functions, or OpenAI's, MCP's, Anthropic's objects) may be called as `tool_choice` says: "auto", "required",
     "none" or a name.
-    With `in_time` (the default under `schema`) the text is finished within `max_tokens` (`es.constraints.within`). With
-    `heal` a prompt that ends inside a token is continued as if it had not. `template_args` are variables of the chat
-    template, `continue_final` goes on with the last message (left out: where it is the assistant's), `special_in_text` reads
-    names of special tokens in messages as these tokens. What the model has read of a request is shared with requests of the
-    same `cache_salt` only.
+    With `in_time` the text is finished within `max_tokens` (`es.constraints.within`); with "try", the default under `schema`
+    and for calls that must be, it is cut off where no text is as short. With `heal` a prompt that ends inside a token is
+    continued as if it had not. `template_args` are variables of the chat template, `continue_final` goes on with the last
+    message (left out: where it is the assistant's), `special_in_text` reads names of special tokens in messages as these
+    tokens. What the model has read of a request is shared with requests of the same `cache_salt` only.
 
     >>> Constraining(regex="[0-9]+").schema is None
     True
@@ -108,7 +108,7 @@ class Constraining(_ReadOnce):
     tools: Any = None
     tool_choice: str = "auto"
     cache_salt: str | None = None
-    in_time: bool | None = None
+    in_time: bool | Literal["try"] | None = None
     template_args: Mapping[str, Any] | None = None
     continue_final: bool | None = None
     special_in_text: bool = False

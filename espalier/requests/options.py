@@ -70,7 +70,7 @@ class Options(Sampling, Stopping, Constraining, Method):
         )
         require(
             not self.in_time or bool(given),
-            "in_time=True finishes a text under schema=, regex=, grammar=, choices= or constraint=",
+            f"in_time={self.in_time!r} finishes a text under schema=, regex=, grammar=, choices= or constraint=",
         )
         check_tools(self.tools, self.tool_choice, given)
         self._check_method()
@@ -123,7 +123,8 @@ class Options(Sampling, Stopping, Constraining, Method):
             expect(str(value) if isinstance(value, bool) else value, kind, name, said + (" or None" if optional else ""))
         expect(self.cache_salt, (str, type(None)), "cache_salt", "a text")
         expect(self.template_args, (Mapping, type(None)), "template_args", "a mapping, such as {'enable_thinking': False}")
-        expect(self.in_time, (bool, type(None)), "in_time", "True, False or None")
+        if not (isinstance(self.in_time, str) and self.in_time == "try"):
+            expect(self.in_time, (bool, type(None)), "in_time", 'True, False, "try" or None')
         expect(self.continue_final, (bool, type(None)), "continue_final", "True, False or None")
         for name in ("heal", "ignore_eos", "include_stop", "special_in_text"):
             expect(getattr(self, name), bool, name, "True or False")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from espalier.constraints.guide import Guide
 from espalier.decoders.decoder import Decoding
@@ -147,7 +147,7 @@ class Flat(TypedDict, total=False):
     tools: Any
     tool_choice: str
     cache_salt: str | None
-    in_time: bool | None
+    in_time: bool | Literal["try"] | None
     template_args: Mapping[str, Any] | None
     continue_final: bool | None
     special_in_text: bool

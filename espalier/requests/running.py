@@ -239,16 +239,15 @@ def begin(lm: LanguageModel, x: Prefix, options: Options, rng: Rng, guide: Guide
 
 
 def hurrying(options: Options, guide: Any, vocab: Vocab, tokens: int) -> InTime | None:
-    """The guide, restricted to what is finished within so many tokens; None where that is not asked, or is the default and
-    cannot be: the text will be cut off, and that is told."""
+    """The guide, restricted to what is finished within so many tokens; None where that is not asked, or is tried and cannot
+    be: the text will be cut off, and that is told."""
     called = options.tools is not None and options.tool_choice not in ("auto", "none")
-    asked = options.in_time or (options.in_time is None and (options.schema is not None or called))
-    if not asked or not isinstance(guide, Guide):
-        return None
-    if options.in_time is None and guide.engine.machine() is None:
+    usual = "try" if options.schema is not None or called else False
+    asked = usual if options.in_time is None else options.in_time
+    if not asked or not isinstance(guide, Guide) or (asked == "try" and guide.engine.machine() is None):
         return None
     timed = within(guide, tokens=tokens).over(vocab)
-    return timed if options.in_time or timed.possible else None
+    return timed if asked is True or timed.possible else None
 
 
 def shaped(scorer: Scorer, options: Options, ending: Ending, guide: Guide | TokenConstraint | None, rng: Rng) -> Scorer:

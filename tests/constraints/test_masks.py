@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from espalier import _grammar as g
-from espalier.constraints import Limits, TokenGuide, choices, json_schema, regex
+from espalier.constraints import Limits, TokenGuide, cfg, choices, json_schema, regex
 from espalier.constraints.vocab_masks import masks
 from espalier.errors import InvalidInput, LimitExceeded, Unsatisfiable
 from espalier.text.vocab import Vocab
@@ -112,6 +112,33 @@ def test_composed_machines_have_the_masks_of_their_expression(seed: int) -> None
                 break
             token = rng.choice(open_tokens)
             s, t = x.advance(s, token), y.advance(t, token)
+
+
+NAMES = [
+    {"type": "object", "properties": {"a": {"type": "integer"}}},
+    {
+        "type": "object",
+        "patternProperties": {"^a": {"type": "integer"}, "b$": {"minimum": 1}},
+        "additionalProperties": {"type": "null"},
+    },
+    {"type": "array", "uniqueItems": True, "items": {"type": ["string", "object"]}},
+    {"type": "object", "propertyNames": {"pattern": "^[ab]+$"}, "required": ["ab"]},
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("schema", NAMES, ids=["open", "patterns", "unique", "names"])
+def test_schemas_within_other_guides_have_the_masks_that_checks_say(schema, seed: int) -> None:
+    """Captured names go through `+`, repeats and grammars as those of a schema alone do."""
+    rng = random.Random(seed)
+    vocab = vocabulary(rng, '{}":ab,1[]nul ')
+    inner = json_schema(schema)
+    for guide in (
+        choices(["a", "{"]) + inner + regex("b+"),
+        (inner + regex(",")).repeat(1, 2),
+        cfg("s ::= '[' x ']' | x", x=inner),
+    ):
+        check_walks(guide, vocab, rng, walks=4, steps=30)
 
 
 def test_products_restrict_both_sides() -> None:

@@ -145,7 +145,7 @@ def test_tools_whole_and_streamed():
             ({"tool_choice": "required", "parallel_tool_calls": False}, {"add", "sub"}),
         ]
         for seed, (way, names) in enumerate(ways):
-            body = {"messages": HI, "tools": [TOOL, OTHER], "seed": seed, "max_tokens": 1500, **way}
+            body = {"messages": HI, "tools": [TOOL, OTHER], "seed": seed, "max_tokens": 90, **way}  # the call needs 60
             choice = (await c.post(CHAT, json=body)).json()["choices"][0]
             calls = choice["message"]["tool_calls"]
             assert choice["finish_reason"] == "tool_calls"
@@ -170,6 +170,15 @@ def test_tools_whole_and_streamed():
         assert "tool_calls" not in none.json()["choices"][0]["message"]
 
     run(scenario, lm=tiny(context=4096))
+
+
+def test_a_call_for_which_there_is_no_room_is_cut_off():
+    async def scenario(c: httpx.AsyncClient) -> None:
+        body = {"messages": HI, "tools": [TOOL], "tool_choice": "required", "seed": 1, "max_tokens": 30}
+        choice = (await c.post(CHAT, json=body)).json()["choices"][0]
+        assert choice["finish_reason"] == "length"
+
+    run(scenario)
 
 
 @pytest.mark.parametrize("body", [{"prompt": "abc"}, {"messages": HI}])

@@ -93,7 +93,7 @@ def alone(lm: es.LanguageModel, case: Case) -> list[tuple[Any, ...]]:
         body = Chat.model_validate(options.pop("tools_of"))
         prompt = es.Prefix(chat_ids(body, lm))
         guide = tool_guide(body.tools or [], body.tool_choice, True, serving.Limits().guide)
-        options["constraint"] = guide
+        options |= {"constraint": guide, "in_time": "try"}
     found = []
     for one in lm.complete(prompt, **options):
         parts = Parts(tools="hermes" if "tools" in case[1] else None)

@@ -26,8 +26,9 @@ def guide_of(
 ) -> dict[str, Any]:
     """The options of `lm.generate` that constrain a body's texts; none for free text. Raises `Failure` for two constraints.
 
-    A schema becomes `schema=`, all else a guide in `constraint=`, which `around` puts into what stands around it. With tools
-    and a format an answer is either of that format, or calls, which are written as `format` says with these special `tokens`.
+    A schema becomes `schema=`, all else a guide in `constraint=`, which `around` puts into what stands around it. A call that
+    must be is finished in time, as a text under a schema is. With tools and a format an answer is either of that format, or
+    calls, which are written as `format` says with these special `tokens`.
     """
     named = [(name, make) for name, make in _named(body, limits) if make is not None]
     if len(named) > 1:
@@ -41,7 +42,10 @@ def guide_of(
     guide = _with_tools(
         body, guide, named[0][0] if named else "", partial(tool_guide, limits=limits, format=format or "hermes", tokens=tokens)
     )
-    return {} if guide is None else {"constraint": guide if around is None else around(guide)}
+    if guide is None:
+        return {}
+    called = isinstance(body, Chat) and body.tools and body.tool_choice not in (None, "auto", "none")
+    return {"constraint": guide if around is None else around(guide)} | ({"in_time": "try"} if called else {})
 
 
 def _schema_of(body: Shared) -> tuple[Any] | None:
