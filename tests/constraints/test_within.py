@@ -299,4 +299,4 @@ def test_names_share_a_state_in_a_schema_within_a_guide(seed: int) -> None:
         text.append(token)
         assert state is not None
     assert json.loads(bytes(text).decode(errors="replace")[6:-7])["name"] == "f"
-    assert len(law._owed._bounds) < 3_000  # each name apart: 60,000 to 800,000
+    assert len(law._owed._bounds) < 3_000  # each name apart: 6,000 to 9,000
