@@ -167,7 +167,7 @@ class LanguageModel:
                 found.append(item)
                 continue
             group = [c for number in item[1] for c in writings[number].completions(results[number])]
-            for completion in group:
+            for completion in group if len(group) > 1 else ():  # one alone would hold itself, and be freed late
                 completion.siblings = group
             found.append(group[0])
         return found

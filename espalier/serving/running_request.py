@@ -144,7 +144,7 @@ class Job:
             self.alone.prompt_logprobs = self.prompt_logprobs
             return self.alone
         group = [completion for branch in self.branches for completion in branch.found or ()]
-        for completion in group:
+        for completion in group if len(group) > 1 else ():  # one alone would hold itself, and be freed late
             completion.siblings = group
         group[0].prompt_logprobs = self.prompt_logprobs
         return group[0]

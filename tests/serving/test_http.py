@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry
 from served import HI, chunks, client, tiny
 
 import espalier as es
@@ -207,6 +209,12 @@ WRONG = [
     (CHAT, {"messages": [{"role": "boss", "content": "a"}]}, 400, "messages.0.role"),
     (CHAT, {"messages": [{"role": "user", "content": "a", "colour": 1}]}, 400, "colour"),
     (CHAT, {"messages": [{"role": "user", "content": 3}]}, 400, "content"),
+    (CHAT, {"messages": [{"role": "user", "content": [{"type": {}, "text": "a"}]}]}, 400, "content.0"),
+    (CHAT, {"messages": [{"role": "assistant", "content": "a", "tool_calls": 0}]}, 400, "tool_calls"),
+    (CHAT, {"messages": [{"role": "assistant", "content": "a", "reasoning": 1}]}, 400, "reasoning"),
+    (CHAT + "/input_tokens", {"messages": HI, "allowed_token_ids": [99999]}, 400, "99999"),
+    (TEXT, {"prompt": "a", "max_tokens": 1.5}, 400, "max_tokens"),
+    (TEXT, {"prompt": "a", "structured_outputs": {"json": {}, "disable_additional_properties": 0}}, 400, "disable_add"),
     (TEXT, {"prompt": "a", "temprature": 1}, 400, "temperature"),
     (TEXT, {"prompt": "a", "temperature": "hot"}, 400, "temperature"),
     (TEXT, {"prompt": "a", "temperature": -1}, 400, "temperature"),
@@ -407,3 +415,35 @@ def test_what_costs_rows_is_bounded(own, bound):
             assert f"at most {bound}" in answer.json()["error"]["message"]
 
     asyncio.run(scenario())
+
+
+def test_numbers_that_are_whole_may_be_written_with_a_point():
+    async def scenario(c: httpx.AsyncClient) -> None:
+        plain, pointed = (
+            {"prompt": [97, 98], "max_tokens": 4, "seed": 1},
+            {"prompt": [97.0, 98.0], "max_tokens": 4.0, "seed": 1.0},
+        )
+        texts = [(await c.post(TEXT, json=body)).json()["choices"][0]["text"] for body in (plain, pointed)]
+        assert texts[0] == texts[1]
+
+    run(scenario)
+
+
+def test_the_description_knows_the_tokens_and_the_messages():
+    async def scenario(c: httpx.AsyncClient) -> None:
+        described = (await c.get("/openapi.json")).json()["components"]["schemas"]
+        most = tiny().vocab.size - 1
+        assert described["Detokenize"]["properties"]["tokens"]["items"] == {"maximum": most, "minimum": 0, "type": "integer"}
+        valid = Draft202012Validator(described["Chat"] | {"components": {"schemas": described}}, registry=Registry())
+        for message in ({"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}):
+            assert valid.is_valid({"messages": [message]})
+        for message in (
+            {"role": "user"},
+            {"role": "boss", "content": "a"},
+            {"role": "user", "content": [{"type": {}, "text": "a"}]},
+        ):
+            assert not valid.is_valid({"messages": [message]})
+        assert not valid.is_valid({"messages": HI, "top_logprobs": 1})
+        assert valid.is_valid({"messages": HI, "top_logprobs": 1, "logprobs": True})
+
+    run(scenario)

@@ -13,7 +13,6 @@ from espalier.constraints.compiled.engines import NativeMachine
 from espalier.constraints.compiled.maskers import masker
 from espalier.constraints.guide import Guide, teaching
 from espalier.constraints.special_bytes import bytes_of
-from espalier.constraints.vocab_masks import masks
 from espalier.errors import LimitExceeded
 from espalier.text.vocab import Vocab
 
@@ -33,11 +32,12 @@ class Owed:
     """How many tokens the states of a guide still owe, over one vocabulary."""
 
     def __init__(self, guide: Guide, vocab: Vocab) -> None:
-        self.guide, self.vocab, self._large = guide, vocab, vocab.size > _SMALL
+        self.vocab, self._large = vocab, vocab.size > _SMALL
         assert isinstance(guide.engine, NativeMachine)
         self._ids = {data: id for id, data in reversed(list(enumerate(bytes_of(vocab)))) if data}  # special ones as spelled
         self._longest = max(map(len, self._ids), default=1)
-        self._masker: Any = masker(guide.engine, vocab).native  # type: ignore[attr-defined]
+        self._law = masker(guide.engine, vocab)  # not the guide, which holds this: a cycle is freed late
+        self._masker: Any = self._law.native  # type: ignore[attr-defined]
         self._guide = guide.engine.native()
         self._closed: dict[Any, int] | None = None  # the tokens that each state owes, if they are all known; {}: too many
         self._last = 1 if vocab.end else 0  # the end token
@@ -177,13 +177,13 @@ class Owed:
     def _all_ways(self) -> dict[Any, int]:
         """How many tokens each state owes, by going through all of them; {} where they are too many."""
         most = min(_STATES, _WORK // max(1, self.vocab.size))
-        law = masks(self.guide, self.vocab)
-        start = self.sort(law.state())
+        with teaching():
+            start = self.sort(self._law.start())
         into: dict[Any, list[Any]] = {start: []}  # state -> the states one token before it
         todo, near = [start], list[Any]()
         while todo:
             state = todo.pop()
-            if not self._last and law.accepts(state):
+            if not self._last and self._law.accepts(state):
                 near.append(state)
             found = self.successors(state)
             if found is None:

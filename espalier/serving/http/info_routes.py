@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -17,22 +17,36 @@ from espalier.serving.http.body_reader import json_body
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.metrics import Metrics
 from espalier.serving.http.openapi import openapi
-from espalier.serving.http.request_builder import chat_ids
-from espalier.serving.http.request_fields import Chat, Strict, read_body
+from espalier.serving.http.request_builder import chat_ids, options_of
+from espalier.serving.http.request_fields import Chat, Messages, Strict, Tokens, Tool, read_body
 from espalier.serving.settings import Settings
+
+_NULL = {"type": "null"}
+_CHATS = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")  # go with messages
+ONE_OF: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["prompt"], "properties": {"prompt": {"type": "string"}, **dict.fromkeys(("messages", *_CHATS), _NULL)}},
+        {
+            "required": ["messages"],
+            "properties": {"messages": {"type": "array"}, **dict.fromkeys(("prompt", "add_special_tokens"), _NULL)},
+        },
+    ]
+}
 
 
 class Tokenize(Strict):
     """The body of /tokenize: a prompt, or messages."""
 
+    model_config = ConfigDict(json_schema_extra=ONE_OF)
+
     model: str | None = None
     prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
+    messages: Messages | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    tools: list[Any] | None = None
+    tools: list[Tool] | None = None
     return_token_strs: bool | None = None
 
 
@@ -40,7 +54,7 @@ class Detokenize(Strict):
     """The body of /detokenize."""
 
     model: str | None = None
-    tokens: list[Annotated[int, Field(ge=0)]]
+    tokens: Tokens
 
 
 class Information:
@@ -122,7 +136,9 @@ class Information:
 
     async def openapi(self, request: Request) -> Response:
         """GET /openapi.json."""
-        return JSONResponse(openapi(Tokenize, Detokenize, keys=bool(self.settings.api_keys)))
+        engine = self.place.found
+        size = engine.lm.vocab.size if engine is not None else None
+        return JSONResponse(openapi(Tokenize, Detokenize, keys=bool(self.settings.api_keys), tokens=size))
 
     async def health(self, request: Request) -> Response:
         """GET /health: 503 when there was work and no turn ended for a while."""
@@ -151,10 +167,8 @@ class Information:
         if (body.prompt is None) == (body.messages is None):
             raise wrong("write either prompt or messages", "prompt")
         lm = self.lm
-        chats = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")
-        strange = [
-            name for name in (chats if body.prompt is not None else ("add_special_tokens",)) if getattr(body, name) is not None
-        ]
+        wrong_ones = _CHATS if body.prompt is not None else ("add_special_tokens",)
+        strange = [name for name in wrong_ones if getattr(body, name) is not None]
         if strange:
             said = "messages" if body.prompt is not None else "a prompt"
             raise wrong(f"{strange[0]} goes with {said}; leave it out", strange[0])
@@ -179,6 +193,7 @@ class Information:
         """POST /v1/chat/completions/input_tokens: how many tokens a chat's prompt has."""
         body, _ = read_body(Chat, await json_body(request, self.settings))
         self._check(body.model)
+        options_of(body, self.lm)  # as if it were asked for
         ids = await asyncio.to_thread(chat_ids, body, self.lm)
         return JSONResponse({"object": "chat.completion.input_tokens", "input_tokens": len(ids)})
 

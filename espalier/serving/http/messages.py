@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import Any
 
 from espalier.constraints.schema.tool_forms import signatures
+from espalier.serving.http.body_schema import ROLES
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.request_fields import Tool
 
-_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"}
-_EMPTY = {"refusal", "annotations", "audio", "function_call"}  # what clients send back of our own answers, without a value
+_EMPTY = {"refusal", "annotations", "function_call", "audio"}  # what clients send back of our own answers, without a value
 _OTHER = {"image_url", "input_image", "image", "input_audio", "audio", "file", "video_url", "video", "refusal", "input_file"}
 
 
@@ -37,22 +37,21 @@ def messages_of(given: Sequence[dict[str, Any]], tools: Sequence[Tool] = (), sho
 
 def _message(given: dict[str, Any], place: str) -> dict[str, Any]:
     role = given.get("role")
-    if role not in _ROLES:
-        raise wrong(f"{place}.role was {role!r}; write one of {', '.join(_ROLES)}", f"{place}.role")
+    if role not in ROLES:
+        raise wrong(f"{place}.role was {role!r}; write one of {', '.join(ROLES)}", f"{place}.role")
     for name, value in given.items():
-        if name in _KNOWN or (name in _EMPTY and not value):
+        if name in _KNOWN or (name in _EMPTY and value in (None, "", [])):
             continue
-        if name in _EMPTY:
-            raise Failure(501, f"{place}.{name}: this server reads and writes texts only", "not_supported", f"{place}.{name}")
         raise wrong(f"{place} has {name!r}; a message has {', '.join(sorted(_KNOWN))}", f"{place}.{name}")
     turn: dict[str, Any] = {"role": "system" if role == "developer" else "tool" if role == "function" else role}
     turn["content"] = content(given.get("content"), place, optional=bool(given.get("tool_calls")))
-    for name in ("name", "tool_call_id", "reasoning_content"):
+    for name in ("name", "tool_call_id", "reasoning", "reasoning_content"):
         if given.get(name) is not None:
             if not isinstance(given[name], str):
                 raise wrong(f"{place}.{name} was {given[name]!r}; it is to be a text", f"{place}.{name}")
-            turn[name] = given[name]
-    if given.get("tool_calls"):
+            if name != "reasoning":
+                turn[name] = given[name]
+    if given.get("tool_calls") not in (None, []):
         if role != "assistant" or not isinstance(given["tool_calls"], list):
             raise wrong(f"{place}.tool_calls: only the assistant makes calls, as a list", f"{place}.tool_calls")
         turn["tool_calls"] = [_call(call, f"{place}.tool_calls.{at}") for at, call in enumerate(given["tool_calls"])]
@@ -70,7 +69,7 @@ def content(given: Any, place: str, optional: bool = False) -> str:
     parts = []
     for at, part in enumerate(given):
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind in _OTHER:
+        if isinstance(kind, str) and kind in _OTHER:
             raise Failure(501, f"{place}.content.{at}: {kind} is not supported; this server reads texts only", "not_supported")
         if kind not in ("text", "input_text") or not isinstance(part.get("text"), str) or set(part) - {"type", "text"}:
             raise wrong(f"{place}.content.{at} was {part!r}; write {{type: 'text', text: …}}", f"{place}.content.{at}")

@@ -25,8 +25,8 @@ _ERROR = {
 _STATUSES = ("400", "401", "404", "405", "408", "413", "422", "429", "500", "501", "503")
 
 
-def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool) -> dict[str, Any]:
-    """OpenAPI 3.1, with the schema of every body.
+def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool, tokens: int | None = None) -> dict[str, Any]:
+    """OpenAPI 3.1, with the schema of every body, for a model of so many tokens where that is known.
 
     >>> sorted(openapi(Chat, Chat, False)["paths"])[0]
     '/detokenize'
@@ -44,10 +44,12 @@ def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool) -> dic
     paths: dict[str, Any] = {}
     for path, body in bodies.items():
         schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        if tokens is not None:
+            _bound(schema, tokens)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
         content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
         if path in ("/v1/chat/completions", "/v1/completions"):
-            content["text/event-stream"] = {"schema": {"type": "string"}}
+            content["text/event-stream"] = {"schema": {}}  # its events are chunks
         reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
         asked = {"required": True, "content": {"application/json": reference}}
         paths[path] = {"post": {"requestBody": asked, "responses": _responses(content)}}
@@ -64,6 +66,37 @@ def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool) -> dic
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
     return made | ({"security": [{"key": []}]} if keys else {})
+
+
+def _bound(schema: Any, tokens: int) -> None:
+    """Lists of numbers are of tokens of the model, and so are the names under `logit_bias`."""
+    if isinstance(schema, list):
+        for each in schema:
+            _bound(each, tokens)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "array" and schema.get("items", {}).get("type") == "integer":
+            schema["items"]["maximum"] = tokens - 1
+        if "logit_bias" in schema:
+            schema["logit_bias"]["anyOf"][0]["propertyNames"] = {"pattern": f"^{below(tokens)}$"}
+        for each in schema.values():
+            _bound(each, tokens)
+
+
+def below(number: int) -> str:
+    """A pattern of the whole numbers from 0 to below `number`.
+
+    >>> import re
+    >>> [bool(re.fullmatch(below(120), text)) for text in ("0", "119", "120", "99", "200")]
+    [True, True, False, True, False]
+    """
+    digits = str(number)
+    ways = [f"[0-9]{{1,{len(digits) - 1}}}"] if len(digits) > 1 else []
+    for at, digit in enumerate(digits):
+        least = int(at == 0 and len(digits) > 1)
+        if int(digit) > least:
+            rest = len(digits) - at - 1
+            ways.append(digits[:at] + f"[{least}-{int(digit) - 1}]" + (f"[0-9]{{{rest}}}" if rest else ""))
+    return f"({'|'.join(ways)})"
 
 
 def _responses(content: dict[str, Any]) -> dict[str, Any]:

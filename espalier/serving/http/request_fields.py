@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
 
+from espalier.serving.http.body_schema import CHAT, COMPLETIONS, MESSAGE, PROMPT
 from espalier.serving.http.failure import Failure, wrong
 
 __all__ = ["DROPPED", "Chat", "Completions", "Espalier", "Format", "Shared", "StreamOptions", "Structured", "Tool", "read_body"]
@@ -35,8 +36,25 @@ DROPPED = {
     "audio": "nothing: answers are texts",
 }
 Text = Annotated[str, StringConstraints(strict=True)]
-Token = Annotated[int, Field(ge=0)]
+
+
+def _whole(value: Any) -> Any:
+    """A whole number of JSON as Python has it: 16.0 is one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _false(value: Any) -> Any:
+    if value is not False:
+        raise ValueError("schemas are held as they are; leave it out")
+    return value
+
+
+WHOLE = BeforeValidator(_whole)
+Whole = Annotated[int, WHOLE]
+Token = Annotated[int, Field(ge=0), WHOLE]
 Tokens = list[Token]
+Message = Annotated[dict[str, Any], WithJsonSchema(MESSAGE)]
+Messages = Annotated[list[Message], Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -82,7 +100,7 @@ class Structured(Strict):
     json_object: bool | None = None
     structural_tag: str | dict[str, Any] | None = None
     disable_any_whitespace: bool | None = None
-    disable_additional_properties: Literal[False] | None = None  # schemas are held as they are
+    disable_additional_properties: Annotated[Literal[False], BeforeValidator(_false)] | None = None
     whitespace_pattern: None = None
 
 
@@ -131,11 +149,11 @@ class Shared(Strict):
     """What chats and completions have in common."""
 
     model: str | None = None
-    n: Annotated[int, Field(ge=1, le=1024)] | None = None
-    seed: int | None = None
+    n: Annotated[int, Field(ge=1, le=1024), WHOLE] | None = None
+    seed: Whole | None = None
     stop: str | list[str] | None = None
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     temperature: Annotated[float, Field(ge=0, le=100)] | None = None
@@ -143,18 +161,18 @@ class Shared(Strict):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: Format | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
+    top_k: Annotated[int, Field(ge=-1), WHOLE] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0)] | None = None
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=1e-30, le=1e30)] | None = None
+    min_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     ignore_eos: bool | None = None
     stop_token_ids: Tokens | None = None
     include_stop_str_in_output: bool | None = None
     bad_words: list[str] | None = None
     allowed_token_ids: Tokens | None = None
-    prompt_logprobs: Annotated[int, Field(ge=0)] | None = None
-    truncate_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-    priority: int | None = None
+    prompt_logprobs: Annotated[int, Field(ge=0), WHOLE] | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=1), WHOLE] | None = None
+    priority: Whole | None = None
     cache_salt: str | None = None
     request_id: str | None = None
     return_token_ids: bool | None = None
@@ -176,10 +194,12 @@ class Shared(Strict):
 class Chat(Shared):
     """The body of /v1/chat/completions."""
 
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
+    model_config = ConfigDict(json_schema_extra=CHAT)
+
+    messages: Messages
+    max_completion_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0), WHOLE] | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Chosen | None = None
     parallel_tool_calls: bool | None = None
@@ -192,10 +212,12 @@ class Chat(Shared):
 class Completions(Shared):
     """The body of /v1/completions."""
 
-    prompt: str | Tokens | list[str] | list[Tokens]
-    best_of: Annotated[int, Field(ge=1, le=1024)] | None = None
+    model_config = ConfigDict(json_schema_extra=COMPLETIONS)
+
+    prompt: Annotated[str | Tokens | list[str] | list[Tokens], WithJsonSchema(PROMPT)]
+    best_of: Annotated[int, Field(ge=1, le=1024), WHOLE] | None = None
     echo: bool | None = None
-    logprobs: Annotated[int, Field(ge=0)] | None = None
+    logprobs: Annotated[int, Field(ge=0), WHOLE] | None = None
 
 
 B = TypeVar("B", bound=Strict)
