@@ -21,6 +21,7 @@ from espalier.serving.overload import NotReady, Overloaded
 from espalier.serving.prefill_budget import Pace
 from espalier.serving.request_handle import Handle
 from espalier.serving.running_request import Job
+from espalier.serving.tidy import Tidy
 from espalier.serving.waiters import Waiter, wake
 
 _STOPPED = "the engine is shutting down; ask another one, or later"
@@ -53,7 +54,7 @@ class Engine:
         self._taking, self._ending = True, False
         self._reading: list[Job] = []  # whose prompts are being read, by the engine's thread alone, as is the next
         self._running: list[Job] = []
-        self._pace, self._turned = Pace(), time.monotonic()
+        self._pace, self._tidy, self._turned = Pace(), Tidy(), time.monotonic()
         self._told = list[Waiter]()  # in this turn
         self._thread = threading.Thread(target=self._serve, name="espalier-engine", daemon=True)
         self._thread.start()
@@ -172,6 +173,7 @@ class Engine:
                     self._end(job, error)
             told, self._told = self._told, []
             wake(told)
+            self._tidy.turned(time.monotonic())
             self._turned = time.monotonic()
 
     def _tell(self, waiter: Waiter) -> None:

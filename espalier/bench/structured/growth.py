@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import espalier as es
+from espalier.errors import LimitExceeded
 from espalier.text.vocab import Vocab
 
 BYTES = Vocab([*(bytes([b]) for b in range(256)), None], end=[256])
@@ -122,7 +123,11 @@ def main() -> None:
     own = Tokenizer.from_folder(args.tokenizer) if args.tokenizer else None
     for kind in ITEMS:
         for n in map(int, filter(None, args.items.split(","))):
-            times = item_us(kind, n, own.vocab if own else BYTES, own.encode if own else lambda text: list(text.encode()))
+            times: dict[str, Any]
+            try:
+                times = item_us(kind, n, own.vocab if own else BYTES, own.encode if own else lambda text: list(text.encode()))
+            except LimitExceeded as error:
+                times = {"error": str(error)}
             print(json.dumps({"items": kind, "n": n, **times}), flush=True)
 
 
