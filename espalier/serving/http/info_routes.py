@@ -23,7 +23,7 @@ from espalier.serving.settings import Settings
 
 _NULL = {"type": "null"}
 _CHATS = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")  # go with messages
-ONE_OF: dict[str, Any] = {
+_ONE_OF: dict[str, Any] = {
     "oneOf": [
         {"required": ["prompt"], "properties": {"prompt": {"type": "string"}, **dict.fromkeys(("messages", *_CHATS), _NULL)}},
         {
@@ -37,7 +37,7 @@ ONE_OF: dict[str, Any] = {
 class Tokenize(Strict):
     """The body of /tokenize: a prompt, or messages."""
 
-    model_config = ConfigDict(json_schema_extra=ONE_OF)
+    model_config = ConfigDict(json_schema_extra=_ONE_OF)
 
     model: str | None = None
     prompt: str | None = None
@@ -167,8 +167,8 @@ class Information:
         if (body.prompt is None) == (body.messages is None):
             raise wrong("write either prompt or messages", "prompt")
         lm = self.lm
-        wrong_ones = _CHATS if body.prompt is not None else ("add_special_tokens",)
-        strange = [name for name in wrong_ones if getattr(body, name) is not None]
+        foreign = _CHATS if body.prompt is not None else ("add_special_tokens",)
+        strange = [name for name in foreign if getattr(body, name) is not None]
         if strange:
             said = "messages" if body.prompt is not None else "a prompt"
             raise wrong(f"{strange[0]} goes with {said}; leave it out", strange[0])
