@@ -285,18 +285,3 @@ def test_names_of_one_sort_share_a_state_in_a_large_vocabulary(schema: dict[str,
     assert shared > 30_000  # so many tokens led to a state that another one led to
     assert law.hurried([words.ids[data] for data in text if data])
     assert time.process_time() - began < 20
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_names_share_a_state_in_a_schema_within_a_guide(seed: int) -> None:
-    call = {"type": "object", "properties": {"name": {"const": "f"}, "arguments": OPEN[0]}, "required": ["name", "arguments"]}
-    guide = es.constraints.choices(["<call>"]) + es.json_schema(call) + es.constraints.choices(["</call>"])
-    law = within(guide, tokens=300).over(Vocab([*(bytes([b]) for b in range(256)), None], end=[256]))
-    state, text, rng = law.start(), bytearray(), es.Rng(seed)
-    while not law.accepts(state):
-        allowed = law.mask(state).double()
-        state = law.advance(state, token := rng.categorical(allowed / allowed.sum()))
-        text.append(token)
-        assert state is not None
-    assert json.loads(bytes(text).decode(errors="replace")[6:-7])["name"] == "f"
-    assert len(law._owed._bounds) < 3_000  # each name apart: 6,000 to 9,000
