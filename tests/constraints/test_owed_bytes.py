@@ -56,3 +56,28 @@ def test_no_more_is_owed_than_the_nearest_end(seed: int) -> None:
             assert owed <= least
             assert not found or (len(text) >= least and guide.matches(begun + text))
     assert compared >= 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_more_is_owed_where_a_schema_is_a_part(seed: int) -> None:
+    dice, compared = random.Random(seed), 0
+    for _ in range(8):
+        inner = es.json_schema(schema(dice), whitespace="compact")
+        around = [
+            es.constraints.choices(["[", "[["]) + inner + es.constraints.choices(["]a", "]]]"]),
+            (es.constraints.choices(["["]) + inner).repeat(2, 3),
+            es.cfg("s ::= '[' (x ']' | x 'aa')", x=inner),
+        ]
+        for guide in around:
+            for begun in (b"", b"[", b"[{", b'[{"', b'[{"x":1,'):
+                try:
+                    state = guide.advance(guide.start(), begun)
+                except Unsatisfiable:
+                    break
+                if state is None or (least := nearest(guide, state)) is None:
+                    continue
+                owed, found, text = guide.engine.native().shortest(state)
+                compared += 1
+                assert owed <= least
+                assert not found or (len(text) >= least and guide.matches(begun + text))
+    assert compared >= 5
