@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Any
 
-from pydantic import ConfigDict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -16,28 +15,14 @@ from espalier.serving.engine_slot import Place
 from espalier.serving.http.body_reader import json_body
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.metrics import Metrics
-from espalier.serving.http.openapi import openapi
+from espalier.serving.http.openapi import WITH_MESSAGES, openapi
 from espalier.serving.http.request_builder import chat_ids, options_of
 from espalier.serving.http.request_fields import Chat, Messages, Strict, Tokens, Tool, read_body
 from espalier.serving.settings import Settings
 
-_NULL = {"type": "null"}
-_CHATS = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")  # go with messages
-_ONE_OF: dict[str, Any] = {
-    "oneOf": [
-        {"required": ["prompt"], "properties": {"prompt": {"type": "string"}, **dict.fromkeys(("messages", *_CHATS), _NULL)}},
-        {
-            "required": ["messages"],
-            "properties": {"messages": {"type": "array"}, **dict.fromkeys(("prompt", "add_special_tokens"), _NULL)},
-        },
-    ]
-}
-
 
 class Tokenize(Strict):
     """The body of /tokenize: a prompt, or messages."""
-
-    model_config = ConfigDict(json_schema_extra=_ONE_OF)
 
     model: str | None = None
     prompt: str | None = None
@@ -167,7 +152,7 @@ class Information:
         if (body.prompt is None) == (body.messages is None):
             raise wrong("write either prompt or messages", "prompt")
         lm = self.lm
-        foreign = _CHATS if body.prompt is not None else ("add_special_tokens",)
+        foreign = WITH_MESSAGES if body.prompt is not None else ("add_special_tokens",)
         strange = [name for name in foreign if getattr(body, name) is not None]
         if strange:
             said = "messages" if body.prompt is not None else "a prompt"

@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from espalier.constraints.schema.tool_forms import signatures
-from espalier.serving.http.body_schema import ROLES
 from espalier.serving.http.failure import Failure, wrong
 from espalier.serving.http.request_fields import Tool
 
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN = {"role", "content", "name", "tool_calls", "tool_call_id", "reasoning", "reasoning_content"}
 _EMPTY = {"refusal", "annotations", "function_call", "audio"}  # what clients send back of our own answers, without a value
 _OTHER = {"image_url", "input_image", "image", "input_audio", "audio", "file", "video_url", "video", "refusal", "input_file"}

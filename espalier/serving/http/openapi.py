@@ -2,10 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
+from espalier.serving.http.messages import ROLES
 from espalier.serving.http.request_fields import Chat, Completions, Strict
 
+_PART: dict[str, Any] = {
+    "type": "object",
+    "properties": {"type": {"enum": ["text", "input_text"]}, "text": {"type": "string"}},
+    "required": ["type", "text"],
+    "additionalProperties": False,
+}
+_CONTENT: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": _PART}]}
+_CALL: dict[str, Any] = {
+    "type": "object",
+    "properties": {"function": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}},
+    "required": ["function"],
+}
+_NAMES = ("name", "tool_call_id", "reasoning", "reasoning_content")
+_LEFT = ("refusal", "annotations", "audio", "function_call")  # of our own answers, sent back empty
+
+
+def _message(roles: Sequence[str], calls: dict[str, Any], content: dict[str, Any], *required: str) -> dict[str, Any]:
+    members: dict[str, Any] = {key: {"type": ["string", "null"]} for key in _NAMES} | {
+        key: {"enum": [None, "", []]} for key in _LEFT
+    }
+    members |= {"role": {"enum": list(roles)}, "content": content, "tool_calls": calls}
+    return {"type": "object", "properties": members, "required": ["role", *required], "additionalProperties": False}
+
+
+_NO_CALLS: dict[str, Any] = {"enum": [None, []]}
+_CALLS: dict[str, Any] = {"type": "array", "items": _CALL, "minItems": 1}
+_MESSAGE: dict[str, Any] = {  # what `messages_of` takes
+    "anyOf": [
+        _message(ROLES, _NO_CALLS, _CONTENT, "content"),
+        _message(["assistant"], _CALLS, {"anyOf": [{"type": "null"}, *_CONTENT["anyOf"]]}, "tool_calls"),
+    ]
+}
+_ONE: list[dict[str, Any]] = [
+    {"type": "string", "minLength": 1},
+    {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1},
+]
+_PROMPT: dict[str, Any] = {"anyOf": [*_ONE, *({"type": "array", "items": one, "minItems": 1} for one in _ONE)]}
+
+_NULL: dict[str, Any] = {"type": "null"}
+
+
+def _with(name: str, value: Any, other: str, without: Any = _NULL) -> dict[str, Any]:
+    given = {"required": [name], "properties": {name: value}}
+    return {"anyOf": [given, {"properties": {other: without}}]}
+
+
+_STREAMED = _with("stream", {"const": True}, "stream_options")
+_CHAT: dict[str, Any] = {  # that a request has one constraint, and what a grammar is, is not said here
+    "allOf": [
+        _STREAMED,
+        _with("logprobs", {"const": True}, "top_logprobs"),
+        _with("tools", {"type": "array", "minItems": 1}, "tool_choice", {"enum": [None, "none", "auto"]}),
+    ]
+}
+_COMPLETIONS: dict[str, Any] = {"allOf": [_STREAMED]}
+WITH_MESSAGES = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools")  # of /tokenize
+_TOKENIZE: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": ["prompt"],
+            "properties": {"prompt": {"type": "string"}, **dict.fromkeys(("messages", *WITH_MESSAGES), _NULL)},
+        },
+        {
+            "required": ["messages"],
+            "properties": {"messages": {"type": "array"}, **dict.fromkeys(("prompt", "add_special_tokens"), _NULL)},
+        },
+    ]
+}
+_TOGETHER = {  # fields that go together
+    "/v1/chat/completions": _CHAT,
+    "/v1/chat/completions/input_tokens": _CHAT,
+    "/v1/completions": _COMPLETIONS,
+    "/tokenize": _TOKENIZE,
+}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -44,6 +121,7 @@ def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool, tokens
     paths: dict[str, Any] = {}
     for path, body in bodies.items():
         schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
+        _describe(schema, path)
         if tokens is not None:
             _bound(schema, tokens)
         schemas |= schema.pop("$defs", {}) | {body.__name__: schema}
@@ -66,6 +144,17 @@ def openapi(tokenize: type[Strict], detokenize: type[Strict], keys: bool, tokens
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
     }
     return made | ({"security": [{"key": []}]} if keys else {})
+
+
+def _describe(schema: dict[str, Any], path: str) -> None:
+    """Puts in what messages and prompts are, and which fields go together."""
+    schema |= deepcopy(_TOGETHER.get(path, {}))
+    fields = schema["properties"]
+    if "messages" in fields:
+        said = {"type": "array", "items": deepcopy(_MESSAGE), "minItems": 1}
+        fields["messages"] = said if path != "/tokenize" else {"anyOf": [said, _NULL]}
+    if path == "/v1/completions":
+        fields["prompt"] = deepcopy(_PROMPT)
 
 
 def _bound(schema: Any, tokens: int) -> None:

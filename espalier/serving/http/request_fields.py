@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from espalier.serving.http.body_schema import CHAT, COMPLETIONS, MESSAGE, PROMPT
 from espalier.serving.http.failure import Failure, wrong
 
 __all__ = ["DROPPED", "Chat", "Completions", "Espalier", "Format", "Shared", "StreamOptions", "Structured", "Tool", "read_body"]
@@ -53,8 +52,7 @@ WHOLE = BeforeValidator(_whole)
 Whole = Annotated[int, WHOLE]
 Token = Annotated[int, Field(ge=0), WHOLE]
 Tokens = list[Token]
-Message = Annotated[dict[str, Any], WithJsonSchema(MESSAGE)]
-Messages = Annotated[list[Message], Field(min_length=1)]
+Messages = Annotated[list[dict[str, Any]], Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -194,8 +192,6 @@ class Shared(Strict):
 class Chat(Shared):
     """The body of /v1/chat/completions."""
 
-    model_config = ConfigDict(json_schema_extra=CHAT)
-
     messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=0), WHOLE] | None = None
     logprobs: bool | None = None
@@ -212,9 +208,7 @@ class Chat(Shared):
 class Completions(Shared):
     """The body of /v1/completions."""
 
-    model_config = ConfigDict(json_schema_extra=COMPLETIONS)
-
-    prompt: Annotated[str | Tokens | list[str] | list[Tokens], WithJsonSchema(PROMPT)]
+    prompt: str | Tokens | list[str] | list[Tokens]
     best_of: Annotated[int, Field(ge=1, le=1024), WHOLE] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0), WHOLE] | None = None
