@@ -25,6 +25,16 @@ def nearest(guide: es.Guide, state: Any) -> int | None:
     return None
 
 
+def compare(guide: es.Guide, begun: bytes, state: Any) -> bool:
+    """Compares what is owed with the nearest end; whether that could be found."""
+    if state is None or (least := nearest(guide, state)) is None:
+        return False
+    owed, found, text = guide.engine.native().shortest(state)
+    assert owed <= least
+    assert not found or (len(text) >= least and guide.matches(begun + text))
+    return True
+
+
 def schema(dice: random.Random) -> dict[str, Any]:
     """An object whose demanded names may stand in no other keyword."""
     inner = [{"enum": [1]}, {"enum": [[1]]}, {"type": "object", "required": ["x"], "additionalProperties": {"enum": [1]}}]
@@ -49,12 +59,7 @@ def test_no_more_is_owed_than_the_nearest_end(seed: int) -> None:
             continue
         for begun in (b"", b"{", b'{"', b'{"x"', b'{"x":1,'):
             state = guide.advance(start, begun)
-            if state is None or (least := nearest(guide, state)) is None:
-                continue
-            owed, found, text = guide.engine.native().shortest(state)
-            compared += 1
-            assert owed <= least
-            assert not found or (len(text) >= least and guide.matches(begun + text))
+            compared += compare(guide, begun, state)
     assert compared >= 5
 
 
@@ -74,10 +79,5 @@ def test_no_more_is_owed_where_a_schema_is_a_part(seed: int) -> None:
                     state = guide.advance(guide.start(), begun)
                 except Unsatisfiable:
                     break
-                if state is None or (least := nearest(guide, state)) is None:
-                    continue
-                owed, found, text = guide.engine.native().shortest(state)
-                compared += 1
-                assert owed <= least
-                assert not found or (len(text) >= least and guide.matches(begun + text))
+                compared += compare(guide, begun, state)
     assert compared >= 5

@@ -132,6 +132,11 @@ def test_what_no_text_is_short_enough_for() -> None:
     lm = random_lm()
     with pytest.raises(InvalidInput, match="at least"):
         lm.complete(es.raw("x"), regex="a{50}", in_time=True, max_tokens=10)
+    cut = lm.complete(es.raw("x"), regex="a{50}", in_time="try", max_tokens=10)
+    assert (cut.finish_reason, cut.whole) == ("length", False)
+    assert lm.complete(es.raw("x"), regex="a{5,}", in_time="try", max_tokens=10).whole
+    with pytest.raises(InvalidInput, match="in_time"):
+        lm.complete(es.raw("x"), regex="a", in_time="maybe")
     with pytest.raises(InvalidInput, match="in_time=True finishes a text under schema="):
         lm.complete(es.raw("x"), in_time=True)
     with pytest.raises(InvalidInput, match="tokens=0"):

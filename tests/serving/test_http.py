@@ -288,6 +288,8 @@ def test_other_refusals():
         assert (await c.post(TEXT, content=b" " * (1 << 21))).status_code == 413
         image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]
         assert await code(await c.post(CHAT, json={"messages": image})) == (501, "not_supported")
+        told = [{"role": "assistant", "content": "a", "audio": {"id": "x"}}]
+        assert await code(await c.post(CHAT, json={"messages": told})) == (501, "not_supported")
         assert await code(await c.post("/v1/embeddings", json={})) == (501, "not_supported")
         spoken = {"messages": HI, "modalities": ["text", "audio"], "audio": {"voice": "x"}}
         assert await code(await c.post(CHAT, json=spoken)) == (501, "not_supported")

@@ -62,3 +62,14 @@ def test_nothing_of_a_request_over_http_does_either() -> None:
         assert not [each for each in found if type(each).__module__.startswith("espalier.constraints")]
 
     run(scenario)
+
+
+def test_the_engine_hands_free_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[int] = []
+    monkeypatch.setattr("espalier.serving.tidy.trim", lambda: trims.append(1) or True)
+    with Engine(tiny()) as engine:
+        engine.submit(es.raw("x"), max_tokens=3).result(60)
+        assert not trims
+        engine._tidy.every = 0.0
+        engine.submit(es.raw("x"), max_tokens=3).result(60)
+    assert trims

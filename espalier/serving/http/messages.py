@@ -42,6 +42,8 @@ def _message(given: dict[str, Any], place: str) -> dict[str, Any]:
     for name, value in given.items():
         if name in _KNOWN or (name in _EMPTY and value in (None, "", [])):
             continue
+        if name == "audio":
+            raise Failure(501, f"{place}.audio is not supported; this server reads and writes texts only", "not_supported")
         raise wrong(f"{place} has {name!r}; a message has {', '.join(sorted(_KNOWN))}", f"{place}.{name}")
     turn: dict[str, Any] = {"role": "system" if role == "developer" else "tool" if role == "function" else role}
     turn["content"] = content(given.get("content"), place, optional=bool(given.get("tool_calls")))

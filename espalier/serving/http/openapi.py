@@ -22,7 +22,7 @@ _CALL: dict[str, Any] = {
     "required": ["function"],
 }
 _NAMES = ("name", "tool_call_id", "reasoning", "reasoning_content")
-_LEFT = ("refusal", "annotations", "audio", "function_call")  # of our own answers, sent back empty
+_LEFT = ("refusal", "annotations", "function_call")  # of our own answers, sent back empty
 
 
 def _message(roles: Sequence[str], calls: dict[str, Any], content: dict[str, Any], *required: str) -> dict[str, Any]:
